@@ -1,0 +1,1 @@
+#![doc = "nt publishes services that live behind NAT."]
