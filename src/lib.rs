@@ -1,1 +1,38 @@
-#![doc = "nt publishes services that live behind NAT."]
+//! nt publishes services that live behind NAT.
+//!
+//! The map, in reading order; each layer knows only those above it in this list.
+#![deny(unsafe_code)]
+
+// Words.
+pub mod limits;
+pub mod reason;
+pub mod time;
+pub mod wire;
+
+// Stores.
+pub mod arena;
+pub mod entropy;
+pub mod slots;
+pub mod timers;
+
+// What the operator says.
+pub mod directory;
+pub mod license;
+pub mod mapping;
+pub mod policy;
+
+// Decisions.
+pub mod channel;
+pub mod client;
+pub mod demo;
+pub mod note;
+pub mod role;
+pub mod server;
+
+// The world.
+pub mod driver;
+pub mod link;
+pub mod net;
+pub mod os;
+pub mod relay;
+pub mod tls;
