@@ -1,7 +1,7 @@
 //! Every bound in one place, with assertions that relate them to each other.
 //!
-//! Names carry their unit last. Times are [`Span`]s of the program's own clock. Nothing elsewhere invents a number:
-//! a bound that is missing here is a bound that nobody can review.
+//! Names carry their unit last. Times are [`Span`]s of the program's own clock. Nothing elsewhere invents a
+//! number: a bound that is missing here is a bound that nobody can review.
 
 use crate::time::Span;
 
@@ -13,7 +13,8 @@ pub const HEADER_BYTES: usize = 4;
 pub const CONTROL_BODY_BYTES_MAX: usize = 1020;
 /// Longest whole control frame: 1 KiB, header included.
 pub const CONTROL_FRAME_BYTES_MAX: usize = HEADER_BYTES + CONTROL_BODY_BYTES_MAX;
-/// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no memory.
+/// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no
+/// memory.
 pub const TRANSFER_BYTES_MAX: usize = 0xFF_FFFF;
 /// Longest target text of a MAP frame.
 pub const TARGET_BYTES_MAX: usize = 512;
@@ -30,8 +31,10 @@ pub const BUFFER_BYTES: usize = 18 * 1024;
 pub const PAYLOAD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX - HEADER_BYTES;
 /// Buffers that a tunnel connection has a right to: ciphertext in, plaintext in, bytes out.
 pub const BUFFERS_PER_TUNNEL: usize = 3;
-/// Buffers that a visitor, a real-server or a local connection has a right to: bytes held back, bytes out.
-pub const BUFFERS_PER_RAW: usize = 2;
+/// Buffers that a visitor or real-server connection has a right to: what it said before the far end answered.
+pub const BUFFERS_PER_RAW: usize = 1;
+/// Buffers that a local connection has a right to: bytes in, bytes out.
+pub const BUFFERS_PER_LOCAL: usize = 2;
 
 const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16 bits wide");
@@ -78,7 +81,8 @@ pub const SERVER_MAPPING_BIT: u16 = 0x8000;
 
 /// Connections accepted from one listener before the others have their turn.
 pub const ACCEPTS_PER_TURN: usize = 16;
-/// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone else's time.
+/// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone
+/// else's time.
 pub const HANDSHAKES_PER_TURN: usize = 8;
 /// Payload that one direction of one visitor passes before the others have their turn.
 pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;

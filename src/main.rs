@@ -14,14 +14,43 @@ fn main() {
     let plain = a.iter().any(|x| x == "plain");
     let t = if plain { Transport::Plain } else { Transport::Tls };
     nt::os::raise_open_files();
-    let budget = Budget { raws: 10000, tunnels: 10400 };
-    let dir = Directory(vec![Entry { name: "d".into(), id: l.id(), verifier: l.verifier(), ports: nt::policy::PortSet(vec![(1024, 65535)]), maps: vec![], max_mappings: None, max_visitors: None, revoked: false }]);
-    let server = || server::Config { doors: vec![("127.0.0.1:9002".parse().unwrap(), t)], directory: dir.clone(), visitors_max: 10000 };
-    let client = |m: &str| client::Config { servers: vec![("127.0.0.1".into(), 9002)], transport: t, license: l.id(), keys: l.client_keys(), mappings: nt::mapping::parse(m).unwrap(), allow: Default::default(), proxies_max: 10300 };
+    let budget = Budget { raws: 10000, locals: 16, tunnels: 10400 };
+    let dir = Directory(vec![Entry {
+        name: "d".into(),
+        id: l.id(),
+        verifier: l.verifier(),
+        ports: nt::policy::PortSet(vec![(1024, 65535)]),
+        maps: vec![],
+        max_mappings: None,
+        max_visitors: None,
+        revoked: false,
+    }]);
+    let server = || server::Config {
+        doors: vec![("127.0.0.1:9002".parse().unwrap(), t)],
+        directory: dir.clone(),
+        visitors_max: 10000,
+    };
+    let client = |m: &str| client::Config {
+        servers: vec![("127.0.0.1".into(), 9002)],
+        transport: t,
+        license: l.id(),
+        keys: l.client_keys(),
+        mappings: nt::mapping::parse(m).unwrap(),
+        allow: Default::default(),
+        proxies_max: 10300,
+    };
     let sec = || {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let cert = rcgen::CertificateParams::new(vec!["nt.invalid".into()]).unwrap().self_signed(&key).unwrap();
-        Security::default().with_server(vec![cert.der().clone()], rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into()).unwrap().with_client("x.y", Trust::License).unwrap()
+        let cert =
+            rcgen::CertificateParams::new(vec!["nt.invalid".into()]).unwrap().self_signed(&key).unwrap();
+        Security::default()
+            .with_server(
+                vec![cert.der().clone()],
+                rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap()
+            .with_client("x.y", Trust::License)
+            .unwrap()
     };
     let roles: Vec<Box<dyn nt::role::Role>> = match a[1].as_str() {
         "s" => vec![Box::new(Server::new(server(), Entropy::from_os()))],

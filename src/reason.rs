@@ -4,7 +4,8 @@ use std::fmt;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal;)+) => {
-        /// Why a visit, a mapping, a login or a session ended or was refused. The discriminant is the wire code.
+        /// Why a visit, a mapping, a login or a session ended or was refused. The discriminant is the wire
+        /// code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Reason { $($(#[doc = $doc])+ $name = $code,)+ }

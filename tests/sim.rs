@@ -27,7 +27,7 @@ pub fn directory(licenses: &[License]) -> Directory {
         text.push('\n');
     }
     let _ = text;
-    nt::directory::Directory(
+    Directory(
         licenses
             .iter()
             .enumerate()

@@ -1,10 +1,11 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
-//! In reading order: this file routes inputs and logs in; [`tunnel`] keeps mappings and ProxyChannels; [`visits`] dials
-//! real servers.
+//! In reading order: this file routes inputs and logs in; [`tunnel`] keeps mappings and ProxyChannels;
+//! [`visits`] dials real servers.
 //!
-//! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and visits go on over
-//! their own connections. Only when the server was silent for too long, or no longer knows the instance, are they cut.
+//! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
+//! visits go on over their own connections. Only when the server was silent for too long, or no longer
+//! knows the instance, are they cut.
 
 mod tunnel;
 mod visits;

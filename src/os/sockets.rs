@@ -29,7 +29,8 @@ fn socket(address: SocketAddr) -> io::Result<std::os::fd::OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?)
 }
 
-/// Listens; the unspecified IPv6 address stands for every address of both families, or of IPv4 where there is no IPv6.
+/// Listens; the unspecified IPv6 address stands for every address of both families, or of IPv4 where there
+/// is no IPv6.
 pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListener> {
     let any = address.ip().is_unspecified() && address.is_ipv6();
     let listener = match bind(address, any) {
@@ -66,7 +67,8 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
     Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
-/// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's fault.
+/// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
+/// fault.
 pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
@@ -96,8 +98,8 @@ pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT keeps them
-/// and a dead one is found without a byte of ours.
+/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT
+/// keeps them and a dead one is found without a byte of ours.
 pub(super) fn tune(stream: &TcpStream, speech: Speech) {
     // A socket that refuses an option still works.
     let _ = stream.set_nodelay(true);
@@ -109,8 +111,8 @@ pub(super) fn tune(stream: &TcpStream, speech: Speech) {
     }
 }
 
-/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer must not take
-/// a cut for an end.
+/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer
+/// must not take a cut for an end.
 pub(super) fn cut_by_default(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }

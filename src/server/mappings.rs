@@ -321,7 +321,8 @@ impl Server {
         self.announce(key, out);
     }
 
-    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when that has left.
+    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when
+    /// that has left.
     pub(super) fn announce(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(cmd) = session.cmd else { return };

@@ -1,11 +1,11 @@
 //! The server: strangers, logins, sessions, mappings and visits.
 //!
-//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one login made;
-//! [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
+//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
+//! login made; [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
 //!
-//! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives a session (a
-//! timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned away by the end of an
-//! older one.
+//! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
+//! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
+//! away by the end of an older one.
 
 mod entrance;
 mod mappings;
@@ -57,6 +57,7 @@ pub struct Server {
     ports: Table<(Key, u16)>,
     sessions: Slots<Session>,
     by_license: BTreeMap<LicenseId, Key>,
+    by_id: BTreeMap<[u8; 16], Key>,
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
     unknown: Vec<(Key, Vec<u8>)>,
@@ -167,6 +168,7 @@ impl Server {
             ports: Table::default(),
             sessions: Slots::default(),
             by_license: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             strangers: Vec::new(),
             unknown: Vec::new(),
             logins: 0,
@@ -359,7 +361,10 @@ impl Server {
             }
         }
         assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
+        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
+        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
         for (key, session) in self.sessions.iter() {
+            assert_eq!(self.by_id.get(&session.id), Some(&key), "a session that nobody can attach to");
             assert_eq!(self.by_license.get(&session.license), Some(&key), "two sessions of one license");
         }
         for (listener, &(session, mapping)) in self.ports.iter() {
