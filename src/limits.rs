@@ -99,9 +99,9 @@ const _: () = assert!(MAPS_PER_BATCH * (TARGET_BYTES_MAX + 64) <= BUFFER_BYTES -
 
 /// A stranger's whole time: TLS, nonces and HELLO or ATTACH.
 pub const LOGIN_TIMEOUT: Span = Span::from_secs(5);
-/// A client's own patience with one attempt, from the SYN to WELCOME.
-pub const ATTEMPT_TIMEOUT: Span = Span::from_secs(10);
-/// One TCP connect to one address of a server that has several.
+/// Looking up the name of a server.
+pub const RESOLVE_TIMEOUT: Span = Span::from_secs(10);
+/// One step of a client's attempt: TCP and TLS to one address of the server, NONCE, HELLO.
 pub const CONNECT_TIMEOUT: Span = Span::from_secs(5);
 /// Heartbeats on a CmdChannel, both ways.
 pub const HEARTBEAT_EVERY: Span = Span::from_secs(10);
@@ -141,16 +141,30 @@ pub const REPLACED_BACKOFF: Span = Span::from_secs(60);
 pub const STOP_TIMEOUT: Span = Span::from_secs(30);
 /// A cause is printed once in this time, then counted.
 pub const LOG_WINDOW: Span = Span::from_secs(60);
-/// Kernel keepalive on tunnel sockets: idle time, interval, probes; together [`PEER_SILENCE_MAX`].
-pub const KEEPALIVE_IDLE_SECS: u32 = 15;
-/// See [`KEEPALIVE_IDLE_SECS`].
-pub const KEEPALIVE_INTERVAL_SECS: u32 = 5;
-/// See [`KEEPALIVE_IDLE_SECS`].
-pub const KEEPALIVE_PROBES: u32 = 3;
 
-const _: () = assert!(
-    (KEEPALIVE_IDLE_SECS + KEEPALIVE_INTERVAL_SECS * KEEPALIVE_PROBES) as u64 * 1_000_000
-        <= PEER_SILENCE_MAX.as_micros()
-);
+/// The kernel's probing of a connection that is idle.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle_secs: u64,
+    /// Between two probes.
+    pub interval_secs: u64,
+    /// Probes without an answer before the connection is dead.
+    pub probes: u32,
+}
+
+impl Keepalive {
+    const fn secs(&self) -> u64 {
+        self.idle_secs + self.interval_secs * self.probes as u64
+    }
+}
+
+/// On tunnel connections: a dead one is found as soon as a dead peer, and NAT keeps its mapping.
+pub const TUNNEL_KEEPALIVE: Keepalive = Keepalive { idle_secs: 15, interval_secs: 5, probes: 3 };
+/// On visitors and real servers: one that vanished does not hold its place for ever.
+pub const VISITOR_KEEPALIVE: Keepalive = Keepalive { idle_secs: 60, interval_secs: 10, probes: 6 };
+
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() * 1_000_000 <= PEER_SILENCE_MAX.as_micros());
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() < VISITOR_KEEPALIVE.secs());
 const _: () = assert!(HEARTBEAT_EVERY.as_micros() * 5 <= PEER_SILENCE_MAX.as_micros() * 2);
 const _: () = assert!(REAL_SERVER_TIMEOUT.as_micros() < ANSWER_TIMEOUT.as_micros());

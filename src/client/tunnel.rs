@@ -26,7 +26,6 @@ impl Client {
 
     pub(super) fn declare_all(&mut self, out: &mut Outbox<'_>) {
         self.next_map = 0;
-        self.offers.clear();
         self.states.iter_mut().for_each(|state| state.told = None);
         self.declare_more(out);
     }
@@ -170,7 +169,7 @@ impl Client {
     }
 
     /// Drops ProxyChannels that belong to an older login; with `all`, also those with visits, which are cut.
-    pub(super) fn drop_channels(&mut self, _now: Time, all: bool, out: &mut Outbox<'_>) {
+    pub(super) fn drop_channels(&mut self, all: bool, out: &mut Outbox<'_>) {
         let doomed: Vec<Key> = self
             .channels
             .iter()
@@ -187,6 +186,7 @@ impl Client {
             // Another session counts its visits anew.
             self.taken.clear();
             self.queries.clear();
+            self.offers.clear();
         }
     }
 }

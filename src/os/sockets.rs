@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::limits::{BACKLOG, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_PROBES};
+use crate::limits::{BACKLOG, Keepalive, TUNNEL_KEEPALIVE, VISITOR_KEEPALIVE};
 use crate::net::Accept;
 use crate::reason::Reason;
 use crate::role::{Manner, Speech};
@@ -44,8 +44,9 @@ pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListe
         result => result?,
     };
     if speech == Speech::Raw {
-        // Accepted connections inherit it.
+        // Accepted connections inherit both.
         sockopt::set_socket_linger(&listener, Some(Duration::ZERO))?;
+        probe(&listener, VISITOR_KEEPALIVE);
     }
     Ok(listener)
 }
@@ -104,16 +105,23 @@ pub(super) fn tune(stream: &TcpStream, speech: Speech) {
     // A socket that refuses an option still works.
     let _ = stream.set_nodelay(true);
     if matches!(speech, Speech::Tls | Speech::Plain) {
-        let _ = sockopt::set_socket_keepalive(stream, true);
-        let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(KEEPALIVE_IDLE_SECS.into()));
-        let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(KEEPALIVE_INTERVAL_SECS.into()));
-        let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
+        probe(stream, TUNNEL_KEEPALIVE);
     }
 }
 
+/// The kernel's keepalive (RFC 9293 section 3.8.4).
+fn probe(socket: impl std::os::fd::AsFd, keepalive: Keepalive) {
+    let socket = socket.as_fd();
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(keepalive.idle_secs));
+    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(keepalive.interval_secs));
+    let _ = sockopt::set_tcp_keepcnt(socket, keepalive.probes);
+}
+
 /// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer
-/// must not take a cut for an end.
+/// must not take a cut for an end. One that vanishes is found by the kernel.
 pub(super) fn cut_by_default(stream: &TcpStream) {
+    probe(stream, VISITOR_KEEPALIVE);
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 

@@ -52,7 +52,7 @@ pub struct Server {
     /// Every connection, by its key.
     channels: Table<Channel>,
     /// The listeners for clients.
-    doors: Table<Transport>,
+    doors: Table<(Transport, SocketAddr)>,
     /// The listeners for visitors: session and mapping.
     ports: Table<(Key, u16)>,
     sessions: Slots<Session>,
@@ -190,7 +190,7 @@ impl Server {
                 Transport::Plain => Speech::Plain,
             };
             if let Some(key) = out.listen(address, speech) {
-                self.doors.insert(key, transport);
+                self.doors.insert(key, (transport, address));
             }
         }
         self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
@@ -215,7 +215,7 @@ impl Server {
     }
 
     fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(transport) = self.doors.get(key) {
+        if let Some((transport, _)) = self.doors.get(key) {
             out.note(Note::Listening { address, tls: *transport == Transport::Tls });
         } else {
             self.port_bound(now, key, address, out);
@@ -223,8 +223,7 @@ impl Server {
     }
 
     fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        if self.doors.remove(key).is_some() {
-            let address = self.config.doors.first().map_or_else(|| ([0, 0, 0, 0], 0).into(), |door| door.0);
+        if let Some((_, address)) = self.doors.remove(key) {
             out.note(Note::NotListening { address, reason });
             out.push(Verb::Exit(1));
         } else {
@@ -233,7 +232,7 @@ impl Server {
     }
 
     fn accepted(&mut self, now: Time, listener: Key, key: Key, peer: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(&transport) = self.doors.get(listener) {
+        if let Some(&(transport, _)) = self.doors.get(listener) {
             self.stranger_came(now, key, peer, transport, out);
         } else if let Some(&(session, mapping)) = self.ports.get(listener) {
             self.visitor_came(now, key, peer, session, mapping, out);
