@@ -1,1 +1,5 @@
 #![doc = "nt publishes services that live behind NAT."]
+
+pub mod entropy;
+pub mod license;
+pub mod text;
