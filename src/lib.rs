@@ -2,4 +2,7 @@
 
 pub mod entropy;
 pub mod license;
+pub mod mapping;
+pub mod names;
+pub mod policy;
 pub mod text;
