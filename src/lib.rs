@@ -19,7 +19,9 @@ pub mod timers;
 pub mod directory;
 pub mod license;
 pub mod mapping;
+pub mod names;
 pub mod policy;
+pub mod text;
 
 // Decisions.
 pub mod channel;

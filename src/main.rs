@@ -19,7 +19,7 @@ fn main() {
         name: "d".into(),
         id: l.id(),
         verifier: l.verifier(),
-        ports: nt::policy::PortSet(vec![(1024, 65535)]),
+        ports: nt::policy::PortSet::default(),
         maps: vec![],
         max_mappings: None,
         max_visitors: None,

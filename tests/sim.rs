@@ -35,7 +35,7 @@ pub fn directory(licenses: &[License]) -> Directory {
                 name: format!("license{n}"),
                 id: l.id(),
                 verifier: l.verifier(),
-                ports: nt::policy::PortSet(vec![(1024, 65535)]),
+                ports: nt::policy::PortSet::default(),
                 maps: vec![],
                 max_mappings: None,
                 max_visitors: None,

@@ -7,6 +7,7 @@ use crate::channel::proxy::Proxy;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::mapping;
 use crate::note::Note;
+use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::server::plain_binding;
@@ -104,7 +105,7 @@ impl Client {
         let trouble = match &target {
             None => Some(Reason::NotServed),
             Some(Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
-                let word = self.config.allow.word_for(*ip, *port);
+                let word = Allow::word_for(*ip, *port);
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
