@@ -80,9 +80,8 @@ impl Role for Page {
             Input::Accepted { key, .. } => self.heads.insert(key, (Vec::new(), now)),
             Input::Bytes(key, bytes) => self.said(key, bytes, out),
             Input::Ended(key) => {
-                if self.heads.remove(key).is_some() {
-                    out.close(key, Manner::End);
-                }
+                self.heads.remove(key);
+                out.close(key, Manner::End);
             }
             Input::Lost(key, _) => {
                 self.heads.remove(key);

@@ -32,6 +32,7 @@ pub mod role;
 pub mod server;
 
 // The world.
+pub mod budget;
 pub mod driver;
 pub mod link;
 pub mod net;

@@ -29,6 +29,7 @@ fn main() {
         doors: vec![("127.0.0.1:9002".parse().unwrap(), t)],
         directory: dir.clone(),
         visitors_max: 10000,
+        sessions_max: 100,
     };
     let client = |m: &str| client::Config {
         servers: vec![("127.0.0.1".into(), 9002)],

@@ -6,6 +6,8 @@
 mod actors;
 #[path = "sim/net.rs"]
 mod net;
+#[path = "sim/stories.rs"]
+mod stories;
 #[path = "sim/world.rs"]
 mod world;
 

@@ -12,9 +12,7 @@ use super::{Channel, Due, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
 use crate::license::{LicenseId, Transport, Verifier};
-use crate::limits::{
-    LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, SESSIONS_MAX, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX,
-};
+use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -156,7 +154,7 @@ impl Server {
             () if hello.version < wire::VERSION => Some(Reason::Version),
             () if stale => Some(Reason::Stale),
             () if self.stopping.is_some() => Some(Reason::Stopping),
-            () if self.sessions.len() >= SESSIONS_MAX => Some(Reason::Busy),
+            () if self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
             () => None,
         };
         if let Some(reason) = trouble {

@@ -41,6 +41,8 @@ pub struct Config {
     pub directory: Directory,
     /// Visitors at once, in all.
     pub visitors_max: usize,
+    /// Clients at once.
+    pub sessions_max: usize,
 }
 
 /// The server role.
