@@ -21,6 +21,7 @@ pub mod license;
 pub mod mapping;
 pub mod names;
 pub mod policy;
+pub mod table;
 pub mod text;
 
 // Decisions.
@@ -34,6 +35,7 @@ pub mod server;
 // The world.
 pub mod budget;
 pub mod driver;
+pub mod fuzz;
 pub mod link;
 pub mod net;
 pub mod os;

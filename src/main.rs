@@ -15,16 +15,8 @@ fn main() {
     let t = if plain { Transport::Plain } else { Transport::Tls };
     nt::os::raise_open_files();
     let budget = Budget { raws: 10000, locals: 16, tunnels: 10400 };
-    let dir = Directory(vec![Entry {
-        name: "d".into(),
-        id: l.id(),
-        verifier: l.verifier(),
-        ports: nt::policy::PortSet::default(),
-        maps: vec![],
-        max_mappings: None,
-        max_visitors: None,
-        revoked: false,
-    }]);
+    let mut dir = Directory::default();
+    dir.add(Entry::new("d", &l).unwrap()).unwrap();
     let server = || server::Config {
         doors: vec![("127.0.0.1:9002".parse().unwrap(), t)],
         directory: dir.clone(),

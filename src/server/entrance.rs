@@ -185,7 +185,7 @@ impl Server {
         welcome.mac = prove(Frame::Welcome(welcome).encode().unproved(MAC_BYTES));
         out.send(key, &Frame::Welcome(welcome));
         out.note(Note::SessionUp { name, peer, resumed });
-        self.offer_mappings(session);
+        self.offer_mappings(session, out);
         self.mappings_declared(now, session, out);
         self.announce(session, out);
         self.serve(now, session, out);

@@ -227,7 +227,10 @@ impl Server {
             self.sessions.iter().map(|(key, session)| (key, session.license)).collect();
         for (key, license) in live {
             match self.config.directory.by_id(license) {
-                Some(entry) if !entry.revoked => self.enforce_ports(now, key, out),
+                Some(entry) if !entry.revoked => {
+                    self.offer_mappings(key, out);
+                    self.enforce_ports(now, key, out);
+                }
                 _ => {
                     if let Some(cmd) = self.sessions.get(key).and_then(|session| session.cmd) {
                         let retry_millis = crate::limits::REFUSED_BACKOFF_FIRST.as_millis();

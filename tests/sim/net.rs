@@ -426,7 +426,8 @@ impl World {
     pub fn forget_idle(&mut self, a: Host, b: Host, but: Option<EndId>) {
         for end in 0..self.ends.len() {
             let peer = self.ends[end].peer;
-            let living = self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b;
+            let living =
+                self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b;
             if living && Some(end) != but {
                 self.fail(end, io::ErrorKind::ConnectionReset);
                 self.ends[end].state = State::Closed;

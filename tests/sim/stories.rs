@@ -101,7 +101,11 @@ fn a_port_that_the_license_does_not_permit_is_refused_alone() {
     let mut sim = Sim::new(14, CALM, Transport::Plain);
     sim.start_client(CLIENT, 0, &["80:10.0.0.9:700", "8080:10.0.0.9:700"]);
     sim.run_for(Span::from_secs(2));
-    assert!(sim.log().contains(":80 -> 10.0.0.9:700 not ready: the license does not permit this port"), "{}", sim.log());
+    assert!(
+        sim.log().contains(":80 -> 10.0.0.9:700 not ready: the license does not permit this port"),
+        "{}",
+        sim.log()
+    );
     served(&mut sim, 8080);
 }
 
@@ -243,7 +247,8 @@ fn garbage_is_cut_without_a_word() {
         for (end, frame, cut) in ends {
             let mut answer = [0; 64];
             let result = sim.world.borrow_mut().read(end, &mut answer);
-            let nonce = transport == Transport::Plain && matches!(frame, nt::wire::Frame::Nonce(_)) && cut > 4;
+            let nonce =
+                transport == Transport::Plain && matches!(frame, nt::wire::Frame::Nonce(_)) && cut > 4;
             assert!(nonce || result.is_err(), "{frame:?} cut at {cut} was answered: {result:?}");
             sim.world.borrow_mut().close(end, Manner::Cut);
         }
