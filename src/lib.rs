@@ -2,9 +2,11 @@
 
 pub mod directory;
 pub mod entropy;
+pub mod identity;
 pub mod license;
 pub mod mapping;
 pub mod names;
 pub mod policy;
+pub mod state;
 pub mod table;
 pub mod text;
