@@ -8,12 +8,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::entropy::Entropy;
 use crate::state::{StateDir, explain};
 
 pub(crate) const KEY_FILE: &str = "server.key";
@@ -55,10 +56,8 @@ impl StateDir {
             // The key comes first: a start that ended in between is taken up here.
             (false, true) => self.make_certificate(&key_pair_of(&key)?)?,
             (false, false) => {
-                let pair = KeyPair::generate_for(&PKCS_ED25519)
-                    .map_err(|error| format!("cannot make the server's key: {error}"))?;
-                self.write(KEY_FILE, pem("PRIVATE KEY", pair.serialized_der()).as_bytes())?;
-                self.make_certificate(&pair)?;
+                self.write(KEY_FILE, pem("PRIVATE KEY", &new_key()).as_bytes())?;
+                self.make_certificate(&key_pair_of(&key)?)?;
             }
         }
         read_identity(&cert, &key)
@@ -93,6 +92,16 @@ fn read_identity(cert: &Path, key: &Path) -> Result<Identity, String> {
         )),
         Err(error) => Err(format!("{} and {} cannot be used: {error}", cert.display(), key.display())),
     }
+}
+
+/// A new Ed25519 key in the first version of PKCS #8 (RFC 8410 section 7, RFC 5958 section 2). ring and rcgen
+/// write the second, which OpenSSL 3.0 cannot read.
+fn new_key() -> Vec<u8> {
+    const HEAD: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let mut seed = [0; 32];
+    Entropy::from_os().fill(&mut seed);
+    [&HEAD[..], &seed].concat()
 }
 
 fn key_pair_of(path: &Path) -> Result<KeyPair, String> {
