@@ -41,3 +41,7 @@ pub mod net;
 pub mod os;
 pub mod relay;
 pub mod tls;
+
+// The edge.
+pub mod identity;
+pub mod state;
