@@ -1,4 +1,5 @@
-//! How many visitors a run can serve: computed at start from what the machine gives, never found out by failing.
+//! How many visitors a run can serve: computed at start from what the machine gives, never found out by
+//! failing.
 
 use std::fmt;
 

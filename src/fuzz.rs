@@ -1,5 +1,6 @@
-//! Bodies of the fuzz targets, one for each decoder that meets bytes from outside. They stand here so that every build
-//! compiles them; `tests/corpus.rs` replays their corpora, and `tests/fuzz` gives them to libFuzzer.
+//! Bodies of the fuzz targets, one for each decoder that meets bytes from outside. They stand here so that
+//! every build compiles them; `tests/corpus.rs` replays their corpora, and `tests/fuzz` gives them to
+//! libFuzzer.
 
 use crate::directory::Directory;
 use crate::license::License;
@@ -13,11 +14,13 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] =
     &[("wire", frames), ("license", license), ("mapping", mappings), ("licenses", licenses)];
 
-/// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for another.
+/// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for
+/// another.
 pub fn frames(mut bytes: &[u8]) {
     while let Ok(Some((frame, used))) = wire::next(bytes) {
         assert!(used > 0 && used <= bytes.len());
-        // What a newer peer means by an unknown reason is not kept, so such a frame need not come back the same.
+        // What a newer peer means by an unknown reason is not kept, so such a frame need not come back the
+        // same.
         let encoded = frame.encode();
         assert_eq!(encoded.bytes().len(), used);
         let again = wire::next(encoded.bytes());

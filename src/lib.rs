@@ -44,4 +44,5 @@ pub mod tls;
 
 // The edge.
 pub mod identity;
+pub mod run;
 pub mod state;

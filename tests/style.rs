@@ -7,20 +7,26 @@ use std::path::{Path, PathBuf};
 /// Each module and the modules of this crate that it may import; a line may name only what stands above it, which keeps
 /// the arrows pointing one way.
 const LAYERS: &[(&str, &[&str])] = &[
+    // Words.
     ("time", &[]),
     ("limits", &["time"]),
     ("reason", &[]),
-    ("text", &[]),
     ("wire", &["limits", "reason"]),
+    // Stores.
     ("slots", &[]),
     ("arena", &["limits"]),
     ("timers", &["time"]),
     ("entropy", &[]),
+    // What the operator says.
+    ("text", &[]),
+    ("names", &["text"]),
+    ("table", &["text"]),
     ("license", &["text"]),
-    ("policy", &["text"]),
-    ("mapping", &["limits", "policy", "text"]),
-    ("directory", &["license", "mapping", "policy", "text"]),
-    ("config", &["license", "mapping", "policy", "text"]),
+    ("policy", &["names", "text"]),
+    ("mapping", &["names", "policy", "text"]),
+    ("directory", &["license", "mapping", "policy", "table", "text"]),
+    ("config", &["license", "mapping", "policy", "table", "text"]),
+    // Decisions.
     ("note", &["reason", "time"]),
     ("role", &["directory", "note", "reason", "slots", "time", "wire"]),
     ("channel", &["limits", "reason", "slots", "time"]),
@@ -34,7 +40,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "limits",
             "mapping",
             "note",
-            "policy",
             "reason",
             "role",
             "slots",
@@ -51,6 +56,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),
+    ("fuzz", &["directory", "license", "mapping", "wire"]),
+    // The world.
     ("net", &["directory", "note", "reason", "role", "slots", "time"]),
     ("tls", &["arena", "limits", "reason"]),
     ("link", &["arena", "limits", "net", "reason", "role", "slots", "tls"]),
@@ -63,22 +70,22 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time"]),
-    ("state", &["directory", "license", "text"]),
-    ("cli", &["config", "license", "mapping", "policy", "text"]),
-    ("commands", &["cli", "config", "directory", "entropy", "license", "mapping", "policy", "state", "text"]),
-    ("run", &[]),
+    ("budget", &["driver", "limits"]),
+    // The edge.
+    ("state", &["directory", "license"]),
+    ("identity", &["entropy", "state"]),
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
-const EDGE: &[&str] = &["run", "main", "lib"];
+const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("std::fs", &["state", "commands", "run"], "files belong to state, commands and run"),
+    ("std::fs", &["state", "identity", "commands", "run", "cli"], "files belong to the edge"),
     ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),
-    ("TcpListener", &["os"], "sockets belong to os; above it they are Net::Listener"),
+    ("TcpListener", &["os", "run"], "sockets belong to os; above it they are Net::Listener"),
     ("polling::", &["os"], "the poller belongs to os"),
-    ("rustls::", &["tls", "state", "run"], "TLS belongs to tls; state reads keys"),
+    ("rustls::", &["tls", "identity", "run"], "TLS belongs to tls; identity and run read certificates"),
     ("Instant::now", &[], "time is handed in"),
     ("SystemTime::now", &[], "time is handed in"),
     ("clock_gettime", &["os"], "only os reads a clock"),

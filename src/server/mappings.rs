@@ -73,8 +73,8 @@ impl Mapping {
 }
 
 impl Server {
-    /// Puts the mappings that stand in the license into the session, to be offered to the client; what stands there no
-    /// longer goes.
+    /// Puts the mappings that stand in the license into the session, to be offered to the client; what
+    /// stands there no longer goes.
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.license) else { return };
