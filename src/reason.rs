@@ -77,7 +77,7 @@ reasons! {
     /// The TLS handshake or a record failed.
     Tls = 29, "TLS failed: is this the port of an nt server, with no TLS proxy between?";
     /// The certificate was not accepted.
-    Certificate = 30, "the server's certificate was not accepted by --ca";
+    Certificate = 30, "the server's certificate was not accepted: with --ca it must be good for the server's name";
 
     /// The public port is taken by another program.
     InUse = 40, "the public port is in use by another program: stop it, or choose another port";

@@ -243,8 +243,7 @@ fn one_seed_is_one_story() {
             sim.visit(8080, plan);
         }
         sim.run_for(Span::from_secs(60));
-        let trace = sim.world.borrow().trace;
-        trace
+        sim.world.borrow().trace
     };
     for seed in 0..5 {
         assert_eq!(story(seed), story(seed));
