@@ -15,9 +15,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::entropy::Entropy;
-use crate::state::{StateDir, explain};
+use crate::state::{KEY_FILE, StateDir, explain};
 
-pub(crate) const KEY_FILE: &str = "server.key";
+
 const CERT_FILE: &str = "server.crt";
 
 /// Longest PEM file that is read, in bytes.

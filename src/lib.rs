@@ -43,6 +43,10 @@ pub mod relay;
 pub mod tls;
 
 // The edge.
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod identity;
 pub mod run;
+pub mod server_ref;
 pub mod state;

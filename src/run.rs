@@ -1,6 +1,6 @@
 //! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -8,70 +8,41 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::budget::{End, Means, Plan, plan, sessions};
+use crate::cli::ClientPlan;
 use crate::client::{self, Client};
+use crate::commands::new_license;
+use crate::config::{Ca, ServerConfig};
 use crate::demo::{Fetch, Page};
 use crate::directory::{Directory, Entry};
 use crate::driver::{Budget, Driver};
 use crate::entropy::Entropy;
 use crate::identity::Identity;
 use crate::license::{License, Transport};
-use crate::limits::{MAPPINGS_MAX, POOL_MAX};
-use crate::mapping::{self, Mapping};
+use crate::limits::POOL_MAX;
+use crate::mapping;
 use crate::net::Net;
 use crate::note::{Level, Note};
 use crate::os::{self, LicenseFile, Os};
 use crate::policy::Allow;
 use crate::role::Role;
 use crate::server::{self, Server};
+use crate::server_ref::{PLAIN_PORT, TLS_PORT};
 use crate::state::StateDir;
 use crate::tls::{Security, Trust};
-
-/// What `nt -s` was told, by its command line and `nt.toml`.
-#[derive(Debug)]
-pub struct Serve<'a> {
-    /// Where clients are served over TLS.
-    pub listen: SocketAddr,
-    /// Where clients are served plainly, if anywhere.
-    pub plain: Option<SocketAddr>,
-    /// The state directory, if not the usual one.
-    pub state: Option<&'a Path>,
-    /// Certificate and key, if not the server's own.
-    pub cert: Option<(&'a Path, &'a Path)>,
-    /// What clients call this server, for the line to paste.
-    pub public_host: Option<&'a str>,
-    /// Visitors at once, at most.
-    pub visitors: Option<usize>,
-    /// Bytes of buffers, at most.
-    pub buffer_bytes: Option<usize>,
-}
-
-/// What `nt -c` was told.
-#[derive(Debug)]
-pub struct Connect<'a> {
-    /// The license.
-    pub license: &'a License,
-    /// Servers, tried in turn.
-    pub servers: Vec<(String, u16)>,
-    /// Over TLS, or plainly.
-    pub transport: Transport,
-    /// Texts of mappings.
-    pub maps: &'a [String],
-    /// Targets that the server may ask for.
-    pub allow: Allow,
-    /// `webpki`, or a file of certificates, to check the server's by.
-    pub ca: Option<&'a str>,
-    /// Bytes of buffers, at most.
-    pub buffer_bytes: Option<usize>,
-}
 
 /// Runs a server until it is asked to stop; its exit code.
 ///
 /// # Errors
 /// A sentence for the person who started it.
-pub fn serve(settings: &Serve<'_>) -> Result<i32, String> {
-    let plan = means(End::Server, settings.visitors, settings.buffer_bytes)?;
-    let state = StateDir::open(settings.state)?;
-    let Identity { chain, key, .. } = state.identity(settings.cert)?;
+pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
+    let plan = means(End::Server, settings.visitors, settings.memory)?;
+    let state = StateDir::open(settings.state.as_deref())?;
+    let cert = match (&settings.cert, &settings.key) {
+        (Some(cert), Some(key)) => Some((cert.as_path(), key.as_path())),
+        (None, None) => None,
+        _ => return Err("`cert` and `key` belong together: name both, or neither".to_owned()),
+    };
+    let Identity { chain, key } = state.identity(cert)?;
     let security = Security::default().with_server(chain, key)?;
     let first = first_license(&state)?;
     let (directory, mut file) = state.open_licenses()?;
@@ -83,7 +54,7 @@ pub fn serve(settings: &Serve<'_>) -> Result<i32, String> {
     if let Some(license) = first {
         tell(&mut os, Level::Info, welcome(&license, settings, state.path()));
     }
-    let tls = (settings.listen, Transport::Tls);
+    let tls = (listen(settings), Transport::Tls);
     let doors =
         std::iter::once(tls).chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
     let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
@@ -92,20 +63,26 @@ pub fn serve(settings: &Serve<'_>) -> Result<i32, String> {
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }
 
+/// Where clients are served over TLS.
+fn listen(settings: &ServerConfig) -> SocketAddr {
+    settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, TLS_PORT)))
+}
+
 /// The first start of a server makes a license `default`, so that one line on the other machine is enough.
 fn first_license(state: &StateDir) -> Result<Option<License>, String> {
     if !state.load_licenses()?.is_empty() {
         return Ok(None);
     }
-    let license = random_license();
+    let license = new_license();
     Ok(state.add_default(&license)?.then_some(license))
 }
 
 /// What the very first start tells; the only time that a license is printed by a server.
-fn welcome(license: &License, settings: &Serve<'_>, state: &Path) -> String {
-    let host = settings.public_host.map_or_else(own_address, str::to_owned);
-    let port = match settings.listen.port() {
-        9002 => String::new(),
+fn welcome(license: &License, settings: &ServerConfig, state: &Path) -> String {
+    let host = settings.public_host.clone().unwrap_or_else(own_address);
+    let listen = listen(settings).port();
+    let port = match listen {
+        TLS_PORT => String::new(),
         port => format!(":{port}"),
     };
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
@@ -117,7 +94,7 @@ fn welcome(license: &License, settings: &Serve<'_>, state: &Path) -> String {
          in its firewall.\n  This license is not shown again: `nt license rotate default` makes a new one.\n",
         state.display(),
         license.text(),
-        settings.listen.port(),
+        listen,
     )
 }
 
@@ -135,75 +112,60 @@ fn own_address() -> String {
 ///
 /// # Errors
 /// A sentence for the person who started it.
-pub fn connect(settings: Connect<'_>) -> Result<i32, String> {
-    let plan = means(End::Client, None, settings.buffer_bytes)?;
-    let mappings = mappings(settings.maps)?;
-    let security = match settings.transport {
-        Transport::Tls => {
-            let names = settings.servers.iter().map(|(host, _)| host.as_str());
-            Security::default().with_client(&settings.servers[0].0, trust(settings.ca, names)?)?
-        }
-        Transport::Plain => Security::default(),
+pub fn connect(settings: ClientPlan) -> Result<i32, String> {
+    let ClientPlan { server, maps: mappings, plain, allow, ca } = settings;
+    let plan = means(End::Client, None, None)?;
+    let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
+    let servers: Vec<(String, u16)> =
+        server.addresses(port).map(|(host, port)| (host.to_owned(), port)).collect();
+    let security = if plain {
+        Security::default()
+    } else {
+        Security::default().with_client(&servers[0].0, trust(ca.as_ref(), &servers)?)?
     };
     let mut os = start_os(None)?;
     tell(&mut os, Level::Info, plan.to_string());
-    if settings.transport == Transport::Plain {
+    if plain {
         let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change what visitors send";
         tell(&mut os, Level::Warn, text.to_owned());
     }
     let config = client::Config {
-        servers: settings.servers,
-        transport: settings.transport,
-        license: settings.license.id(),
-        keys: settings.license.client_keys(),
+        servers,
+        transport,
+        license: server.license.id(),
+        keys: server.license.client_keys(),
         mappings,
-        allow: settings.allow,
+        allow,
         proxies_max: plan.visitors + POOL_MAX,
     };
     let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }
 
-fn mappings(texts: &[String]) -> Result<Vec<Mapping>, String> {
-    let mut mappings = Vec::new();
-    for text in texts {
-        for mapping in mapping::parse(text).map_err(|error| error.to_string())? {
-            mapping.served()?;
-            mappings.push(mapping);
-        }
-    }
-    if mappings.len() > MAPPINGS_MAX {
-        return Err(format!(
-            "{} mappings are more than the {MAPPINGS_MAX} that one client may have; run a second client with its own license",
-            mappings.len()
-        ));
-    }
-    Ok(mappings)
-}
-
 /// Whom `--ca` trusts.
-fn trust<'a>(ca: Option<&str>, hosts: impl Iterator<Item = &'a str>) -> Result<Trust, String> {
-    let Some(ca) = ca else { return Ok(Trust::License) };
+fn trust(ca: Option<&Ca>, servers: &[(String, u16)]) -> Result<Trust, String> {
     let mut roots = RootCertStore::empty();
-    if ca == "webpki" {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    } else {
-        let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certificates = certificates
-            .map_err(|error| format!("--ca {ca}: {error}; it must be a PEM file, or `webpki`"))?;
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(format!("--ca {ca}: no certificate in it can be used"));
+    match ca {
+        None => return Ok(Trust::License),
+        Some(Ca::Webpki) => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(Ca::File(path)) => {
+            let place = path.display();
+            let certificates =
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = certificates.map_err(|error| {
+                format!("--ca {place}: {error}; it must be a PEM file of certificates, or `webpki`")
+            })?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(format!("--ca {place}: no certificate in it can be used"));
+            }
         }
     }
-    let name = |host: &str| {
-        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
-            format!(
-                "{host} is no name that a certificate could have; with --ca, name the server by its DNS name"
-            )
+    let name = |(host, _): &(String, u16)| {
+        ServerName::try_from(host.clone()).map_err(|_| {
+            format!("{host} is no name that a certificate could have; with --ca, use the server's DNS name")
         })
     };
-    Ok(Trust::Roots(roots, hosts.map(name).collect::<Result<_, _>>()?))
+    Ok(Trust::Roots(roots, servers.iter().map(name).collect::<Result<_, _>>()?))
 }
 
 /// Runs a server, a client and a web page in one loop, and fetches the page through the tunnel; the exit
@@ -212,7 +174,7 @@ fn trust<'a>(ca: Option<&str>, hosts: impl Iterator<Item = &'a str>) -> Result<T
 /// # Errors
 /// A sentence for the person who started it.
 pub fn demo(once: bool) -> Result<i32, String> {
-    let license = random_license();
+    let license = new_license();
     let mut directory = Directory::default();
     directory.add(Entry::new("demo", &license)?)?;
     let Identity { chain, key, .. } = Identity::fresh()?;
@@ -227,7 +189,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         transport: Transport::Tls,
         license: license.id(),
         keys: license.client_keys(),
-        mappings: mappings(&[mapping])?,
+        mappings: mapping::parse(&mapping).map_err(|error| error.to_string())?,
         allow: Allow::default(),
         proxies_max: 64 + POOL_MAX,
     };
@@ -251,15 +213,10 @@ fn free_port(wish: Option<u16>) -> Result<SocketAddr, String> {
         .map_err(|error| format!("no port of 127.0.0.1 can be had: {error}"))
 }
 
-/// A new license, from the operating system's randomness.
-pub fn random_license() -> License {
-    let mut bytes = [0; 28];
-    Entropy::from_os().fill(&mut bytes);
-    License::from_random(bytes)
-}
-
-fn means(end: End, visitors: Option<usize>, buffer_bytes: Option<usize>) -> Result<Plan, String> {
+fn means(end: End, visitors: Option<u32>, buffer_bytes: Option<u64>) -> Result<Plan, String> {
     let (files, memory_bytes) = (os::raise_open_files(), os::memory_bytes());
+    let visitors = visitors.map(|visitors| visitors as usize);
+    let buffer_bytes = buffer_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     plan(end, Means { files, memory_bytes, visitors, buffer_bytes })
 }
 

@@ -30,7 +30,7 @@ use log::Log;
 use resolver::Resolver;
 use signals::Signals;
 
-pub use sockets::{memory_bytes, raise_open_files};
+pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.
 pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;

@@ -142,6 +142,12 @@ pub fn raise_open_files() -> usize {
     now.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
+/// Secrets stay out of core files.
+pub fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
 /// Bytes of memory that the machine has, or that its address-space limit leaves.
 pub fn memory_bytes() -> usize {
     use rustix::process::{Resource, getrlimit};
