@@ -17,7 +17,6 @@ use rustls::sign::CertifiedKey;
 use crate::entropy::Entropy;
 use crate::state::{KEY_FILE, StateDir, explain};
 
-
 const CERT_FILE: &str = "server.crt";
 
 /// Longest PEM file that is read, in bytes.

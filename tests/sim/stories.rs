@@ -283,3 +283,37 @@ fn a_real_server_that_was_down_is_served_when_it_is_up() {
     served(&mut sim, 8080);
     at_rest(&mut sim);
 }
+
+#[test]
+fn a_torrent_that_came_before_its_channel_flows_on_by_itself() {
+    let mut sim = up(26, torrent(), Transport::Plain);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, Plan { up: 3_000_000, down: 0, visitor_ends_first: true, ..plan });
+    sim.run_for(Span::from_secs(9));
+    assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+}
+
+/// Windows so large that everything is there before it is asked for: no event comes to help.
+fn torrent() -> crate::net::Nasty {
+    crate::net::Nasty { window: 16 << 20, ..CALM }
+}
+
+#[test]
+fn a_channel_that_is_not_given_back_is_given_up() {
+    let mut sim = up(27, CALM, Transport::Plain);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, Plan { up: 100, down: 5_000_000, ..plan });
+    sim.run_for(Span::from_millis(300));
+    let before = sim.counts()[0].1;
+    // The visitor goes, and nothing more comes from the client, not even the mark that would free the ProxyChannel.
+    sim.world.borrow_mut().cuts.insert((CLIENT, SERVER));
+    let end = sim.visitors[visitor].end;
+    sim.world.borrow_mut().close(end, Manner::Cut);
+    sim.run_for(Span::from_millis(9_000));
+    assert_eq!(sim.counts()[0].1, before - 1, "the visitor has gone, its ProxyChannel drains");
+    sim.run_for(Span::from_millis(1_500));
+    assert_eq!(sim.counts()[0].1, before - 2, "ten seconds are enough");
+    sim.world.borrow_mut().cuts.clear();
+    served(&mut sim, 8080);
+    at_rest(&mut sim);
+}
