@@ -404,10 +404,12 @@ ca = "webpki"
 
     #[test]
     fn flags_count_more() {
-        let flags = ServerConfig { listen: "1.2.3.4:5".parse().ok(), ..ServerConfig::default() };
         let file = parse_server(SERVER_TOML).expect("good");
-        let both = flags.over(file.clone());
-        assert_eq!(both, ServerConfig { listen: "1.2.3.4:5".parse().ok(), ..file.clone() });
+        // Every value another one.
+        let text = SERVER_TOML.replace('0', "1").replace('4', "5").replace("pem", "crt");
+        let flags = parse_server(&text.replace("/lib", "/run").replace("VPS", "vps2")).expect("good");
+        assert_eq!(flags.clone().over(file.clone()), flags);
+        assert_eq!(file.clone().over(flags), file);
         assert_eq!(ServerConfig::default().over(file.clone()), file);
         let error = "`http` is not served yet by this version; leave it out";
         assert_eq!(file.served(), Err(error.to_string()));

@@ -1,5 +1,7 @@
 #![doc = "nt publishes services that live behind NAT."]
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod directory;
 pub mod entropy;
