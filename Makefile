@@ -27,7 +27,7 @@ sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --release --test sim
 
 fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
-	cd tests/fuzz && $(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) -- -max_total_time=$(SECONDS)
 
 clean:           ## removes what was built
 	$(CARGO) clean

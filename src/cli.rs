@@ -212,6 +212,9 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
         },
     };
     let checked = |text: &String| {
+        if ServerWord::is_meant_by(text) {
+            return Err("LICENSE@HOST comes once, before the mappings".to_string());
+        }
         mapping::parse(text).map_err(|error| error.to_string())?;
         Ok(MapText(text.clone()))
     };
@@ -228,7 +231,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
 /// Why the first word behind `-c` is no server, and what may have been meant.
 fn no_server(word: &str, what: &str) -> String {
     match mapping::parse(word) {
-        Ok(_) => format!("{} is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)", quote(word)),
+        Ok(_) => format!("{} is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)", route_of(word)),
         Err(_) if ServerWord::is_meant_by(word) => what.to_string(),
         // Not even quoted: it may be a license that lost its beginning.
         Err(_) => format!("{what} (see `nt -c --help`)"),
@@ -269,15 +272,21 @@ fn no_command(word: &str) -> String {
         return "the license comes behind -c: nt -c LICENSE@HOST [MAPPING...]".to_string();
     }
     if mapping::parse(word).is_ok() {
-        return format!("{} is a mapping; it comes behind a server: nt -c LICENSE@HOST {0}", quote(word));
-    }
-    if word.starts_with('-') {
         return format!(
-            "begin with -s (server), -c (client) or a command, not with {}; see `nt --help`",
-            quote(word)
+            "{} is a mapping; it comes behind a server: nt -c LICENSE@HOST [MAPPING...]",
+            route_of(word)
         );
     }
-    format!("there is no command {}{}; see `nt --help`", quote(word), did_you_mean(word, &flags::COMMANDS))
+    let what = match word.starts_with('-') {
+        true => format!("begin with -s (server), -c (client) or a command, not with {}", quote(word)),
+        false => format!("there is no command {}{}", quote(word), did_you_mean(word, &flags::COMMANDS)),
+    };
+    format!("{what}\nSee `nt --help`.")
+}
+
+/// A mapping as it may be shown: behind the first comma may be a password.
+fn route_of(word: &str) -> String {
+    quote(word.split(',').next().unwrap_or_default())
 }
 
 /// What argh makes of the words; its errors in nt's words, and without licenses.
@@ -288,7 +297,12 @@ fn by_argh<T: argh::FromArgs>(command: &[&str], words: &[&str]) -> Result<T, Exi
             let output = hide_secrets(early.output.trim());
             let what = match output.strip_prefix("Unrecognized argument: ") {
                 Some(word) => {
-                    let meant = did_you_mean(word, &flags::FLAGS);
+                    let license = words.first() == Some(&"license");
+                    let meant = match word.starts_with('-') {
+                        true => did_you_mean(word, &flags::FLAGS),
+                        false if license => did_you_mean(word, &flags::LICENSE_COMMANDS),
+                        false => String::new(),
+                    };
                     format!("{} is not known here{meant}", quote(word))
                 }
                 None => output,

@@ -6,10 +6,11 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand};
-use crate::config::{self, Config};
+use crate::config::{self, Config, MapText};
 use crate::directory::{Directory, Entry};
 use crate::entropy::Entropy;
 use crate::license::{LICENSE_BYTES, License};
+use crate::mapping;
 use crate::policy::{HostSet, PortSet};
 use crate::server_ref::Source;
 use crate::state::StateDir;
@@ -74,14 +75,24 @@ pub fn check(args: &CheckArgs) -> Result<Output, String> {
         for entry in directory.iter() {
             check_entry(entry).map_err(|what| format!("{}: {what}", args.file))?;
         }
-        format!("{} licenses", directory.len())
+        match directory.len() {
+            1 => "1 license".to_string(),
+            count => format!("{count} licenses"),
+        }
     } else {
         match config::parse_either(&text).map_err(wrong)? {
             Config::Server(config) => {
                 config.served().map_err(|what| format!("{}: {what}", args.file))?;
                 "the settings of a server".to_string()
             }
-            Config::Client(_) => "the settings of a client".to_string(),
+            Config::Client(config) => {
+                for MapText(text) in &config.map {
+                    let mappings = mapping::parse(text).map_err(|error| format!("{}: {error}", args.file))?;
+                    let served = mappings.iter().try_for_each(mapping::Mapping::served);
+                    served.map_err(|what| format!("{}: {what}", args.file))?;
+                }
+                "the settings of a client".to_string()
+            }
         }
     };
     Ok(Output { stdout: format!("{} is good: {what}\n", args.file), stderr: String::new() })

@@ -50,8 +50,8 @@ fn say(to: &mut impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 
-/// Everybody on a machine can read a command line; the environment only its owner. So a license on the command line
-/// moves there: nt starts itself anew in the same process.
+/// Everybody on a machine can read a command line; the environment only its owner. So a license on the
+/// command line moves there: nt starts itself anew in the same process.
 fn hide_license(args: &[String]) {
     let [flag, word, rest @ ..] = args else { return };
     if !matches!(flag.as_str(), "-c" | "--client") || !word.starts_with("nt1") {

@@ -43,7 +43,8 @@ pub struct StateDir {
 
 impl StateDir {
     /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt` for
-    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is not there.
+    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is
+    /// not there.
     ///
     /// # Errors
     /// A sentence when there is no such place, or it cannot be made.
