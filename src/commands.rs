@@ -108,7 +108,8 @@ pub fn version() -> String {
         ""
     };
     format!(
-        "nt {}\ntarget: {}-{}{environment}\nTLS: 1.3, rustls with ring\nserves: tcp\nreads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
+        "nt {}\ntarget: {}-{}{environment}\nTLS: 1.3, rustls with ring\nserves: tcp\n\
+         reads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

@@ -38,7 +38,8 @@ const FIELDS: [&str; 10] =
     ["name", "id", "public", "mac", "ports", "hosts", "map", "max_mappings", "max_visitors", "revoked"];
 
 const HEADING: &str = "# The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.\n\
-                       # Written by `nt license ...`; comments of your own are lost then. Read again when it changes.\n";
+                       # Written by `nt license ...`; comments of your own are lost then. Read again when it \
+                       changes.\n";
 
 /// Why a text is no directory.
 pub type DirectoryError = FileError;

@@ -325,7 +325,8 @@ impl AllowItem {
             return format!("{} is a port: write where it is, as in 127.0.0.1:{text}", quote(text));
         }
         format!(
-            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here){}",
+            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or \
+             unix:/path (names do not count here){}",
             quote(text),
             did_you_mean(text, &["loopback", "lan", "any"])
         )

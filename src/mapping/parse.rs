@@ -185,7 +185,8 @@ impl PublicSide {
             if rest.is_empty() {
                 let target = if port == "0" { "22" } else { port };
                 return Err(format!(
-                    "this could be the public side or the target: write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
+                    "this could be the public side or the target: write `{first}:{port}:{target}` \
+                     or `{target}:{first}:{target}`"
                 ));
             }
             return Ok((Self::Ports { addr: Some(addr), ports }, rest));
@@ -305,7 +306,9 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     }
     parts.push(&text[start..]);
     if parts[0] == "unix" {
-        return Err("a Unix socket can only be a target: write the public port first, as in `2222:unix:/run/app.sock`".to_string());
+        return Err("a Unix socket can only be a target: write the public port first, \
+                    as in `2222:unix:/run/app.sock`"
+            .to_string());
     }
     Ok(parts)
 }
