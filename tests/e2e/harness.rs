@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::process::Process;
+use super::process::{Process, say};
 use super::rest::Files;
 
 /// How long anything may take that should take no time at all, on a busy machine.
@@ -33,7 +33,7 @@ pub fn nt() -> PathBuf {
 pub fn need_release() -> bool {
     let release = nt().components().any(|part| part.as_os_str() == "release");
     if !release {
-        println!("skipped: it needs a release binary in NT_E2E_BIN");
+        say("skipped: it needs a release binary in NT_E2E_BIN");
     }
     release
 }
@@ -148,6 +148,7 @@ impl Server {
 
     /// The first start, with more words on the command line or in the environment.
     pub fn start_with(adapt: impl Fn(&mut Command)) -> Self {
+        super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tls, plain) = (port(), port());
         let mut command = Self::command(&folder, tls, plain);

@@ -1,6 +1,6 @@
 //! Processes under test: started, listened to, measured in `/proc`, and never left behind.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -152,10 +152,16 @@ impl Drop for Process {
             let name = self.proc_file("cmdline").replace('\0', " ");
             let lines = self.log.lines();
             let shown = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("--- {} {name}\n{}", self.id(), shown.join("\n"));
+            say(&format!("--- {} {name}\n{}", self.id(), shown.join("\n")));
         }
         self.kill();
     }
+}
+
+/// Says something to the person who runs the tests, whether or not the test passes.
+pub fn say(text: &str) {
+    // Unlike `println!`, this is not held back by the test harness.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Waits until `done`, looking often.
@@ -174,7 +180,7 @@ pub fn need(programs: &[&str]) -> bool {
             .iter()
             .any(|folder| std::path::Path::new(folder).join(program).exists());
         if !found {
-            println!("skipped: {program} is not installed");
+            say(&format!("skipped: {program} is not installed"));
             return false;
         }
     }
@@ -185,7 +191,7 @@ pub fn need(programs: &[&str]) -> bool {
 pub fn need_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("skipped: it needs root");
+        say("skipped: it needs root");
     }
     root
 }
