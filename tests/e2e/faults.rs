@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::data::Pattern;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, need_release, port, visit};
@@ -85,7 +85,7 @@ pub fn a_stopped_client_is_found_dead_and_comes_back() {
         thread::sleep(Duration::from_secs(45).saturating_sub(begun.elapsed()));
         tunnel.client.forget();
         tunnel.client.signal(Signal::CONT);
-        tunnel.client.wait_for(" ready", SOON);
+        tunnel.client.wait_for("logged in to", SOON);
         tunnel.at_rest();
     });
 }
@@ -111,21 +111,21 @@ pub fn a_stopped_server_is_found_dead_and_is_come_back_to() {
         tunnel.server.process.signal(Signal::CONT);
         assert!(held.recv_timeout(SOON).expect("the visitor is cut").1, "{kind:?}: by a reset");
         // The client's next attempt may lie a whole pause of 20 s away.
-        tunnel.client.wait_for(" ready", Duration::from_secs(35));
+        tunnel.client.wait_for("logged in to", Duration::from_secs(35));
         tunnel.at_rest();
     });
 }
 
 fn for_both_at_once(test: impl Fn(Kind) + Send + Sync) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
     thread::scope(|scope| {
-        BOTH.map(|kind| {
-            scope.spawn({
-                let test = &test;
-                move || test(kind)
-            })
-        })
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap())
+        let start = |kind| {
+            let test = &test;
+            thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || test(kind)).unwrap()
+        };
+        for thread in BOTH.map(start) {
+            thread.join().unwrap();
+        }
     });
 }
 
@@ -167,16 +167,18 @@ pub fn a_replaced_client_stays_away_for_a_minute() {
     assert_eq!(tunnel.client.log().count("another client"), 0);
 }
 
+/// Limits the files that a running process may open, and returns the limit of before.
+fn limit_files(process: &Process, files: Option<u64>) -> Option<u64> {
+    let id = Pid::from_raw(i32::try_from(process.id()).unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(id, Resource::Nofile, Rlimit { current: files, maximum }).unwrap().current
+}
+
 #[test]
 fn a_server_without_files_rests_and_serves_again_when_it_has_some() {
     for kind in BOTH {
         let mut tunnel = Tunnel::to(kind, port());
-        let process = Pid::from_raw(i32::try_from(tunnel.server.process.id()).unwrap());
-        let limit = |files: u64| {
-            let limits = Rlimit { current: Some(files), maximum: Some(files + 10_000) };
-            prlimit(process, Resource::Nofile, limits).unwrap()
-        };
-        let before = limit(5);
+        let before = limit_files(&tunnel.server.process, Some(5));
         let timeout = Duration::from_secs(1);
         assert!(tunnel.try_echo(timeout).is_err(), "{kind:?}: served without a file");
         tunnel.server.process.wait_for("no new connections for a moment", SOON);
@@ -184,7 +186,7 @@ fn a_server_without_files_rests_and_serves_again_when_it_has_some() {
         thread::sleep(Duration::from_secs(2));
         let used = tunnel.server.process.ticks() - ticks;
         assert!(used <= 10, "{kind:?}: {used} ticks in 2 s of waiting for files");
-        prlimit(process, Resource::Nofile, before).unwrap();
+        limit_files(&tunnel.server.process, before);
         eventually("served again", RESTART, || tunnel.try_echo(RESTART).is_ok());
         tunnel.at_rest();
     }
@@ -194,13 +196,11 @@ fn a_server_without_files_rests_and_serves_again_when_it_has_some() {
 fn a_client_without_files_serves_again_when_it_has_some() {
     for kind in BOTH {
         let mut tunnel = Tunnel::to(kind, port());
-        let process = Pid::from_raw(i32::try_from(tunnel.client.id()).unwrap());
-        let few = Rlimit { current: Some(5), maximum: Some(20_000) };
-        let before = prlimit(process, Resource::Nofile, few).unwrap();
+        let before = limit_files(&tunnel.client, Some(5));
         for _ in 0..5 {
             assert!(tunnel.try_echo(SOON).is_err(), "{kind:?}: served without a file");
         }
-        prlimit(process, Resource::Nofile, before).unwrap();
+        limit_files(&tunnel.client, before);
         eventually("served again", Duration::from_secs(12), || tunnel.try_echo(SOON).is_ok());
         tunnel.at_rest();
     }
