@@ -1,9 +1,10 @@
 //! The arena: one allocation at start, cut into buffers of [`BUFFER_BYTES`].
 //!
-//! What is reserved at admission is the *right* to buffers; a buffer itself is borrowed while bytes are in it and
-//! comes back when they have gone. Rights never exceed buffers, so whoever holds a right always gets its buffer, and
-//! no set of half-served connections can wait for each other. Untouched buffers cost no resident memory: the
-//! allocation is zeroed by the kernel page by page, and the last buffer returned is the first lent.
+//! What is reserved at admission is the *right* to buffers; a buffer itself is borrowed while bytes are in
+//! it and comes back when they have gone. Rights never exceed buffers, so whoever holds a right always gets
+//! its buffer, and no set of half-served connections can wait for each other. Untouched buffers cost no
+//! resident memory: the allocation is zeroed by the kernel page by page, and the last buffer returned is
+//! the first lent.
 
 use crate::limits::BUFFER_BYTES;
 
@@ -135,7 +136,8 @@ impl Window {
         self.buf.is_some()
     }
 
-    /// Space behind the bytes, borrowing a buffer if none is held; older bytes move to the front to make it whole.
+    /// Space behind the bytes, borrowing a buffer if none is held; older bytes move to the front to make it
+    /// whole.
     pub fn space(&mut self, arena: &mut Arena) -> &mut [u8] {
         let buf = self.buf.get_or_insert_with(|| arena.take());
         if self.start > 0 {

@@ -1,4 +1,5 @@
-//! What `nt demo` adds to a server and a client: a small web page behind the tunnel, and a visitor that fetches it once.
+//! What `nt demo` adds to a server and a client: a small web page behind the tunnel, and a visitor that
+//! fetches it once.
 
 use std::net::SocketAddr;
 
@@ -55,7 +56,8 @@ impl Page {
         let kind = if body == PAGE { "text/html" } else { "text/plain" };
         let shown = if head.starts_with(b"HEAD ") { "" } else { body };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{shown}",
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{shown}",
             body.len()
         );
         out.send_bytes(key, answer.as_bytes());
@@ -78,9 +80,8 @@ impl Role for Page {
             Input::Accepted { key, .. } => self.heads.insert(key, (Vec::new(), now)),
             Input::Bytes(key, bytes) => self.said(key, bytes, out),
             Input::Ended(key) => {
-                if self.heads.remove(key).is_some() {
-                    out.close(key, Manner::End);
-                }
+                self.heads.remove(key);
+                out.close(key, Manner::End);
             }
             Input::Lost(key, _) => {
                 self.heads.remove(key);
@@ -143,7 +144,11 @@ impl Fetch {
             return self.tried(now, Reason::Ended, out);
         }
         self.state = Fetching::Done;
-        let text = format!("fetched http://{}/ through the tunnel: {} bytes, as they should be", self.public, PAGE.len());
+        let text = format!(
+            "fetched http://{}/ through the tunnel: {} bytes, as they should be",
+            self.public,
+            PAGE.len()
+        );
         out.note(Note::Plain(Level::Info, text));
         if self.once {
             out.push(Verb::Exit(0));
@@ -161,10 +166,12 @@ impl Role for Fetch {
                 self.give_up = now + FETCH_TIMEOUT;
                 self.state = Fetching::Pausing(now + FETCH_PAUSE);
             }
-            (Input::Timeout, Fetching::Pausing(due)) if *due <= now => match out.dial(self.public, Speech::Local) {
-                Some(key) => self.state = Fetching::Asking(key, Vec::new()),
-                None => self.tried(now, Reason::System, out),
-            },
+            (Input::Timeout, Fetching::Pausing(due)) if *due <= now => {
+                match out.dial(self.public, Speech::Local) {
+                    Some(key) => self.state = Fetching::Asking(key, Vec::new()),
+                    None => self.tried(now, Reason::System, out),
+                }
+            }
             (Input::Dialed(key), Fetching::Asking(ours, _)) if key == *ours => {
                 let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.public);
                 out.send_bytes(key, request.as_bytes());
@@ -181,7 +188,9 @@ impl Role for Fetch {
                 let answer = std::mem::take(answer);
                 self.answered(now, &answer, out);
             }
-            (Input::Lost(key, reason), Fetching::Asking(ours, _)) if key == *ours => self.tried(now, reason, out),
+            (Input::Lost(key, reason), Fetching::Asking(ours, _)) if key == *ours => {
+                self.tried(now, reason, out)
+            }
             _ => {}
         }
     }

@@ -33,10 +33,12 @@ use crate::tls::Security;
 use crate::wire::{self, Frame};
 
 /// Connections at once, by kind. The arena is made for exactly these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// Visitors and real servers, and local connections.
+    /// Visitors and real servers.
     pub raws: usize,
+    /// Connections that a role reads and writes itself.
+    pub locals: usize,
     /// Tunnel connections.
     pub tunnels: usize,
 }
@@ -44,7 +46,8 @@ pub struct Budget {
 impl Budget {
     /// Buffers that so many connections have a right to.
     pub const fn buffers(self) -> usize {
-        self.raws * rights(Speech::Raw)          // what each raw connection may hold back, or have under way
+        self.raws * rights(Speech::Raw)          // what each visitor may hold back
+            + self.locals * rights(Speech::Local) // what each local connection may have under way
             + self.tunnels * rights(Speech::Tls) // what each tunnel connection may have under way
     }
 }
@@ -113,7 +116,7 @@ impl<N: Net> Driver<N> {
             arena: Arena::new(budget.buffers()),
             scratch: vec![0; TLS_PLAIN_BYTES_MAX].into(),
             budget,
-            used: Budget { raws: 0, tunnels: 0 },
+            used: Budget::default(),
             queue: VecDeque::new(),
             events: Vec::new(),
             starved: Vec::new(),
@@ -165,8 +168,8 @@ impl<N: Net> Driver<N> {
             self.happened(event);
         }
         self.events = events;
-        // What came in is handled before any deadline: a process that was frozen must not take its own absence for its
-        // peer's. Links that queue themselves again have their turn after everybody else.
+        // What came in is handled before any deadline: a process that was frozen must not take its own
+        // absence for its peer's. Links that queue themselves again have their turn after everybody else.
         for _ in 0..self.queue.len() {
             if let Some(key) = self.queue.pop_front() {
                 self.work(key);
@@ -791,7 +794,7 @@ impl<N: Net> Driver<N> {
 
     /// Panics where the driver's books, or those of a role, do not agree.
     pub fn check(&self) {
-        let (mut lent, mut used) = (0, Budget { raws: 0, tunnels: 0 });
+        let (mut lent, mut used) = (0, Budget::default());
         for (key, slot) in self.slots.iter() {
             let Slot::Link(link) = slot else { continue };
             *kind(&mut used, link.speech) += 1;
@@ -817,7 +820,8 @@ impl<N: Net> Driver<N> {
 fn kind(budget: &mut Budget, speech: Speech) -> &mut usize {
     match speech {
         Speech::Tls | Speech::Plain => &mut budget.tunnels,
-        Speech::Raw | Speech::Local => &mut budget.raws,
+        Speech::Raw => &mut budget.raws,
+        Speech::Local => &mut budget.locals,
     }
 }
 

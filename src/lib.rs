@@ -19,7 +19,10 @@ pub mod timers;
 pub mod directory;
 pub mod license;
 pub mod mapping;
+pub mod names;
 pub mod policy;
+pub mod table;
+pub mod text;
 
 // Decisions.
 pub mod channel;
@@ -30,9 +33,20 @@ pub mod role;
 pub mod server;
 
 // The world.
+pub mod budget;
 pub mod driver;
+pub mod fuzz;
 pub mod link;
 pub mod net;
 pub mod os;
 pub mod relay;
 pub mod tls;
+
+// The edge.
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod identity;
+pub mod run;
+pub mod server_ref;
+pub mod state;

@@ -1,7 +1,7 @@
 //! Every bound in one place, with assertions that relate them to each other.
 //!
-//! Names carry their unit last. Times are [`Span`]s of the program's own clock. Nothing elsewhere invents a number:
-//! a bound that is missing here is a bound that nobody can review.
+//! Names carry their unit last. Times are [`Span`]s of the program's own clock. Nothing elsewhere invents a
+//! number: a bound that is missing here is a bound that nobody can review.
 
 use crate::time::Span;
 
@@ -13,7 +13,8 @@ pub const HEADER_BYTES: usize = 4;
 pub const CONTROL_BODY_BYTES_MAX: usize = 1020;
 /// Longest whole control frame: 1 KiB, header included.
 pub const CONTROL_FRAME_BYTES_MAX: usize = HEADER_BYTES + CONTROL_BODY_BYTES_MAX;
-/// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no memory.
+/// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no
+/// memory.
 pub const TRANSFER_BYTES_MAX: usize = 0xFF_FFFF;
 /// Longest target text of a MAP frame.
 pub const TARGET_BYTES_MAX: usize = 512;
@@ -30,8 +31,10 @@ pub const BUFFER_BYTES: usize = 18 * 1024;
 pub const PAYLOAD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX - HEADER_BYTES;
 /// Buffers that a tunnel connection has a right to: ciphertext in, plaintext in, bytes out.
 pub const BUFFERS_PER_TUNNEL: usize = 3;
-/// Buffers that a visitor, a real-server or a local connection has a right to: bytes held back, bytes out.
-pub const BUFFERS_PER_RAW: usize = 2;
+/// Buffers that a visitor or real-server connection has a right to: what it said before the far end answered.
+pub const BUFFERS_PER_RAW: usize = 1;
+/// Buffers that a local connection has a right to: bytes in, bytes out.
+pub const BUFFERS_PER_LOCAL: usize = 2;
 
 const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16 bits wide");
@@ -78,7 +81,8 @@ pub const SERVER_MAPPING_BIT: u16 = 0x8000;
 
 /// Connections accepted from one listener before the others have their turn.
 pub const ACCEPTS_PER_TURN: usize = 16;
-/// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone else's time.
+/// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone
+/// else's time.
 pub const HANDSHAKES_PER_TURN: usize = 8;
 /// Payload that one direction of one visitor passes before the others have their turn.
 pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;
@@ -95,9 +99,9 @@ const _: () = assert!(MAPS_PER_BATCH * (TARGET_BYTES_MAX + 64) <= BUFFER_BYTES -
 
 /// A stranger's whole time: TLS, nonces and HELLO or ATTACH.
 pub const LOGIN_TIMEOUT: Span = Span::from_secs(5);
-/// A client's own patience with one attempt, from the SYN to WELCOME.
-pub const ATTEMPT_TIMEOUT: Span = Span::from_secs(10);
-/// One TCP connect to one address of a server that has several.
+/// Looking up the name of a server.
+pub const RESOLVE_TIMEOUT: Span = Span::from_secs(10);
+/// One step of a client's attempt: TCP and TLS to one address of the server, NONCE, HELLO.
 pub const CONNECT_TIMEOUT: Span = Span::from_secs(5);
 /// Heartbeats on a CmdChannel, both ways.
 pub const HEARTBEAT_EVERY: Span = Span::from_secs(10);
@@ -137,16 +141,30 @@ pub const REPLACED_BACKOFF: Span = Span::from_secs(60);
 pub const STOP_TIMEOUT: Span = Span::from_secs(30);
 /// A cause is printed once in this time, then counted.
 pub const LOG_WINDOW: Span = Span::from_secs(60);
-/// Kernel keepalive on tunnel sockets: idle time, interval, probes; together [`PEER_SILENCE_MAX`].
-pub const KEEPALIVE_IDLE_SECS: u32 = 15;
-/// See [`KEEPALIVE_IDLE_SECS`].
-pub const KEEPALIVE_INTERVAL_SECS: u32 = 5;
-/// See [`KEEPALIVE_IDLE_SECS`].
-pub const KEEPALIVE_PROBES: u32 = 3;
 
-const _: () = assert!(
-    (KEEPALIVE_IDLE_SECS + KEEPALIVE_INTERVAL_SECS * KEEPALIVE_PROBES) as u64 * 1_000_000
-        <= PEER_SILENCE_MAX.as_micros()
-);
+/// The kernel's probing of a connection that is idle.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle_secs: u64,
+    /// Between two probes.
+    pub interval_secs: u64,
+    /// Probes without an answer before the connection is dead.
+    pub probes: u32,
+}
+
+impl Keepalive {
+    const fn secs(&self) -> u64 {
+        self.idle_secs + self.interval_secs * self.probes as u64
+    }
+}
+
+/// On tunnel connections: a dead one is found as soon as a dead peer, and NAT keeps its mapping.
+pub const TUNNEL_KEEPALIVE: Keepalive = Keepalive { idle_secs: 15, interval_secs: 5, probes: 3 };
+/// On visitors and real servers: one that vanished does not hold its place for ever.
+pub const VISITOR_KEEPALIVE: Keepalive = Keepalive { idle_secs: 60, interval_secs: 10, probes: 6 };
+
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() * 1_000_000 <= PEER_SILENCE_MAX.as_micros());
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() < VISITOR_KEEPALIVE.secs());
 const _: () = assert!(HEARTBEAT_EVERY.as_micros() * 5 <= PEER_SILENCE_MAX.as_micros() * 2);
 const _: () = assert!(REAL_SERVER_TIMEOUT.as_micros() < ANSWER_TIMEOUT.as_micros());

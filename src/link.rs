@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::arena::{Arena, Buf, Window};
-use crate::limits::{BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL};
+use crate::limits::{BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
 use crate::role::Speech;
@@ -202,7 +202,8 @@ impl<S> Link<S> {
             };
             let space = window.space(arena);
             if space.is_empty() {
-                // A frame or record that cannot fit is refused by its header; there is no other way to be full.
+                // A frame or record that cannot fit is refused by its header; there is no other way to be
+                // full.
                 return Err(Reason::Protocol);
             }
             let result = net.read(key, &mut self.stream, space);
@@ -231,7 +232,8 @@ impl<S> Link<S> {
 pub const fn rights(speech: Speech) -> usize {
     match speech {
         Speech::Tls | Speech::Plain => BUFFERS_PER_TUNNEL,
-        Speech::Raw | Speech::Local => BUFFERS_PER_RAW,
+        Speech::Raw => BUFFERS_PER_RAW,
+        Speech::Local => BUFFERS_PER_LOCAL,
     }
 }
 

@@ -1,38 +1,64 @@
-use nt::client::{self, Client};
-use nt::demo::{Fetch, Page};
-use nt::directory::{Directory, Entry};
-use nt::driver::{Budget, Driver};
-use nt::entropy::Entropy;
-use nt::license::{License, Transport};
-use nt::note::Level;
-use nt::os::Os;
-use nt::server::{self, Server};
-use nt::tls::{Security, Trust};
+//! The program: its command line, what it starts, and its exit code.
+
+use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+
+use nt::cli::{self, Command, Exit};
+use nt::commands::{self, Output, read_source};
+use nt::{os, run};
+
 fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let l = License::from_random([3; 28]);
-    let plain = a.iter().any(|x| x == "plain");
-    let t = if plain { Transport::Plain } else { Transport::Tls };
-    nt::os::raise_open_files();
-    let budget = Budget { raws: 10000, tunnels: 10400 };
-    let dir = Directory(vec![Entry { name: "d".into(), id: l.id(), verifier: l.verifier(), ports: nt::policy::PortSet(vec![(1024, 65535)]), maps: vec![], max_mappings: None, max_visitors: None, revoked: false }]);
-    let server = || server::Config { doors: vec![("127.0.0.1:9002".parse().unwrap(), t)], directory: dir.clone(), visitors_max: 10000 };
-    let client = |m: &str| client::Config { servers: vec![("127.0.0.1".into(), 9002)], transport: t, license: l.id(), keys: l.client_keys(), mappings: nt::mapping::parse(m).unwrap(), allow: Default::default(), proxies_max: 10300 };
-    let sec = || {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let cert = rcgen::CertificateParams::new(vec!["nt.invalid".into()]).unwrap().self_signed(&key).unwrap();
-        Security::default().with_server(vec![cert.der().clone()], rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into()).unwrap().with_client("x.y", Trust::License).unwrap()
+    os::no_core_dumps();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let code = match cli::parse(&args, std::env::var("NT_LICENSE").ok()) {
+        Ok(command) => {
+            hide_license(&args);
+            execute(command).unwrap_or_else(|why| {
+                say(&mut std::io::stderr(), &format!("nt: {why}\n"));
+                1
+            })
+        }
+        Err(Exit { text, code: 0 }) => {
+            say(&mut std::io::stdout(), &text);
+            0
+        }
+        Err(Exit { text, code }) => {
+            say(&mut std::io::stderr(), &text);
+            code
+        }
     };
-    let roles: Vec<Box<dyn nt::role::Role>> = match a[1].as_str() {
-        "s" => vec![Box::new(Server::new(server(), Entropy::from_os()))],
-        "c" => vec![Box::new(Client::new(client(&a[2]), Entropy::from_os()))],
-        _ => vec![
-            Box::new(Page::new("127.0.0.1:8090".parse().unwrap())),
-            Box::new(Server::new(server(), Entropy::from_os())),
-            Box::new(Client::new(client("8091:8090"), Entropy::from_os())),
-            Box::new(Fetch::new("127.0.0.1:8091".parse().unwrap(), a.len() > 2)),
-        ],
-    };
-    let code = Driver::new(Os::new(Level::Debug, None).unwrap(), roles, sec(), budget).run();
     std::process::exit(code);
+}
+
+fn execute(command: Command) -> Result<i32, String> {
+    let output = match command {
+        Command::Serve(args) => return run::serve(&args.settle(&mut read_source)?),
+        Command::Client(args) => return run::connect(args.settle(&mut read_source)?),
+        Command::Demo(args) => return run::demo(args.once),
+        Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
+        Command::Check(args) => commands::check(&args)?,
+        Command::Version => Output { stdout: commands::version(), stderr: String::new() },
+    };
+    say(&mut std::io::stderr(), &output.stderr);
+    say(&mut std::io::stdout(), &output.stdout);
+    Ok(0)
+}
+
+/// Whoever reads may have gone; that is no reason to panic.
+fn say(to: &mut impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+/// Everybody on a machine can read a command line; the environment only its owner. So a license on the
+/// command line moves there: nt starts itself anew in the same process.
+fn hide_license(args: &[String]) {
+    let [flag, word, rest @ ..] = args else { return };
+    if !matches!(flag.as_str(), "-c" | "--client") || !word.starts_with("nt1") {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Where that fails, nt goes on as it is: the license works all the same.
+        let _ = std::process::Command::new(program).arg(flag).args(rest).env("NT_LICENSE", word).exec();
+    }
 }

@@ -1,45 +1,235 @@
-use std::net::IpAddr;
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    Ip(IpAddr),
-    Name(String),
+//! Mappings, PUBLIC to TARGET, and the one grammar of their text: command line, files and API.
+//!
+//! ```text
+//! mapping  = route [ "/" kind ] { "," option } ;
+//! route    = ports                                  (* 8080, 6000-6010: same port of 127.0.0.1 *)
+//!          | [ address ":" ] ports ":" target       (* 2222:22, 127.0.0.1:8081:80, 0:22 *)
+//!          | name [ path ] ":" target ;             (* blog.example.com:3000, example.com/api:4000 *)
+//! target   = [ host ":" ] ports | "unix:" path ;    (* 22, nas.lan:22, [fd00::5]:22 *)
+//! ports    = port [ "-" port ] ;                    (* ascending; both sides of one length *)
+//! address  = IPv4 | "[" IPv6 "]" ;
+//! host     = address | label { "." label } ;
+//! name     = [ "*." ] label "." label { "." label } ;
+//! kind     = "tcp" | "udp" | "http" | "https" | "tls" ;
+//! option   = "proxy=" ( "v1" | "v2" )               (* PROXY protocol towards the target *)
+//!          | "allow=" cidrs                         (* visitors from elsewhere are refused *)
+//!          | "rate=" bytes                          (* a second, each way; 2M is 2000000 *)
+//!          | "host=" name                           (* Host that the target sees *)
+//!          | "auth=" user ":" password
+//!          | "header=" name ":" value               (* may come again *)
+//!          | "accept-proxy=" cidrs                  (* PROXY protocol from these visitors *)
+//!          | "check=" ( "tcp" | "http:" path ) ;
+//! cidrs    = cidr { "+" cidr } ;
+//! ```
+//!
+//! A port is 1 to 65535, or, as the whole public side, 0: any free port that the license allows. A
+//! range is as many mappings as it has ports. Without a kind, a port is tcp and a name is http. What
+//! people know from `ssh -L` and `docker -p` decides the rest: first the public side, and when three
+//! parts begin with an address, it is the public one. `127.0.0.1:80` could be either side and is
+//! refused. A Unix socket's path has no comma or space; when it ends in `/` and a kind, that is the kind,
+//! so `/run/tcp` is written `unix:/run/tcp/tcp`. Names are letters, digits and hyphens; other
+//! alphabets are not converted (write the `xn--` form).
+
+mod options;
+mod parse;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub use options::{Auth, Check, Header, Options, ProxyVersion};
+pub use parse::{MAPPING_BYTES_MAX, MAPPING_PORTS_MAX, MappingError, parse};
+
+/// What is carried, and who looks into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A stream of bytes that nobody looks into.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// HTTP, told apart by its Host.
+    Http,
+    /// HTTP over TLS, which ends on the server.
+    Https,
+    /// TLS, told apart by its server name (RFC 6066 section 3) and passed through.
+    Tls,
 }
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    Tcp { host: Host, port: u16 },
-    Unix(String),
-}
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+
+impl Kind {
+    /// Every kind, in the order in which errors list them.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Http, Self::Https, Self::Tls];
+
+    /// The word for it in a mapping's text.
+    pub fn word(self) -> &'static str {
         match self {
-            Self::Tcp { host: Host::Ip(ip), port } => write!(f, "{}", std::net::SocketAddr::new(*ip, *port)),
-            Self::Tcp { host: Host::Name(n), port } => write!(f, "{n}:{port}"),
-            Self::Unix(p) => write!(f, "unix:{p}"),
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tls => "tls",
         }
     }
 }
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Public {
-    Port { addr: Option<IpAddr>, port: u16 },
-    Name { name: String, path: Option<String> },
-}
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    pub public: Public,
-    pub target: Target,
-}
-impl Mapping {
-    pub fn served(&self) -> Result<(), String> {
-        Ok(())
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
-pub fn parse(text: &str) -> Result<Vec<Mapping>, String> {
-    let p: Vec<&str> = text.splitn(2, ':').collect();
-    let port = p[0].parse().map_err(|_| "port")?;
-    let t = if p[1].contains(':') { p[1].to_string() } else { format!("127.0.0.1:{}", p[1]) };
-    let a: std::net::SocketAddr = t.parse().map_err(|_| "target")?;
-    Ok(vec![Mapping {
-        public: Public::Port { addr: None, port },
-        target: Target::Tcp { host: Host::Ip(a.ip()), port: a.port() },
-    }])
+
+/// Where visitors come, on the server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Public {
+    /// A port of the server's.
+    Port {
+        /// At this address only, otherwise at all of them.
+        addr: Option<IpAddr>,
+        /// The port; 0 is any free one that the license allows.
+        port: u16,
+    },
+    /// A name, at the server's common port for the kind.
+    Name {
+        /// In lower case, without the root's dot; `*.` before it stands for all below it.
+        name: String,
+        /// What the request's path begins with: `/` and more, without a `/` at its end.
+        path: Option<String>,
+    },
+}
+
+impl fmt::Display for Public {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { addr: None, port } => write!(f, "{port}"),
+            Self::Port { addr: Some(IpAddr::V4(v4)), port } => write!(f, "{v4}:{port}"),
+            Self::Port { addr: Some(IpAddr::V6(v6)), port } => write!(f, "[{v6}]:{port}"),
+            Self::Name { name, path } => write!(f, "{name}{}", path.as_deref().unwrap_or("")),
+        }
+    }
+}
+
+/// A machine as the client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An address; IPv4-mapped ones are IPv4 here.
+    Ip(IpAddr),
+    /// A name, in lower case and without the root's dot, that the client looks up.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V4(v4)) => write!(f, "{v4}"),
+            Self::Ip(IpAddr::V6(v6)) => write!(f, "[{v6}]"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The real server, as the client dials it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A port of a host: TCP, or UDP when the mapping's kind is.
+    Tcp {
+        /// The host.
+        host: Host,
+        /// Its port, never 0.
+        port: u16,
+    },
+    /// A Unix stream socket, by its absolute path.
+    Unix(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// One public place and the one real server behind it.
+///
+/// `Display` writes the text that [`parse`] reads back as this mapping, **with any password in it**;
+/// for a log or an error there is [`Mapping::route`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// What is carried.
+    pub kind: Kind,
+    /// Where visitors come.
+    pub public: Public,
+    /// Where they are taken.
+    pub target: Target,
+    /// What else is wanted.
+    pub options: Options,
+}
+
+/// A mapping's text without its options; see [`Mapping::route`].
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a>(&'a Mapping);
+
+impl Mapping {
+    /// The mapping's text without its options: nothing in it is secret.
+    pub fn route(&self) -> Route<'_> {
+        Route(self)
+    }
+
+    /// Whether this version serves such a mapping: TCP, from a port, to a TCP target, without
+    /// options.
+    ///
+    /// # Errors
+    /// A sentence that names the mapping, what about it is not served, and what to do instead.
+    pub fn served(&self) -> Result<(), String> {
+        let not_yet = |what: &str, instead: &str| {
+            Err(format!("{}: {what} not served yet by this version; {instead}", self.route()))
+        };
+        if self.kind == Kind::Udp {
+            return not_yet("UDP mappings are", "leave this one out");
+        }
+        if let Public::Name { .. } = self.public {
+            return not_yet("mappings by name are", "publish a port instead, as in `8080:3000`");
+        }
+        if self.kind != Kind::Tcp {
+            let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
+            return not_yet(&format!("`/{}` is", self.kind), &instead);
+        }
+        if let Target::Unix(_) = self.target {
+            return not_yet("Unix sockets as targets are", "have the service listen at a port of 127.0.0.1");
+        }
+        if let Some(word) = self.options.first_word() {
+            return not_yet(&format!("the option `{word}` is"), "leave it out");
+        }
+        Ok(())
+    }
+
+    /// The kind of a text that names none.
+    fn kind_by_default(public: &Public) -> Kind {
+        match public {
+            Public::Port { .. } => Kind::Tcp,
+            Public::Name { .. } => Kind::Http,
+        }
+    }
+}
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.route(), self.options)
+    }
+}
+
+impl fmt::Display for Route<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mapping { kind, public, target, .. } = self.0;
+        write!(f, "{public}:")?;
+        match target {
+            Target::Tcp { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), port } => write!(f, "{port}")?,
+            _ => write!(f, "{target}")?,
+        }
+        // A socket's path may end in what would be read as the kind.
+        let mistaken = matches!(target, Target::Unix(path) if parse::split_kind(path).1.is_some());
+        if *kind != Mapping::kind_by_default(public) || mistaken {
+            write!(f, "/{kind}")?;
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,9 @@
-//! Everything that the driver may ask of an operating system. `os` answers with a real one, `tests/sim` with a made-up
-//! one; the driver and the relay above are the same.
+//! Everything that the driver may ask of an operating system. `os` answers with a real one, `tests/sim`
+//! with a made-up one; the driver and the relay above are the same.
 //!
-//! **Readiness is told once**: [`Ready`] says that a direction may have become ready, and is not repeated until a call has
-//! answered [`WouldBlock`](io::ErrorKind::WouldBlock). It may be told without need. So whoever is told keeps the fact, and
-//! asks until the answer is no.
+//! **Readiness is told once**: [`Ready`] says that a direction may have become ready, and is not repeated
+//! until a call has answered [`WouldBlock`](io::ErrorKind::WouldBlock). It may be told without need. So
+//! whoever is told keeps the fact, and asks until the answer is no.
 
 use std::io;
 use std::net::SocketAddr;

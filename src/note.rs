@@ -1,7 +1,7 @@
 //! What a person is told: every message of a running nt, in one place.
 //!
-//! Each names what happened, where, and what to do where there is something to do. Two notes with one [`Note::cause`]
-//! are repetitions of each other for the log, which prints the first and counts the rest.
+//! Each names what happened, where, and what to do where there is something to do. Two notes with one
+//! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -211,8 +211,8 @@ impl Note {
         }
     }
 
-    /// What makes two notes the same news: kind, reason and what they are about, but not the far end's address, which a
-    /// flood of strangers can choose.
+    /// What makes two notes the same news: kind, reason and what they are about, but not the far end's
+    /// address, which a flood of strangers can choose.
     pub fn cause(&self) -> String {
         match self {
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
@@ -230,13 +230,14 @@ impl fmt::Display for Note {
             Self::Listening { address, tls: true } => write!(f, "clients are served on {address} (TLS)"),
             Self::Listening { address, tls: false } => write!(
                 f,
-                "clients are served on {address} WITHOUT encryption: whoever is on the way can read and change what visitors \
-                 send; use it on a trusted network only"
+                "clients are served on {address} WITHOUT encryption: whoever is on the way can read and \
+                 change what visitors send; use it on a trusted network only"
             ),
             Self::NotListening { address, reason: Reason::InUse } => {
                 write!(
                     f,
-                    "cannot serve clients on {address}: the port is in use; stop the other program or use --listen"
+                    "cannot serve clients on {address}: the port is in use; stop the other program, or \
+                     choose another port with --listen"
                 )
             }
             Self::NotListening { address, reason } => {
@@ -291,7 +292,8 @@ impl fmt::Display for Note {
             }
             Self::OfferRefused { target, word } => write!(
                 f,
-                "the server asks for a mapping to {target}, which --allow does not cover; to permit it, add --allow {word}"
+                "the server asks for a mapping to {target}, which --allow does not cover; to permit it, \
+                 add --allow {word}"
             ),
             Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::Stopping { visits: 0 } => write!(f, "stopping"),

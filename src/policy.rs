@@ -1,31 +1,465 @@
-use std::net::IpAddr;
+//! What is allowed: the ports and names that a license may publish, the networks that an option
+//! names, and the targets that a client lets the server choose.
+//!
+//! All of these are lists that people write, so each one parses from text, shows itself as text that
+//! parses back, and says what is wrong with a text in a sentence.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::names::{self, Use};
+use crate::text::{did_you_mean, quote};
+
+/// Most items that a list of ports, names, networks or targets may have.
+pub const LIST_ITEMS_MAX: usize = 256;
+
+/// A set of TCP or UDP ports, 1 to 65535.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortSet(pub Vec<(u16, u16)>);
+pub struct PortSet {
+    /// First and last of each stretch: ascending, and with a gap between any two.
+    ranges: Vec<(u16, u16)>,
+}
+
 impl PortSet {
-    pub fn contains(&self, p: u16) -> bool {
-        self.0.iter().any(|r| r.0 <= p && p <= r.1)
-    }
-    pub fn count(&self) -> u32 {
-        self.0.iter().map(|r| u32::from(r.1 - r.0) + 1).sum()
-    }
-    pub fn nth(&self, mut n: u32) -> Option<u16> {
-        for r in &self.0 {
-            let c = u32::from(r.1 - r.0) + 1;
-            if n < c {
-                return Some(r.0 + n as u16);
+    /// Reads `80,443,1024-65535`, or `none`.
+    ///
+    /// # Errors
+    /// A sentence that quotes the part that is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self { ranges: Vec::new() });
+        }
+        let mut ranges = Vec::new();
+        for item in items(text, "ports")? {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            let range = (parse_port(first.trim())?, parse_port(last.trim())?);
+            if range.0 > range.1 {
+                return Err(format!("ports {} run backwards: write {}-{}", quote(item), range.1, range.0));
             }
-            n -= c
+            ranges.push(range);
+        }
+        ranges.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::new();
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                _ => merged.push((first, last)),
+            }
+        }
+        Ok(Self { ranges: merged })
+    }
+
+    /// Whether `port` is in the set. Port 0 never is.
+    pub fn contains(&self, port: u16) -> bool {
+        self.ranges.iter().any(|&(first, last)| (first..=last).contains(&port))
+    }
+
+    /// How many ports there are, 0 to 65535.
+    pub fn count(&self) -> u32 {
+        self.ranges.iter().map(|&(first, last)| u32::from(last - first) + 1).sum()
+    }
+
+    /// The port number `index` of the set in ascending order, if it has that many. To try the ports
+    /// for a free one, begin at a random index and go on until [`PortSet::count`].
+    pub fn nth(&self, index: u32) -> Option<u16> {
+        let mut left = index;
+        for &(first, last) in &self.ranges {
+            let size = u32::from(last - first) + 1;
+            if left < size {
+                return u16::try_from(u32::from(first) + left).ok();
+            }
+            left -= size;
         }
         None
     }
-}
-#[derive(Clone, Debug, Default)]
-pub struct Allow;
-impl Allow {
-    pub fn permits(&self, ip: IpAddr, _p: u16) -> bool {
-        ip.is_loopback()
+
+    /// All ports of the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ranges.iter().flat_map(|&(first, last)| first..=last)
     }
-    pub fn word_for(&self, ip: IpAddr, p: u16) -> String {
-        format!("{ip}/32:{p}")
+}
+
+/// The ports of a license for which nothing else was said: those that need no privilege.
+impl Default for PortSet {
+    fn default() -> Self {
+        Self { ranges: vec![(1024, 65535)] }
+    }
+}
+
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ranges.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, (first, last)) in self.ranges.iter().enumerate() {
+            f.write_str(if index > 0 { "," } else { "" })?;
+            write!(f, "{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A network: an address and how many of its first bits count (RFC 4632 section 3.1, RFC 4291 section 2.3).
+/// IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 here, as visitors of a dual-stack socket
+/// are. An IPv4 network has no IPv6 address in it and the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Cidr {
+    /// Reads `10.0.0.0/8`, `fd00::/8`, or an address, which is a network of one.
+    ///
+    /// # Errors
+    /// A sentence that quotes the text, also when bits stand behind the prefix (`10.1.0.0/8`): one of the
+    /// two is wrong, and only a person knows which.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let Ok(written) = address.parse::<IpAddr>() else {
+            return Err(format!("{} is not a network such as 10.0.0.0/8 or fd00::/8", quote(text)));
+        };
+        let width = width(written);
+        let bits = match bits {
+            None => width,
+            Some(bits) => match number(bits).and_then(|bits| u8::try_from(bits).ok()) {
+                Some(bits) if bits <= width => bits,
+                _ => return Err(format!("{} has a prefix that is not in 0..{width}", quote(text))),
+            },
+        };
+        let network = masked(written, bits);
+        if network != written {
+            return Err(format!(
+                "{} has bits behind its prefix: write {network}/{bits}, or {written}/{width} for this one address",
+                quote(text)
+            ));
+        }
+        // A mapped address keeps its prefix `::ffff:0:0/96` here, or the check above had refused it.
+        match network.to_canonical() {
+            v4 @ IpAddr::V4(_) if written.is_ipv6() => Ok(Self { address: v4, bits: bits - 96 }),
+            address => Ok(Self { address, bits }),
+        }
+    }
+
+    /// The network of one address.
+    pub fn from_address(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, bits: width(address) }
+    }
+
+    /// Whether `address` is in this network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.bits) == self.address
+    }
+
+    const fn v4(a: u8, b: u8, bits: u8) -> Self {
+        Self { address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), bits }
+    }
+
+    const fn v6(first: u16, last: u16, bits: u8) -> Self {
+        Self { address: IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last)), bits }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        if self.bits < width(self.address) { write!(f, "/{}", self.bits) } else { Ok(()) }
+    }
+}
+
+/// RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3.
+const LOOPBACK: [Cidr; 2] = [Cidr::v4(127, 0, 8), Cidr::v6(0, 1, 128)];
+
+/// Private (RFC 1918 section 3), unique local (RFC 4193 section 3.1) and link-local addresses (RFC
+/// 3927 section 2.1, RFC 4291 section 2.5.6).
+const LAN: [Cidr; 6] = [
+    Cidr::v4(10, 0, 8),
+    Cidr::v4(172, 16, 12),
+    Cidr::v4(192, 168, 16),
+    Cidr::v4(169, 254, 16),
+    Cidr::v6(0xfc00, 0, 7),
+    Cidr::v6(0xfe80, 0, 10),
+];
+
+/// Which targets a client lets the server choose: its `--allow LIST`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    items: Vec<AllowItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AllowItem {
+    Loopback,
+    Lan,
+    Any,
+    Net { net: Cidr, first: u16, last: u16 },
+    Unix(String),
+}
+
+impl Allow {
+    /// Reads a list of `loopback`, `lan` (which includes it), `any`, networks (`CIDR`,
+    /// `CIDR:PORT`, `CIDR:PORT-PORT`, IPv6 in brackets before a port) and `unix:/path`.
+    ///
+    /// # Errors
+    /// A sentence that quotes the item that is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let items = items(text, "allowed targets")?.into_iter().map(AllowItem::parse);
+        Ok(Self { items: items.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether the server may have the client connect to `address` and `port`.
+    pub fn permits(&self, address: IpAddr, port: u16) -> bool {
+        let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
+        self.items.iter().any(|item| match item {
+            AllowItem::Loopback => within(&LOOPBACK),
+            AllowItem::Lan => within(&LOOPBACK) || within(&LAN),
+            AllowItem::Any => true,
+            AllowItem::Net { net, first, last } => net.contains(address) && (*first..=*last).contains(&port),
+            AllowItem::Unix(_) => false,
+        })
+    }
+
+    /// Whether the server may have the client connect to the Unix socket at `path`.
+    pub fn permits_unix(&self, path: &str) -> bool {
+        self.items.iter().any(|item| match item {
+            AllowItem::Any => true,
+            AllowItem::Unix(allowed) => allowed == path,
+            AllowItem::Loopback | AllowItem::Lan | AllowItem::Net { .. } => false,
+        })
+    }
+
+    /// The word that, added to the list, permits this target and nothing else (for an address of
+    /// this machine, `loopback`).
+    pub fn word_for(address: IpAddr, port: u16) -> String {
+        let address = address.to_canonical();
+        if LOOPBACK.iter().any(|net| net.contains(address)) {
+            return "loopback".to_string();
+        }
+        AllowItem::Net { net: Cidr::from_address(address), first: port, last: port }.to_string()
+    }
+
+    /// The word that, added to the list, permits this Unix socket and nothing else.
+    pub fn word_for_unix(path: &str) -> String {
+        AllowItem::Unix(path.to_string()).to_string()
+    }
+}
+
+/// What a client allows when nothing was said: the services of its own machine.
+impl Default for Allow {
+    fn default() -> Self {
+        Self { items: vec![AllowItem::Loopback] }
+    }
+}
+
+impl fmt::Display for Allow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.items)
+    }
+}
+
+impl AllowItem {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "loopback" => return Ok(Self::Loopback),
+            "lan" => return Ok(Self::Lan),
+            "any" => return Ok(Self::Any),
+            _ => (),
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.starts_with('/') && !path.chars().any(char::is_control) {
+                true => Ok(Self::Unix(path.to_string())),
+                false => Err(format!("{} is not a path that begins with /", quote(text))),
+            };
+        }
+        let (net, ports) = Self::split_ports(text)?;
+        let Ok(net) = Cidr::parse(net) else {
+            return Err(Self::no_target(text, net));
+        };
+        let (first, last) = match ports {
+            None => (0, u16::MAX),
+            Some(ports) => {
+                let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+                (parse_port(first)?, parse_port(last)?)
+            }
+        };
+        if first > last {
+            return Err(format!("the ports of {} run backwards", quote(text)));
+        }
+        Ok(Self::Net { net, first, last })
+    }
+
+    /// The network and, behind it, what should be ports. IPv6 has colons of its own.
+    fn split_ports(text: &str) -> Result<(&str, Option<&str>), String> {
+        if let Some(inner) = text.strip_prefix('[') {
+            return match inner.split_once(']') {
+                Some((net, "")) => Ok((net, None)),
+                Some((net, rest)) if rest.starts_with(':') => Ok((net, Some(&rest[1..]))),
+                _ => Err(format!("{} has brackets that are not like [fd00::/8]:22", quote(text))),
+            };
+        }
+        match text.split_once(':') {
+            Some((net, ports)) if !ports.contains(':') => Ok((net, Some(ports))),
+            _ => Ok((text, None)),
+        }
+    }
+
+    /// Whether `net` is an address with something behind it that was meant as a prefix.
+    fn has_prefix(net: &str) -> bool {
+        net.split_once('/').is_some_and(|(address, _)| address.parse::<IpAddr>().is_ok())
+    }
+
+    fn no_target(text: &str, net: &str) -> String {
+        // The reason of the network itself is the better one where it is nearly one.
+        if let (true, Err(reason)) = (Self::has_prefix(net), Cidr::parse(net)) {
+            return reason;
+        }
+        if number(text).is_some() {
+            return format!("{} is a port: write where it is, as in 127.0.0.1:{text}", quote(text));
+        }
+        format!(
+            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here){}",
+            quote(text),
+            did_you_mean(text, &["loopback", "lan", "any"])
+        )
+    }
+}
+
+impl fmt::Display for AllowItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("loopback"),
+            Self::Lan => f.write_str("lan"),
+            Self::Any => f.write_str("any"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Net { net, first: 0, .. } => write!(f, "{net}"),
+            Self::Net { net, first, last } => {
+                match net.address {
+                    IpAddr::V4(_) => write!(f, "{net}:{first}")?,
+                    IpAddr::V6(_) => write!(f, "[{net}]:{first}")?,
+                }
+                if last > first { write!(f, "-{last}") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// The public names that a license may publish: names, and `*.` before a name for all below it.
+/// Empty when nothing was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostSet {
+    patterns: Vec<String>,
+}
+
+impl HostSet {
+    /// Reads `blog.example.com,*.dev.example.com`, or `none`.
+    ///
+    /// # Errors
+    /// A sentence that quotes the name that is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        Self::from_names(items(text, "names")?)
+    }
+
+    /// The set of these names and wildcards.
+    ///
+    /// # Errors
+    /// A sentence that quotes the name that is wrong.
+    pub fn from_names<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut patterns = Vec::new();
+        for text in texts {
+            patterns.push(names::host_name(text, Use::Publish)?);
+        }
+        if patterns.len() > LIST_ITEMS_MAX {
+            return Err(format!("there are more than {LIST_ITEMS_MAX} names"));
+        }
+        patterns.sort_unstable();
+        patterns.dedup();
+        Ok(Self { patterns })
+    }
+
+    /// Whether `name`, as [`names::host_name`] returns it, may be published. A wildcard may when all
+    /// that it stands for may.
+    pub fn contains(&self, name: &str) -> bool {
+        self.patterns.iter().any(|pattern| names::covers(pattern, name))
+    }
+
+    /// Whether there are no names.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// The names and wildcards, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for HostSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.patterns.is_empty() { f.write_str("none") } else { write_list(f, &self.patterns) }
+    }
+}
+
+/// Reads a port, 1 to 65535.
+///
+/// # Errors
+/// A sentence that quotes the port.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    match number(text).and_then(|port| u16::try_from(port).ok()) {
+        Some(port) if port > 0 => Ok(port),
+        _ => Err(format!("port {} is not in 1..65535", quote(text))),
+    }
+}
+
+/// A number of digits alone: `from_str` would take a sign as well.
+fn number(text: &str) -> Option<u32> {
+    let digits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+fn items<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {
+    let items: Vec<&str> = text.split(',').map(str::trim).collect();
+    if items.iter().any(|item| item.is_empty()) {
+        return Err(format!("the list of {what} {} has an empty part", quote(text)));
+    }
+    if items.len() > LIST_ITEMS_MAX {
+        return Err(format!("the list of {what} has more than {LIST_ITEMS_MAX} parts"));
+    }
+    Ok(items)
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        f.write_str(if index > 0 { "," } else { "" })?;
+        write!(f, "{item}")?;
+    }
+    Ok(())
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// `address` with all but its first `bits` bits 0.
+fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+        }
     }
 }

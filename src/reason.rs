@@ -4,7 +4,8 @@ use std::fmt;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal;)+) => {
-        /// Why a visit, a mapping, a login or a session ended or was refused. The discriminant is the wire code.
+        /// Why a visit, a mapping, a login or a session ended or was refused. The discriminant is the wire
+        /// code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Reason { $($(#[doc = $doc])+ $name = $code,)+ }
@@ -76,7 +77,7 @@ reasons! {
     /// The TLS handshake or a record failed.
     Tls = 29, "TLS failed: is this the port of an nt server, with no TLS proxy between?";
     /// The certificate was not accepted.
-    Certificate = 30, "the server's certificate was not accepted by --ca";
+    Certificate = 30, "the server's certificate was not accepted: with --ca it must be good for the server's name";
 
     /// The public port is taken by another program.
     InUse = 40, "the public port is in use by another program: stop it, or choose another port";

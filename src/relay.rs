@@ -1,9 +1,9 @@
 //! The relay: payload between a raw connection and a ProxyChannel. Opaque to everybody above.
 //!
-//! Towards the tunnel, what the raw side says is read right behind the header it will travel under, and leaves in one
-//! write with whatever control frames stand before it. From the tunnel, payload goes from the buffer it was received (or
-//! decrypted) in straight to the raw socket. Where the far side does not take more, nothing more is read: the bytes wait
-//! in the kernel, and one stalled visitor stalls nobody else.
+//! Towards the tunnel, what the raw side says is read right behind the header it will travel under, and
+//! leaves in one write with whatever control frames stand before it. From the tunnel, payload goes from the
+//! buffer it was received (or decrypted) in straight to the raw socket. Where the far side does not take
+//! more, nothing more is read: the bytes wait in the kernel, and one stalled visitor stalls nobody else.
 
 use std::io;
 
@@ -53,7 +53,8 @@ pub fn outbound<N: Net>(
 ) -> Result<Stop, Fault> {
     let mut moved = 0;
     loop {
-        // A full buffer must leave before more is read; a few control frames may share a write with what follows.
+        // A full buffer must leave before more is read; a few control frames may share a write with what
+        // follows.
         if proxy.tx.len() > CONTROL_FRAME_BYTES_MAX
             && !proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?
         {
@@ -114,7 +115,8 @@ pub fn outbound<N: Net>(
     Ok(if flushed { Stop::Dry } else { Stop::Blocked })
 }
 
-/// Passes payload that stands in the ProxyChannel's `rx` to the raw side; how many bytes it took, 0 when it takes none.
+/// Passes payload that stands in the ProxyChannel's `rx` to the raw side; how many bytes it took, 0 when it
+/// takes none.
 ///
 /// # Errors
 /// The side that failed.

@@ -1,8 +1,8 @@
 //! What a role is told and what it asks for.
 //!
-//! A role (server, client, and the two small ones of the demo) decides everything and touches nothing: it is given one
-//! [`Input`] at a time with the present time, and puts its wishes into the [`Outbox`] as a closed list of verbs. The
-//! driver carries them out in order, and only then gives the next input.
+//! A role (server, client, and the two small ones of the demo) decides everything and touches nothing: it
+//! is given one [`Input`] at a time with the present time, and puts its wishes into the [`Outbox`] as a
+//! closed list of verbs. The driver carries them out in order, and only then gives the next input.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -121,7 +121,8 @@ pub enum Verb {
     Release(Key),
     /// End the direction towards a raw connection: FIN, after the last byte.
     Shut(Key),
-    /// A ProxyChannel's visit is over; the payload that still comes is thrown away if `drain`, else a violation.
+    /// A ProxyChannel's visit is over; the payload that still comes is thrown away if `drain`, else a
+    /// violation.
     Part(Key, bool),
     /// Close a connection or listener.
     Close(Key, Manner),
@@ -159,7 +160,8 @@ impl<'a> Outbox<'a> {
         Some(key)
     }
 
-    /// Dials; the answer is [`Input::Dialed`], [`Input::Secured`] or [`Input::Lost`]. `None` when the table is full.
+    /// Dials; the answer is [`Input::Dialed`], [`Input::Secured`] or [`Input::Lost`]. `None` when the table
+    /// is full.
     pub fn dial(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
         let key = self.keys.reserve()?;
         self.push(Verb::Dial(key, address, speech));

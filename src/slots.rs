@@ -1,7 +1,8 @@
 //! Keys with a generation, the table that hands them out, and tables beside it.
 //!
-//! A key guards poll events, timers and links between connections: whoever holds one for a connection that has gone
-//! finds nothing, never its successor. The free list is last-in first-out, so that a warm slot is used again.
+//! A key guards poll events, timers and links between connections: whoever holds one for a connection that
+//! has gone finds nothing, never its successor. The free list is last-in first-out, so that a warm slot is
+//! used again.
 
 /// Names one connection or listener, for as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +17,8 @@ const NARROW_GENERATION_BITS: u32 = 14;
 pub const SLOTS_MAX: usize = 1 << (32 - NARROW_GENERATION_BITS);
 
 impl Key {
-    /// The key as one word for the poller: the whole key where a word has 64 bits, else the low bits of both parts.
+    /// The key as one word for the poller: the whole key where a word has 64 bits, else the low bits of
+    /// both parts.
     pub const fn token(self) -> usize {
         if usize::BITS >= 64 {
             ((self.generation as u64) << 32 | self.index as u64) as usize

@@ -1,7 +1,7 @@
 //! The program's clock: microseconds since an arbitrary start, handed to whoever needs it.
 //!
-//! Only `os` reads a real clock (one that goes on while the machine sleeps, so that a suspended laptop finds its
-//! session dead at once instead of half a minute later); everything else is told the time.
+//! Only `os` reads a real clock (one that goes on while the machine sleeps, so that a suspended laptop
+//! finds its session dead at once instead of half a minute later); everything else is told the time.
 
 use std::ops::{Add, Sub};
 

@@ -1,8 +1,8 @@
 //! Deadlines of a role: a heap of moments and what they are for.
 //!
-//! An entry is a reminder, not the truth: the truth is the deadline that its owner keeps. Whoever is reminded looks
-//! at its own state, does what is due, and asks to be reminded again if its deadline has moved. So a late, early or
-//! repeated reminder does nothing, and moving a deadline costs nothing.
+//! An entry is a reminder, not the truth: the truth is the deadline that its owner keeps. Whoever is
+//! reminded looks at its own state, does what is due, and asks to be reminded again if its deadline has
+//! moved. So a late, early or repeated reminder does nothing, and moving a deadline costs nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,7 +23,8 @@ impl<R: Ord> Default for Timers<R> {
 }
 
 impl<R: Ord> Timers<R> {
-    /// Asks to be reminded of `what` at `at`. Reminders of one moment come in the order in which they were asked for.
+    /// Asks to be reminded of `what` at `at`. Reminders of one moment come in the order in which they were
+    /// asked for.
     pub fn remind(&mut self, at: Time, what: R) {
         if at < Time::NEVER {
             self.count += 1;

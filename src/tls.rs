@@ -1,8 +1,9 @@
-//! TLS 1.3 by rustls' unbuffered interface: arena to arena, nothing kept between records. The only file that names rustls.
+//! TLS 1.3 by rustls' unbuffered interface: arena to arena, nothing kept between records. The only file
+//! that names rustls.
 //!
-//! Certificates prove nothing here unless `--ca` asks for it: both ends prove the license over the connection's exporter
-//! (RFC 9266), which a man in the middle cannot share. What is never skipped is the signature that ties the handshake to
-//! the certificate's key.
+//! Certificates prove nothing here unless `--ca` asks for it: both ends prove the license over the
+//! connection's exporter (RFC 9266), which a man in the middle cannot share. What is never skipped is the
+//! signature that ties the handshake to the certificate's key.
 
 use std::sync::{Arc, Mutex};
 
@@ -330,8 +331,9 @@ fn starts_with_record(bytes: &[u8]) -> bool {
 
 // ── The exporter ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Catches the exporter secret: the unbuffered interface of rustls 0.23 has no exporter call, and the key log is where
-/// the secret passes. The program has one thread, so what was caught last belongs to the connection just served.
+/// Catches the exporter secret: the unbuffered interface of rustls 0.23 has no exporter call, and the key
+/// log is where the secret passes. The program has one thread, so what was caught last belongs to the
+/// connection just served.
 #[derive(Debug, Default)]
 struct Tap(Mutex<Option<Vec<u8>>>);
 

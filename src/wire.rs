@@ -1,9 +1,9 @@
-//! Frames: what travels on a tunnel connection once it is secured. `docs/PROTOCOL.md` is the specification; golden
-//! bytes of every frame stand in `tests/golden/frames.txt`.
+//! Frames: what travels on a tunnel connection once it is secured. `docs/PROTOCOL.md` is the specification;
+//! golden bytes of every frame stand in `tests/golden/frames.txt`.
 //!
-//! A frame is one byte of type, three bytes of body length, and the body; numbers are big-endian. Decoding borrows,
-//! consumes a frame exactly or not at all, and checks every length before it is used. The payload of TRANSFER is not
-//! part of the decoded frame: it is streamed past the codec.
+//! A frame is one byte of type, three bytes of body length, and the body; numbers are big-endian. Decoding
+//! borrows, consumes a frame exactly or not at all, and checks every length before it is used. The payload
+//! of TRANSFER is not part of the decoded frame: it is streamed past the codec.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -147,7 +147,8 @@ pub enum MapKind {
     Tcp = 1,
 }
 
-/// The state of a mapping. From the client, about a mapping that the server declared, `live` means that it is taken.
+/// The state of a mapping. From the client, about a mapping that the server declared, `live` means that it
+/// is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
     /// Which mapping.
@@ -214,12 +215,12 @@ mod kind {
     pub(super) const DISCONNECT: u8 = 0x14;
 }
 
-/// The first frame in `bytes` and how many bytes it takes; for TRANSFER that is the header alone. `None` while more
-/// bytes are needed.
+/// The first frame in `bytes` and how many bytes it takes; for TRANSFER that is the header alone. `None`
+/// while more bytes are needed.
 ///
 /// # Errors
-/// [`Malformed`] as soon as the bytes that are there cannot become a frame: an oversize length is refused by its
-/// header, before any of its body is waited for.
+/// [`Malformed`] as soon as the bytes that are there cannot become a frame: an oversize length is refused
+/// by its header, before any of its body is waited for.
 pub fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);

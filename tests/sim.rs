@@ -6,12 +6,14 @@
 mod actors;
 #[path = "sim/net.rs"]
 mod net;
+#[path = "sim/stories.rs"]
+mod stories;
 #[path = "sim/world.rs"]
 mod world;
 
 use actors::{Outcome, Plan};
 use net::Nasty;
-use nt::directory::Directory;
+use nt::directory::{Directory, Entry};
 use nt::license::{License, Transport};
 use nt::time::Span;
 use world::{CLIENT, SERVER, Sim};
@@ -19,30 +21,39 @@ use world::{CLIENT, SERVER, Sim};
 const CALM: Nasty = Nasty { short: 0, spurious: 0, delay_micros: 10_000, window: 64 * 1024 };
 const NASTY: Nasty = Nasty { short: 60, spurious: 20, delay_micros: 3_000, window: 5_000 };
 
-/// The licenses of these numbers may take any port from 1024.
+/// What the server knows of these licenses; each may take any port from 1024.
 pub fn directory(licenses: &[License]) -> Directory {
-    let mut text = String::new();
-    for (n, license) in licenses.iter().enumerate() {
-        let _ = (n, license);
-        text.push('\n');
+    let mut directory = Directory::default();
+    for n in 0..licenses.len() {
+        give_back(&mut directory, n);
     }
-    let _ = text;
-    nt::directory::Directory(
-        licenses
-            .iter()
-            .enumerate()
-            .map(|(n, l)| nt::directory::Entry {
-                name: format!("license{n}"),
-                id: l.id(),
-                verifier: l.verifier(),
-                ports: nt::policy::PortSet(vec![(1024, 65535)]),
-                maps: vec![],
-                max_mappings: None,
-                max_visitors: None,
-                revoked: false,
-            })
-            .collect(),
-    )
+    directory
+}
+
+/// The name of license `n`.
+fn name(n: usize) -> String {
+    format!("license{n}")
+}
+
+fn give_back(directory: &mut Directory, n: usize) {
+    let entry = Entry::new(&name(n), &world::license(n)).expect("a good name");
+    directory.add(entry).expect("a new name");
+}
+
+fn take_away(directory: &mut Directory, n: usize) {
+    directory.remove(&name(n)).expect("a known name");
+}
+
+fn revoke(directory: &mut Directory, n: usize) {
+    directory.revoke(&name(n)).expect("a known name");
+}
+
+fn give_maps(directory: &mut Directory, n: usize, maps: &[&str]) {
+    let mut entry = directory.by_name(&name(n)).expect("a known name").clone();
+    for map in maps {
+        entry.add_map(map).expect("a good mapping");
+    }
+    directory.replace(entry).expect("a known name");
 }
 
 fn up(seed: u64, nasty: Nasty, transport: Transport) -> Sim {
@@ -232,8 +243,7 @@ fn one_seed_is_one_story() {
             sim.visit(8080, plan);
         }
         sim.run_for(Span::from_secs(60));
-        let trace = sim.world.borrow().trace;
-        trace
+        sim.world.borrow().trace
     };
     for seed in 0..5 {
         assert_eq!(story(seed), story(seed));

@@ -40,6 +40,8 @@ pub enum Cmd {
     },
     /// The server's name is being looked up.
     Resolving {
+        /// The question that was asked.
+        query: u64,
         /// When to give up.
         deadline: Time,
     },
@@ -107,7 +109,7 @@ impl Cmd {
     pub fn deadline(&self) -> Time {
         match self {
             Self::Resting { until } => *until,
-            Self::Resolving { deadline }
+            Self::Resolving { deadline, .. }
             | Self::Dialing { deadline, .. }
             | Self::Noncing { deadline, .. }
             | Self::Greeting { deadline, .. } => *deadline,

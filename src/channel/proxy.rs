@@ -9,10 +9,11 @@
 //!                      Drain ──────────────────────────────────► Idle
 //! ```
 //!
-//! Each end closes its direction of a visit with exactly one *mark*: FIN where its own side ended cleanly, DISCONNECT
-//! where it was cut. Whoever has sent its mark and has got the peer's is free, with no further word: the stream is
-//! ordered, so a CONNECT behind a mark cannot overtake it. A DISCONNECT may follow the sender's own FIN when its side is
-//! cut later; the peer may be free by then, which is why DISCONNECT names its visit.
+//! Each end closes its direction of a visit with exactly one *mark*: FIN where its own side ended cleanly,
+//! DISCONNECT where it was cut. Whoever has sent its mark and has got the peer's is free, with no further
+//! word: the stream is ordered, so a CONNECT behind a mark cannot overtake it. A DISCONNECT may follow the
+//! sender's own FIN when its side is cut later; the peer may be free by then, which is why DISCONNECT names
+//! its visit.
 
 use crate::reason::Reason;
 

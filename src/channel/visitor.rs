@@ -9,8 +9,8 @@
 //!      └── Timeout ──► cut ◄──┴────────────────────────────┘
 //! ```
 //!
-//! In `Asked` the visitor's first bytes are on their way already; they are kept until the far end has answered, so that a
-//! ProxyChannel which turns out to be dead is replaced without the visitor noticing.
+//! In `Asked` the visitor's first bytes are on their way already; they are kept until the far end has
+//! answered, so that a ProxyChannel which turns out to be dead is replaced without the visitor noticing.
 
 use crate::limits::{ANSWER_TIMEOUT, CHANNEL_TIMEOUT, VISIT_TRIES_MAX};
 use crate::reason::Reason;

@@ -1,10 +1,11 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
-//! In reading order: this file routes inputs and logs in; [`tunnel`] keeps mappings and ProxyChannels; [`visits`] dials
-//! real servers.
+//! In reading order: this file routes inputs and logs in; [`tunnel`] keeps mappings and ProxyChannels;
+//! [`visits`] dials real servers.
 //!
-//! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and visits go on over
-//! their own connections. Only when the server was silent for too long, or no longer knows the instance, are they cut.
+//! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
+//! visits go on over their own connections. Only when the server was silent for too long, or no longer
+//! knows the instance, are they cut.
 
 mod tunnel;
 mod visits;
@@ -18,8 +19,8 @@ use crate::channel::real::Real;
 use crate::entropy::Entropy;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
 use crate::limits::{
-    ATTEMPT_TIMEOUT, BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, PEER_SILENCE_MAX,
-    REFUSED_BACKOFF_FIRST, REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, STOP_TIMEOUT,
+    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, REFUSED_BACKOFF_FIRST,
+    REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, RESOLVE_TIMEOUT, STOP_TIMEOUT,
 };
 use crate::mapping::{Host, Mapping, Public, Target};
 use crate::note::Note;
@@ -199,14 +200,11 @@ impl Client {
 
     fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
         let (host, port) = self.config.servers[self.server].clone();
-        let deadline = now + ATTEMPT_TIMEOUT;
-        self.set_cmd(Cmd::Resolving { deadline });
+        let query = self.query();
+        self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(ip) => self.dial_server(now, vec![SocketAddr::new(ip, port)], Reason::Unreachable, out),
-            Err(_) => {
-                let query = self.query();
-                out.push(Verb::Resolve(query, host, port));
-            }
+            Err(_) => out.push(Verb::Resolve(query, host, port)),
         }
     }
 
@@ -218,7 +216,7 @@ impl Client {
     fn resolved(&mut self, now: Time, query: Query, addresses: Vec<SocketAddr>, out: &mut Outbox<'_>) {
         if let Some(proxy) = self.queries.remove(&query) {
             self.target_resolved(now, proxy, addresses, out);
-        } else if matches!(self.cmd, Cmd::Resolving { .. }) && query.0 == self.last_query {
+        } else if matches!(self.cmd, Cmd::Resolving { query: ours, .. } if ours == query.0) {
             self.dial_server(now, addresses, Reason::NoSuchHost, out);
         }
     }
@@ -325,7 +323,7 @@ impl Client {
         self.alive_until = pulse.dead_at();
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
         out.note(Note::Connected { server: self.server_name(), resumed: welcome.resumed });
-        self.drop_channels(now, !welcome.resumed, out);
+        self.drop_channels(!welcome.resumed, out);
         self.declare_all(out);
         true
     }
@@ -364,11 +362,11 @@ impl Client {
                 match reason {
                     Reason::Stopping => self.rest(now, reason, out),
                     Reason::Replaced => {
-                        self.drop_channels(now, true, out);
+                        self.drop_channels(true, out);
                         self.rest_for(now, REPLACED_BACKOFF, reason, out);
                     }
                     _ => {
-                        self.drop_channels(now, true, out);
+                        self.drop_channels(true, out);
                         let pause = self.refused_pause;
                         self.refused_pause = pause.doubled(REFUSED_BACKOFF_MAX);
                         self.rest_for(now, pause, reason, out);
@@ -444,18 +442,14 @@ impl Client {
 
     fn lost(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         if self.cmd.key() == Some(key) {
-            return match std::mem::replace(&mut self.cmd, Cmd::Resting { until: Time::NEVER }) {
-                Cmd::Dialing { rest, .. } if !rest.is_empty() => self.dial_server(now, rest, reason, out),
-                cmd => {
-                    // The reason for the pause's bound is in it; its connection has gone.
-                    if let Cmd::Ready { since, .. } = cmd
-                        && now.since(since) >= BACKOFF_RESET_AFTER
-                    {
-                        (self.pause, self.refused_pause) = (BACKOFF_FIRST, REFUSED_BACKOFF_FIRST);
-                    }
-                    self.rest(now, reason, out);
-                }
-            };
+            // Another address of the server may be better.
+            if let Cmd::Dialing { rest, .. } = &mut self.cmd
+                && !rest.is_empty()
+            {
+                let rest = std::mem::take(rest);
+                return self.dial_server(now, rest, reason, out);
+            }
+            return self.rest(now, reason, out);
         }
         match self.channels.remove(key) {
             None => {}
@@ -474,7 +468,7 @@ impl Client {
                 Due::Silence => {
                     if !matches!(self.cmd, Cmd::Ready { .. }) && self.alive_until <= now {
                         self.alive_until = Time::NEVER;
-                        self.drop_channels(now, true, out);
+                        self.drop_channels(true, out);
                     }
                 }
                 Due::Stop => self.quit(out),
@@ -501,7 +495,7 @@ impl Client {
             Cmd::Noncing { .. } | Cmd::Greeting { .. } => self.rest(now, Reason::TimedOut, out),
             Cmd::Ready { key, pulse, .. } => match pulse.beat(now) {
                 Beat::Dead => {
-                    self.drop_channels(now, true, out);
+                    self.drop_channels(true, out);
                     self.rest(now, Reason::Silent, out);
                 }
                 Beat::Speak => {
@@ -567,6 +561,5 @@ impl Client {
             }
         }
         assert_eq!(proxies, self.proxies);
-        assert!(PEER_SILENCE_MAX > Span::ZERO);
     }
 }

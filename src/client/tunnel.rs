@@ -7,6 +7,7 @@ use crate::channel::proxy::Proxy;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::mapping;
 use crate::note::Note;
+use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::server::plain_binding;
@@ -26,7 +27,6 @@ impl Client {
 
     pub(super) fn declare_all(&mut self, out: &mut Outbox<'_>) {
         self.next_map = 0;
-        self.offers.clear();
         self.states.iter_mut().for_each(|state| state.told = None);
         self.declare_more(out);
     }
@@ -105,7 +105,7 @@ impl Client {
         let trouble = match &target {
             None => Some(Reason::NotServed),
             Some(Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
-                let word = self.config.allow.word_for(*ip, *port);
+                let word = Allow::word_for(*ip, *port);
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
@@ -170,7 +170,7 @@ impl Client {
     }
 
     /// Drops ProxyChannels that belong to an older login; with `all`, also those with visits, which are cut.
-    pub(super) fn drop_channels(&mut self, _now: Time, all: bool, out: &mut Outbox<'_>) {
+    pub(super) fn drop_channels(&mut self, all: bool, out: &mut Outbox<'_>) {
         let doomed: Vec<Key> = self
             .channels
             .iter()
@@ -187,6 +187,7 @@ impl Client {
             // Another session counts its visits anew.
             self.taken.clear();
             self.queries.clear();
+            self.offers.clear();
         }
     }
 }

@@ -213,7 +213,8 @@ impl Client {
         }
     }
 
-    /// A ProxyChannel's deadline may have come: it is not attached, its real server is not up, or it drains too long.
+    /// A ProxyChannel's deadline may have come: it is not attached, its real server is not up, or it drains
+    /// too long.
     pub(super) fn proxy_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         match self.channels.get_mut(key) {
             Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) => {

@@ -1,8 +1,9 @@
-//! The real operating system: `polling`, std sockets, the clock, the resolver, signals. The only place with `unsafe`.
+//! The real operating system: `polling`, std sockets, the clock, the resolver, signals. The only place with
+//! `unsafe`.
 //!
-//! Connections are watched edge by edge where the poller can (epoll, kqueue): they are registered once, and no call is
-//! spent on arming them again. Elsewhere a direction is armed anew when a call on it answers `WouldBlock`. Either way the
-//! driver sees the contract of [`Net`].
+//! Connections are watched edge by edge where the poller can (epoll, kqueue): they are registered once, and
+//! no call is spent on arming them again. Elsewhere a direction is armed anew when a call on it answers
+//! `WouldBlock`. Either way the driver sees the contract of [`Net`].
 
 mod log;
 mod resolver;
@@ -29,7 +30,7 @@ use log::Log;
 use resolver::Resolver;
 use signals::Signals;
 
-pub use sockets::{memory_bytes, raise_open_files};
+pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.
 pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
@@ -76,8 +77,9 @@ impl Os {
 
     #[allow(unsafe_code)]
     fn add(&self, source: &impl std::os::fd::AsRawFd, interest: PollEvent) -> io::Result<()> {
-        // SAFETY: whatever is added is deleted before it is closed: connections and listeners by `forget`, which `close`
-        // and `close_listener` call; the signal pipe lives as long as the poller, which is dropped before it.
+        // SAFETY: whatever is added is deleted before it is closed: connections and listeners by `forget`,
+        // which `close` and `close_listener` call; the signal pipe lives as long as the poller, which is
+        // dropped before it.
         unsafe { self.poller.add_with_mode(source.as_raw_fd(), interest, self.mode()) }
     }
 

@@ -1,4 +1,5 @@
-//! Names: `getaddrinfo` blocks, so each question has a thread of its own, for as long as it takes. The only threads.
+//! Names: `getaddrinfo` blocks, so each question has a thread of its own, for as long as it takes. The only
+//! threads.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::limits::{BACKLOG, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_PROBES};
+use crate::limits::{BACKLOG, Keepalive, TUNNEL_KEEPALIVE, VISITOR_KEEPALIVE};
 use crate::net::Accept;
 use crate::reason::Reason;
 use crate::role::{Manner, Speech};
@@ -29,7 +29,8 @@ fn socket(address: SocketAddr) -> io::Result<std::os::fd::OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?)
 }
 
-/// Listens; the unspecified IPv6 address stands for every address of both families, or of IPv4 where there is no IPv6.
+/// Listens; the unspecified IPv6 address stands for every address of both families, or of IPv4 where there
+/// is no IPv6.
 pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListener> {
     let any = address.ip().is_unspecified() && address.is_ipv6();
     let listener = match bind(address, any) {
@@ -43,8 +44,9 @@ pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListe
         result => result?,
     };
     if speech == Speech::Raw {
-        // Accepted connections inherit it.
+        // Accepted connections inherit both.
         sockopt::set_socket_linger(&listener, Some(Duration::ZERO))?;
+        probe(&listener, VISITOR_KEEPALIVE);
     }
     Ok(listener)
 }
@@ -66,7 +68,8 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
     Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
-/// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's fault.
+/// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
+/// fault.
 pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
@@ -96,22 +99,29 @@ pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT keeps them
-/// and a dead one is found without a byte of ours.
+/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT
+/// keeps them and a dead one is found without a byte of ours.
 pub(super) fn tune(stream: &TcpStream, speech: Speech) {
     // A socket that refuses an option still works.
     let _ = stream.set_nodelay(true);
     if matches!(speech, Speech::Tls | Speech::Plain) {
-        let _ = sockopt::set_socket_keepalive(stream, true);
-        let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(KEEPALIVE_IDLE_SECS.into()));
-        let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(KEEPALIVE_INTERVAL_SECS.into()));
-        let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
+        probe(stream, TUNNEL_KEEPALIVE);
     }
 }
 
-/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer must not take
-/// a cut for an end.
+/// The kernel's keepalive (RFC 9293 section 3.8.4).
+fn probe(socket: impl std::os::fd::AsFd, keepalive: Keepalive) {
+    let socket = socket.as_fd();
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(keepalive.idle_secs));
+    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(keepalive.interval_secs));
+    let _ = sockopt::set_tcp_keepcnt(socket, keepalive.probes);
+}
+
+/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer
+/// must not take a cut for an end. One that vanishes is found by the kernel.
 pub(super) fn cut_by_default(stream: &TcpStream) {
+    probe(stream, VISITOR_KEEPALIVE);
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
@@ -130,6 +140,12 @@ pub fn raise_open_files() -> usize {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let now = getrlimit(Resource::Nofile).current;
     now.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Secrets stay out of core files.
+pub fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 /// Bytes of memory that the machine has, or that its address-space limit leaves.

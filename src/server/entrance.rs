@@ -1,7 +1,7 @@
 //! The entrance: tunnel connections that have not proved what they are.
 //!
-//! They are few at a time, have one small frame and five seconds, and are told nothing. Who proves first is the client:
-//! a scanner learns no more than that something speaks TLS here.
+//! They are few at a time, have one small frame and five seconds, and are told nothing. Who proves first is
+//! the client: a scanner learns no more than that something speaks TLS here.
 
 use std::net::SocketAddr;
 
@@ -12,9 +12,7 @@ use super::{Channel, Due, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
 use crate::license::{LicenseId, Transport, Verifier};
-use crate::limits::{
-    LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, SESSIONS_MAX, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX,
-};
+use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -39,8 +37,9 @@ impl Server {
         self.timers.remind(deadline, Due::Stranger(key));
     }
 
-    /// Evicts the oldest stranger where there are too many: of the same address first, and of those that have not come
-    /// through TLS yet. Whoever holds connections open in silence so loses them to whoever speaks.
+    /// Evicts the oldest stranger where there are too many: of the same address first, and of those that
+    /// have not come through TLS yet. Whoever holds connections open in silence so loses them to whoever
+    /// speaks.
     fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
         let home = neighbourhood(peer);
         let neighbours =
@@ -155,7 +154,7 @@ impl Server {
             () if hello.version < wire::VERSION => Some(Reason::Version),
             () if stale => Some(Reason::Stale),
             () if self.stopping.is_some() => Some(Reason::Stopping),
-            () if self.sessions.len() >= SESSIONS_MAX => Some(Reason::Busy),
+            () if self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
             () => None,
         };
         if let Some(reason) = trouble {
@@ -186,7 +185,7 @@ impl Server {
         welcome.mac = prove(Frame::Welcome(welcome).encode().unproved(MAC_BYTES));
         out.send(key, &Frame::Welcome(welcome));
         out.note(Note::SessionUp { name, peer, resumed });
-        self.offer_mappings(session);
+        self.offer_mappings(session, out);
         self.mappings_declared(now, session, out);
         self.announce(session, out);
         self.serve(now, session, out);
@@ -220,23 +219,19 @@ impl Server {
         let Some(transport) = self.stranger(key).map(|stranger| stranger.transport) else {
             return false;
         };
-        let owner =
-            self.sessions.iter().find(|(_, session)| session.id == attach.session).map(|(key, _)| key);
-        let Some(session) = owner.and_then(|owner| self.sessions.get_mut(owner)) else {
-            return false;
-        };
+        let Some(&owner) = self.by_id.get(&attach.session) else { return false };
+        let Some(session) = self.sessions.get_mut(owner) else { return false };
         if !session.attach.check(transport, binding, attach.channel, &attach.mac)
             || session.orders.remove(&attach.channel).is_none()
         {
             return false;
         }
         session.idle.push(key);
-        let session = owner.expect("found above");
         self.strangers.retain(|&other| other != key);
-        let proxy = ProxyChannel { session, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
+        let proxy = ProxyChannel { session: owner, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
         self.channels.insert(key, Channel::Proxy(proxy));
         self.proxies += 1;
-        self.serve(now, session, out);
+        self.serve(now, owner, out);
         true
     }
 }

@@ -60,6 +60,10 @@ enum News {
 const DRAWS: u8 = 16;
 
 impl Mapping {
+    fn new(wanted: SocketAddr, target: String, state: State) -> Self {
+        Self { wanted, target, state, declared: true, news: News::None, draws: DRAWS }
+    }
+
     pub(super) fn listener(&self) -> Option<Key> {
         match self.state {
             State::Binding(key) | State::Live(key, _) => Some(key),
@@ -69,8 +73,9 @@ impl Mapping {
 }
 
 impl Server {
-    /// Puts the mappings that stand in the license into the session, to be offered to the client.
-    pub(super) fn offer_mappings(&mut self, key: Key) {
+    /// Puts the mappings that stand in the license into the session, to be offered to the client; what
+    /// stands there no longer goes.
+    pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.license) else { return };
         let ports = entry.maps.iter().filter_map(|map| match map.public {
@@ -80,24 +85,21 @@ impl Server {
             }
             Public::Port { .. } | Public::Name { .. } => None,
         });
+        let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
+        let mut gone = Vec::new();
         for (index, (wanted, target)) in (SERVER_MAPPING_BIT..).zip(ports.take(MAPPINGS_MAX)) {
-            let offer = Mapping {
-                wanted,
-                target,
-                state: State::Offered,
-                declared: true,
-                news: News::Offer,
-                draws: DRAWS,
+            let mapping = match old.remove(&index) {
+                // One that is the same is offered again, and serves on meanwhile.
+                Some(old) if old.wanted == wanted && old.target == target => old,
+                other => {
+                    gone.extend(other);
+                    Mapping::new(wanted, target, State::Offered)
+                }
             };
-            match session.mappings.get_mut(&index) {
-                // An old one that is the same is offered again, and serves on meanwhile.
-                Some(old) if old.wanted == offer.wanted && old.target == offer.target => {
-                    (old.declared, old.news) = (true, News::Offer);
-                }
-                _ => {
-                    session.mappings.insert(index, offer);
-                }
-            }
+            session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
+        }
+        for mapping in gone.into_iter().chain(old.into_values()) {
+            self.drop_listener(mapping.listener(), out);
         }
     }
 
@@ -126,14 +128,8 @@ impl Server {
                 }
                 _ => {
                     let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
-                    let mapping = Mapping {
-                        wanted: map.public,
-                        target: map.target.to_owned(),
-                        state: State::Down(Reason::ClientAway),
-                        declared: true,
-                        news: News::None,
-                        draws: DRAWS,
-                    };
+                    let state = State::Down(Reason::ClientAway);
+                    let mapping = Mapping::new(map.public, map.target.to_owned(), state);
                     session.mappings.insert(map.index, mapping);
                     self.drop_listener(old, out);
                 }
@@ -321,7 +317,8 @@ impl Server {
         self.announce(key, out);
     }
 
-    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when that has left.
+    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when
+    /// that has left.
     pub(super) fn announce(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(cmd) = session.cmd else { return };

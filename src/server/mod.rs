@@ -1,11 +1,11 @@
 //! The server: strangers, logins, sessions, mappings and visits.
 //!
-//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one login made;
-//! [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
+//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
+//! login made; [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
 //!
-//! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives a session (a
-//! timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned away by the end of an
-//! older one.
+//! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
+//! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
+//! away by the end of an older one.
 
 mod entrance;
 mod mappings;
@@ -41,6 +41,8 @@ pub struct Config {
     pub directory: Directory,
     /// Visitors at once, in all.
     pub visitors_max: usize,
+    /// Clients at once.
+    pub sessions_max: usize,
 }
 
 /// The server role.
@@ -52,11 +54,12 @@ pub struct Server {
     /// Every connection, by its key.
     channels: Table<Channel>,
     /// The listeners for clients.
-    doors: Table<Transport>,
+    doors: Table<(Transport, SocketAddr)>,
     /// The listeners for visitors: session and mapping.
     ports: Table<(Key, u16)>,
     sessions: Slots<Session>,
     by_license: BTreeMap<LicenseId, Key>,
+    by_id: BTreeMap<[u8; 16], Key>,
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
     unknown: Vec<(Key, Vec<u8>)>,
@@ -167,6 +170,7 @@ impl Server {
             ports: Table::default(),
             sessions: Slots::default(),
             by_license: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             strangers: Vec::new(),
             unknown: Vec::new(),
             logins: 0,
@@ -188,7 +192,7 @@ impl Server {
                 Transport::Plain => Speech::Plain,
             };
             if let Some(key) = out.listen(address, speech) {
-                self.doors.insert(key, transport);
+                self.doors.insert(key, (transport, address));
             }
         }
         self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
@@ -213,7 +217,7 @@ impl Server {
     }
 
     fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(transport) = self.doors.get(key) {
+        if let Some((transport, _)) = self.doors.get(key) {
             out.note(Note::Listening { address, tls: *transport == Transport::Tls });
         } else {
             self.port_bound(now, key, address, out);
@@ -221,8 +225,7 @@ impl Server {
     }
 
     fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        if self.doors.remove(key).is_some() {
-            let address = self.config.doors.first().map_or_else(|| ([0, 0, 0, 0], 0).into(), |door| door.0);
+        if let Some((_, address)) = self.doors.remove(key) {
             out.note(Note::NotListening { address, reason });
             out.push(Verb::Exit(1));
         } else {
@@ -231,7 +234,7 @@ impl Server {
     }
 
     fn accepted(&mut self, now: Time, listener: Key, key: Key, peer: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(&transport) = self.doors.get(listener) {
+        if let Some(&(transport, _)) = self.doors.get(listener) {
             self.stranger_came(now, key, peer, transport, out);
         } else if let Some(&(session, mapping)) = self.ports.get(listener) {
             self.visitor_came(now, key, peer, session, mapping, out);
@@ -359,7 +362,10 @@ impl Server {
             }
         }
         assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
+        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
+        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
         for (key, session) in self.sessions.iter() {
+            assert_eq!(self.by_id.get(&session.id), Some(&key), "a session that nobody can attach to");
             assert_eq!(self.by_license.get(&session.license), Some(&key), "two sessions of one license");
         }
         for (listener, &(session, mapping)) in self.ports.iter() {

@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) orders: BTreeMap<u64, Time>,
     pub(super) last_order: u64,
     pub(super) last_visit: u64,
+    /// Visitors at once.
+    pub(super) visitors: usize,
     /// Idle ProxyChannels that demand calls for.
     pub(super) spare: usize,
     /// Fewest idle ProxyChannels since the last review: so many nobody needed.
@@ -73,6 +75,7 @@ impl Session {
             orders: BTreeMap::new(),
             last_order: 0,
             last_visit: 0,
+            visitors: 0,
             spare: POOL_MIN,
             unneeded: 0,
         }
@@ -91,7 +94,8 @@ impl Session {
 }
 
 impl Server {
-    /// The connection `key` is the CmdChannel of a proven login. Returns the session, and whether it is an old one.
+    /// The connection `key` is the CmdChannel of a proven login. Returns the session, and whether it is an
+    /// old one.
     pub(super) fn log_in(
         &mut self,
         now: Time,
@@ -103,6 +107,8 @@ impl Server {
         if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
             if session.instance == login.instance {
                 let ghost = session.cmd;
+                self.by_id.remove(&session.id);
+                self.by_id.insert(login.id, old);
                 session.resume(now, key, login);
                 self.channels.insert(key, Channel::Cmd(old));
                 if let Some(ghost) = ghost {
@@ -117,21 +123,23 @@ impl Server {
             }
             self.end_session(old, Reason::Replaced, out);
         }
-        let license = login.license;
+        let (license, id) = (login.license, login.id);
         let session = self.sessions.insert(Session::new(now, key, login))?;
         self.by_license.insert(license, session);
+        self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.timers.remind(self.sessions.get(session)?.pulse.next(), Due::Pulse(session));
         Some((session, false))
     }
 
-    /// A session is over: its ports close, its visitors are cut, its connections go. At once, and by key: a newer
-    /// session of the same license is not touched.
+    /// A session is over: its ports close, its visitors are cut, its connections go. At once, and by key: a
+    /// newer session of the same license is not touched.
     pub(super) fn end_session(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
         self.by_license.remove(&session.license);
+        self.by_id.remove(&session.id);
         for listener in session.mappings.values().filter_map(Mapping::listener) {
             self.ports.remove(listener);
             out.close(listener, Manner::Cut);
@@ -175,7 +183,8 @@ impl Server {
         }
     }
 
-    /// The CmdChannel is lost. Visits go on, visitors wait, until the client is back or its silence is too long.
+    /// The CmdChannel is lost. Visits go on, visitors wait, until the client is back or its silence is too
+    /// long.
     pub(super) fn cmd_lost(&mut self, now: Time, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.cmd == Some(cmd)) else {
             return;
@@ -211,13 +220,17 @@ impl Server {
         }
     }
 
-    /// The licenses have changed: sessions of those that are gone or revoked end, ports that are not permitted close.
+    /// The licenses have changed: sessions of those that are gone or revoked end, ports that are not
+    /// permitted close.
     pub(super) fn enforce(&mut self, now: Time, out: &mut Outbox<'_>) {
         let live: Vec<(Key, LicenseId)> =
             self.sessions.iter().map(|(key, session)| (key, session.license)).collect();
         for (key, license) in live {
             match self.config.directory.by_id(license) {
-                Some(entry) if !entry.revoked => self.enforce_ports(now, key, out),
+                Some(entry) if !entry.revoked => {
+                    self.offer_mappings(key, out);
+                    self.enforce_ports(now, key, out);
+                }
                 _ => {
                     if let Some(cmd) = self.sessions.get(key).and_then(|session| session.cmd) {
                         let retry_millis = crate::limits::REFUSED_BACKOFF_FIRST.as_millis();

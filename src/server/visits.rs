@@ -1,7 +1,8 @@
 //! Visits: a visitor comes, gets a ProxyChannel, and gives it back.
 //!
-//! ProxyChannels are ordered from the client when visitors wait or the pool is short, and kept while demand lasts: a
-//! visitor who finds the pool empty doubles what is kept spare, and what nobody needed between two reviews is closed.
+//! ProxyChannels are ordered from the client when visitors wait or the pool is short, and kept while demand
+//! lasts: a visitor who finds the pool empty doubles what is kept spare, and what nobody needed between two
+//! reviews is closed.
 
 use std::net::SocketAddr;
 
@@ -18,7 +19,8 @@ use crate::time::Time;
 use crate::wire::{Connect, Frame};
 
 impl Server {
-    /// A visitor came to a port. What its license permits is asked again now, not only when the port was bound.
+    /// A visitor came to a port. What its license permits is asked again now, not only when the port was
+    /// bound.
     pub(super) fn visitor_came(
         &mut self,
         now: Time,
@@ -35,6 +37,7 @@ impl Server {
             return out.close(key, Manner::Cut);
         };
         session.last_visit += 1;
+        session.visitors += 1;
         session.waiting.push_back(key);
         let state = Visitor::accepted(now);
         self.timers.remind(state.deadline(), Due::Visitor(key));
@@ -57,9 +60,7 @@ impl Server {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
             Some(entry) if !entry.ports.contains(port) => Some(Reason::NotPermitted),
-            Some(entry)
-                if entry.max_visitors.is_some_and(|most| self.visitors_of(owner) >= most as usize) =>
-            {
+            Some(entry) if entry.max_visitors.is_some_and(|most| session.visitors >= most as usize) => {
                 Some(Reason::Busy)
             }
             Some(_) if session.waiting.len() >= WAITING_MAX || self.visitors >= self.config.visitors_max => {
@@ -67,12 +68,6 @@ impl Server {
             }
             Some(_) => None,
         }
-    }
-
-    fn visitors_of(&self, session: Key) -> usize {
-        let of_session =
-            |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.session == session);
-        self.channels.iter().filter(|(_, channel)| of_session(channel)).count()
     }
 
     /// Gives free ProxyChannels to waiting visitors, and orders what is short.
@@ -249,9 +244,16 @@ impl Server {
     }
 
     fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
-        if self.channels.remove(key).is_some() {
-            self.visitors -= 1;
+        if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
+            self.count_out(&visitor);
             out.close(key, manner);
+        }
+    }
+
+    fn count_out(&mut self, visitor: &VisitorChannel) {
+        self.visitors -= 1;
+        if let Some(session) = self.sessions.get_mut(visitor.session) {
+            session.visitors -= 1;
         }
     }
 
@@ -272,7 +274,7 @@ impl Server {
         reason: Reason,
         out: &mut Outbox<'_>,
     ) {
-        self.visitors -= 1;
+        self.count_out(visitor);
         match visitor.state.proxy() {
             Some(proxy) => {
                 if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {

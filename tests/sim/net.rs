@@ -104,6 +104,8 @@ pub struct World {
     /// Directions between hosts that carry nothing.
     pub cuts: BTreeSet<(Host, Host)>,
     pub notes: Vec<(Time, Host, String)>,
+    /// What the license file holds since it was changed.
+    pub licenses: Option<Directory>,
     next_port: u16,
     /// A fingerprint of everything that happened.
     pub trace: u64,
@@ -123,6 +125,7 @@ impl World {
             events: BTreeMap::new(),
             cuts: BTreeSet::new(),
             notes: Vec::new(),
+            licenses: None,
             next_port: 40_000,
             trace: 0,
         }))
@@ -408,10 +411,39 @@ impl World {
         true
     }
 
+    /// Resets every connection between two hosts.
+    pub fn reset_all(&mut self, a: Host, b: Host) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            if self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b {
+                self.reset(end);
+            }
+        }
+    }
+
+    /// The far ends of all connections between two hosts but one are gone, and nobody was told: whoever sends on one
+    /// gets RST.
+    pub fn forget_idle(&mut self, a: Host, b: Host, but: Option<EndId>) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            let living =
+                self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b;
+            if living && Some(end) != but {
+                self.fail(end, io::ErrorKind::ConnectionReset);
+                self.ends[end].state = State::Closed;
+            }
+        }
+    }
+
     pub fn reset(&mut self, end: EndId) {
         let peer = self.ends[end].peer;
         self.fail(end, io::ErrorKind::ConnectionReset);
         self.fail(peer, io::ErrorKind::ConnectionReset);
+    }
+
+    /// Asks the process of a host to stop.
+    pub fn stop(&mut self, host: Host) {
+        self.events.entry(host).or_default().push(Event::Stop);
     }
 
     /// The oldest living connection between two hosts.
@@ -542,7 +574,7 @@ impl Net for SimNet {
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        None
+        self.world.borrow_mut().licenses.take().map(Ok)
     }
 
     fn note(&mut self, now: Time, note: &Note) {

@@ -27,7 +27,7 @@ pub const CLIENT: Host = 3;
 pub const TUNNEL_PORT: u16 = 9002;
 pub const REAL_PORT: u16 = 700;
 
-pub const BUDGET: Budget = Budget { raws: 40, tunnels: 60 };
+pub const BUDGET: Budget = Budget { raws: 40, locals: 0, tunnels: 140 };
 
 pub struct Sim {
     pub world: Rc<RefCell<World>>,
@@ -44,6 +44,9 @@ pub struct Sim {
     next_visit: u32,
     /// Real servers accept.
     pub real_up: bool,
+    /// Processes that ended by themselves, and their exit codes.
+    pub exits: Vec<(Host, i32)>,
+    gone: usize,
 }
 
 /// Where an address leads: the server's ports lie above 1000, the client's own network below.
@@ -51,8 +54,9 @@ fn route(_from: Host, address: SocketAddr) -> Host {
     if address.port() < 1000 { REAL } else { SERVER }
 }
 
-fn license(n: u8) -> License {
-    License::from_random([n; 28])
+/// License number `n`.
+pub fn license(n: usize) -> License {
+    License::from_random([n as u8 + 1; 28])
 }
 
 /// One self-signed identity for all runs: making keys is slow.
@@ -68,7 +72,7 @@ fn identity() -> &'static (Vec<u8>, Vec<u8>) {
 
 impl Sim {
     pub fn new(seed: u64, nasty: Nasty, transport: Transport) -> Self {
-        let licenses: Vec<License> = (1..=2).map(license).collect();
+        let licenses: Vec<License> = (0..2).map(license).collect();
         let directory = super::directory(&licenses);
         let world = World::new(seed, nasty);
         let mut sim = Self {
@@ -84,6 +88,8 @@ impl Sim {
             lives: 0,
             next_visit: 0,
             real_up: true,
+            exits: Vec::new(),
+            gone: 0,
         };
         sim.world.borrow_mut().listen(REAL, REAL_PORT, usize::MAX);
         sim.start_server();
@@ -115,6 +121,7 @@ impl Sim {
             doors: vec![(SocketAddr::from(([0, 0, 0, 0], TUNNEL_PORT)), self.transport)],
             directory: self.directory.clone(),
             visitors_max: BUDGET.raws,
+            sessions_max: 4,
         };
         let role: Box<dyn Role> = Box::new(Server::new(config, self.entropy()));
         let mut driver = Driver::new(self.net(SERVER), vec![role], self.security(), BUDGET);
@@ -132,7 +139,7 @@ impl Sim {
             keys: self.licenses[license].client_keys(),
             mappings,
             allow: Allow::default(),
-            proxies_max: BUDGET.tunnels - 10,
+            proxies_max: BUDGET.raws + nt::limits::POOL_MAX,
         };
         let role: Box<dyn Role> = Box::new(Client::new(config, self.entropy()));
         let mut driver = Driver::new(self.net(host), vec![role], self.security(), BUDGET);
@@ -149,6 +156,12 @@ impl Sim {
     pub fn kill_client(&mut self, host: Host) {
         self.clients.retain(|(other, _)| *other != host);
         self.world.borrow_mut().crash(host);
+    }
+
+    /// The license file is edited: what `change` makes of the directory holds from the next look on.
+    pub fn edit_licenses(&mut self, change: impl FnOnce(&mut Directory)) {
+        change(&mut self.directory);
+        self.world.borrow_mut().licenses = Some(self.directory.clone());
     }
 
     pub fn visit(&mut self, port: u16, plan: Plan) -> usize {
@@ -209,17 +222,25 @@ impl Sim {
             if let Some(server) = &mut self.server
                 && (self.world.borrow().has_events(SERVER) || server.deadline() <= now)
             {
-                server.turn();
+                self.exits.extend(server.turn().map(|code| (SERVER, code)));
                 server.check();
                 busy = true;
             }
             for (host, client) in &mut self.clients {
                 if self.world.borrow().has_events(*host) || client.deadline() <= now {
-                    client.turn();
+                    self.exits.extend(client.turn().map(|code| (*host, code)));
                     client.check();
                     busy = true;
                 }
             }
+            for (host, _) in self.exits.iter().skip(self.gone) {
+                if *host == SERVER {
+                    self.server = None;
+                }
+                self.clients.retain(|(other, _)| other != host);
+                self.world.borrow_mut().crash(*host);
+            }
+            self.gone = self.exits.len();
             busy |= self.poke();
             if !busy {
                 return;

@@ -1,0 +1,355 @@
+//! The command line: from words to a command, or to what is said instead.
+//!
+//! The two roles are flags (`-s`, `-c`), everything else is a subcommand; which of the two a line is
+//! shows in its first word. Nothing here reads a file: what refers to one says so ([`ServerWord`],
+//! `--config`), and [`ClientArgs::settle`] and [`ServeArgs::settle`] take a closure that reads.
+
+mod flags;
+mod help;
+
+use std::path::PathBuf;
+
+use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
+use crate::mapping::{self, Mapping};
+use crate::policy::Allow;
+use crate::server_ref::{ServerRef, ServerWord, Source};
+use crate::text::{did_you_mean, hide_secrets, quote};
+
+pub use flags::{
+    CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
+    LicenseRotate, LicenseShow,
+};
+
+/// What the words on the command line ask for.
+#[derive(Debug)]
+pub enum Command {
+    /// `nt -s`: be the server.
+    Serve(ServeArgs),
+    /// `nt -c`: be a client.
+    Client(ClientArgs),
+    /// `nt license ...`: look after the licenses of a server.
+    License(LicenseCommand),
+    /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
+    Check(CheckArgs),
+    /// `nt demo`: a server, a client and a service in one place.
+    Demo(DemoArgs),
+    /// `nt version`.
+    Version,
+}
+
+/// Why nt ends before it begins: help that was asked for, or what is wrong with the words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What to print, with a line end: on standard output when `code` is 0, else on standard error.
+    pub text: String,
+    /// The exit code: 0 or 1.
+    pub code: i32,
+}
+
+impl Exit {
+    fn help(text: &str) -> Self {
+        Self { text: text.to_string(), code: 0 }
+    }
+
+    fn error(what: &str) -> Self {
+        Self { text: format!("nt: {}\n", what.trim_end()), code: 1 }
+    }
+}
+
+/// The words behind `nt -s`.
+#[derive(Debug)]
+pub struct ServeArgs {
+    /// Where the settings are that the flags do not name.
+    pub config: Option<PathBuf>,
+    /// The flags.
+    pub flags: ServerConfig,
+}
+
+impl ServeArgs {
+    /// The settings of the file and the flags together; `read` gives the text of the file.
+    ///
+    /// # Errors
+    /// What `read` says, what is wrong with the file, or what this version does not serve.
+    pub fn settle(
+        self,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> Result<ServerConfig, String> {
+        let file = read_config(self.config.as_ref(), read, config::parse_server)?.unwrap_or_default();
+        let settings = self.flags.over(file);
+        settings.served()?;
+        Ok(settings)
+    }
+}
+
+/// The words behind `nt -c`.
+#[derive(Debug)]
+pub struct ClientArgs {
+    /// The server and license; `None` when they should be in the file.
+    pub server: Option<ServerWord>,
+    /// The mappings, each one checked.
+    pub maps: Vec<MapText>,
+    /// Whether to go to the unencrypted port.
+    pub plain: bool,
+    /// Which targets the server may choose.
+    pub allow: Option<Allow>,
+    /// Where the settings are that the flags do not name.
+    pub config: Option<PathBuf>,
+    /// By which roots to check the server's certificate.
+    pub ca: Option<Ca>,
+}
+
+/// What a client is to do, once every file that it refers to has been read.
+#[derive(Debug)]
+pub struct ClientPlan {
+    /// The server and license.
+    pub server: ServerRef,
+    /// The client's own mappings, ranges expanded: first the file's, then those of the command line.
+    pub maps: Vec<Mapping>,
+    /// Whether to go to the unencrypted port.
+    pub plain: bool,
+    /// Which targets the server may choose.
+    pub allow: Allow,
+    /// By which roots to check the server's certificate.
+    pub ca: Option<Ca>,
+}
+
+/// Most mappings that a client may declare, ranges expanded.
+pub const CLIENT_MAPPINGS_MAX: usize = 1024;
+
+impl ClientArgs {
+    /// The settings of the file and the flags together; `read` gives the text of a file or of standard input.
+    ///
+    /// # Errors
+    /// What `read` says, what is wrong with the file, the license or the mappings together, or what
+    /// this version does not serve.
+    pub fn settle(
+        self,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> Result<ClientPlan, String> {
+        let file: ClientConfig =
+            read_config(self.config.as_ref(), read, config::parse_client)?.unwrap_or_default();
+        let word = self.server.or(file.server).ok_or_else(|| help::NO_SERVER.to_string())?;
+        let server = word.resolve(read)?;
+        let mut maps: Vec<Mapping> = Vec::new();
+        for MapText(text) in file.map.iter().chain(&self.maps) {
+            for mapping in mapping::parse(text).map_err(|error| error.to_string())? {
+                mapping.served()?;
+                // Port 0 is another one each time.
+                let fixed = !matches!(mapping.public, mapping::Public::Port { port: 0, .. });
+                if fixed && maps.iter().any(|m| m.kind == mapping.kind && m.public == mapping.public) {
+                    return Err(format!("{} is mapped twice", quote(&mapping.public.to_string())));
+                }
+                maps.push(mapping);
+            }
+        }
+        if maps.len() > CLIENT_MAPPINGS_MAX {
+            return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings"));
+        }
+        let plain = self.plain || file.plain.unwrap_or(false);
+        let allow = self.allow.or(file.allow).unwrap_or_default();
+        Ok(ClientPlan { server, maps, plain, allow, ca: self.ca.or(file.ca) })
+    }
+}
+
+/// What the words ask for: `args` without the program's name, `env_license` from `NT_LICENSE`.
+///
+/// # Errors
+/// What to print and the code to exit with. No license is repeated in it.
+pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Exit> {
+    let args = split_equals(args);
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let Some((&first, rest)) = words.split_first() else {
+        return Err(Exit { text: help::TOP.to_string(), code: 1 });
+    };
+    match first {
+        "-s" | "--server" => parse_serve(rest).map(Command::Serve),
+        "-c" | "--client" => parse_client(rest, env_license).map(Command::Client),
+        "-h" | "--help" => Err(Exit::help(help::TOP)),
+        "-V" | "--version" => Ok(Command::Version),
+        // `nt help license` is `nt license --help`.
+        "help" => match rest.split_first() {
+            Some((&command, _)) => parse(&[command.to_string(), "--help".to_string()], None),
+            None => Err(Exit::help(help::TOP)),
+        },
+        _ => parse_command(first, &words),
+    }
+}
+
+fn parse_serve(words: &[&str]) -> Result<ServeArgs, Exit> {
+    if asks_for_help(words) {
+        return Err(Exit::help(help::SERVE));
+    }
+    let flags: flags::ServeFlags = by_argh(&["nt", "-s"], words)?;
+    flags.settings().map_err(|what| Exit::error(&what))
+}
+
+fn parse_client(words: &[&str], env_license: Option<String>) -> Result<ClientArgs, Exit> {
+    if asks_for_help(words) {
+        return Err(Exit::help(help::CLIENT));
+    }
+    // To argh a lone hyphen is a flag that it does not know.
+    let words: Vec<&str> = words.iter().map(|&word| if word == "-" { "@-" } else { word }).collect();
+    let flags: flags::ClientFlags = by_argh(&["nt", "-c"], &words)?;
+    client_args(flags, env_license).map_err(|what| Exit::error(&what))
+}
+
+fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result<ClientArgs, String> {
+    let mut words = flags.words.as_slice();
+    let env_license = env_license.filter(|text| !text.trim().is_empty());
+    // Without another place for the server, the first word has to be it, whatever it looks like.
+    let elsewhere = env_license.is_some() || flags.config.is_some();
+    let server = match words.split_first() {
+        Some((first, rest)) if ServerWord::is_meant_by(first) || !elsewhere => {
+            words = rest;
+            Some(ServerWord::parse(first).map_err(|what| no_server(first, &what))?)
+        }
+        _ => match env_license {
+            Some(text) => {
+                Some(ServerWord::parse(text.trim()).map_err(|what| format!("in NT_LICENSE: {what}"))?)
+            }
+            None if flags.config.is_none() => return Err(help::NO_SERVER.to_string()),
+            None => None,
+        },
+    };
+    let checked = |text: &String| {
+        if ServerWord::is_meant_by(text) {
+            return Err("LICENSE@HOST comes once, before the mappings".to_string());
+        }
+        mapping::parse(text).map_err(|error| error.to_string())?;
+        Ok(MapText(text.clone()))
+    };
+    Ok(ClientArgs {
+        server,
+        maps: words.iter().map(checked).collect::<Result<_, String>>()?,
+        plain: flags.plain,
+        allow: flags.allow.as_deref().map(Allow::parse).transpose()?,
+        config: flags.config.map(PathBuf::from),
+        ca: flags.ca.as_deref().map(Ca::parse).transpose()?,
+    })
+}
+
+/// Why the first word behind `-c` is no server, and what may have been meant.
+fn no_server(word: &str, what: &str) -> String {
+    match mapping::parse(word) {
+        Ok(_) => format!("{} is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)", route_of(word)),
+        Err(_) if ServerWord::is_meant_by(word) => what.to_string(),
+        // Not even quoted: it may be a license that lost its beginning.
+        Err(_) => format!("{what} (see `nt -c --help`)"),
+    }
+}
+
+fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
+    use flags::Word;
+    if !flags::COMMANDS.contains(&first) {
+        return Err(Exit::error(&no_command(first)));
+    }
+    let top: flags::Top = by_argh(&["nt"], words)?;
+    let not_yet = |word: &str, instead: &str| {
+        Err(Exit::error(&format!("`nt {word}` is not served yet by this version; {instead}")))
+    };
+    match top.word {
+        Word::License(license) => Ok(Command::License(license.command)),
+        Word::Check(check) => Ok(Command::Check(check)),
+        Word::Demo(demo) => Ok(Command::Demo(demo)),
+        Word::Version(_) => Ok(Command::Version),
+        Word::Map(_) => not_yet(
+            "map",
+            "give the client its mappings, or the license at `nt license add NAME --map MAPPING`",
+        ),
+        Word::Status(_) => {
+            not_yet("status", "`nt license list` shows the licenses, the server's log its sessions")
+        }
+        Word::Reload(_) => {
+            not_yet("reload", "licenses are read again by themselves, for nt.toml start again")
+        }
+        Word::Doctor(_) => not_yet("doctor", "the log of `nt -c` says what it waits for"),
+        Word::Bench(_) => not_yet("bench", "measure through a mapping with a tool of your own"),
+    }
+}
+
+fn no_command(word: &str) -> String {
+    if ServerWord::is_meant_by(word) {
+        return "the license comes behind -c: nt -c LICENSE@HOST [MAPPING...]".to_string();
+    }
+    if mapping::parse(word).is_ok() {
+        return format!(
+            "{} is a mapping; it comes behind a server: nt -c LICENSE@HOST [MAPPING...]",
+            route_of(word)
+        );
+    }
+    let what = match word.starts_with('-') {
+        true => format!("begin with -s (server), -c (client) or a command, not with {}", quote(word)),
+        false => format!("there is no command {}{}", quote(word), did_you_mean(word, &flags::COMMANDS)),
+    };
+    format!("{what}\nSee `nt --help`.")
+}
+
+/// A mapping as it may be shown: behind the first comma may be a password.
+fn route_of(word: &str) -> String {
+    quote(word.split(',').next().unwrap_or_default())
+}
+
+/// What argh makes of the words; its errors in nt's words, and without licenses.
+fn by_argh<T: argh::FromArgs>(command: &[&str], words: &[&str]) -> Result<T, Exit> {
+    T::from_args(command, words).map_err(|early| match early.status {
+        Ok(()) => Exit::help(&early.output),
+        Err(()) => {
+            let output = hide_secrets(early.output.trim());
+            let what = match output.strip_prefix("Unrecognized argument: ") {
+                Some(word) => {
+                    let license = words.first() == Some(&"license");
+                    let meant = match word.starts_with('-') {
+                        true => did_you_mean(word, &flags::FLAGS),
+                        false if license => did_you_mean(word, &flags::LICENSE_COMMANDS),
+                        false => String::new(),
+                    };
+                    format!("{} is not known here{meant}", quote(word))
+                }
+                None => output,
+            };
+            Exit::error(&format!("{what}\nSee `{} --help`.", shown_command(command, words)))
+        }
+    })
+}
+
+/// The command as far as it is made of known words, for a pointer to its help.
+fn shown_command(command: &[&str], words: &[&str]) -> String {
+    let known = words
+        .iter()
+        .take_while(|word| flags::COMMANDS.contains(word) || flags::LICENSE_COMMANDS.contains(word));
+    command.iter().chain(known).copied().collect::<Vec<_>>().join(" ")
+}
+
+fn asks_for_help(words: &[&str]) -> bool {
+    let flags = words.iter().take_while(|word| **word != "--");
+    flags.into_iter().any(|word| matches!(*word, "-h" | "--help" | "help"))
+}
+
+/// `--flag=value` as two words, which is how argh wants it.
+fn split_equals(args: &[String]) -> Vec<String> {
+    let mut words = Vec::with_capacity(args.len());
+    let mut open = true;
+    for arg in args {
+        open &= arg != "--";
+        match arg.split_once('=') {
+            Some((flag, value)) if open && flag.starts_with("--") => {
+                words.extend([flag.to_string(), value.to_string()]);
+            }
+            _ => words.push(arg.clone()),
+        }
+    }
+    words
+}
+
+fn read_config<T>(
+    path: Option<&PathBuf>,
+    read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    parse: impl Fn(&str) -> Result<T, crate::table::FileError>,
+) -> Result<Option<T>, String> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let shown = path.display().to_string();
+    let text = read(Source::File(&shown))?;
+    parse(&text).map(Some).map_err(|error| format!("{shown}, {error}"))
+}

@@ -1,0 +1,316 @@
+//! The flags and subcommands, as argh reads them. Every value is a string here: what is wrong with one is
+//! said in nt's words, not in argh's.
+
+use argh::FromArgs;
+
+use super::ServeArgs;
+use crate::config::{ServerConfig, parse_listen};
+
+/// Every first word but the two roles.
+pub(super) const COMMANDS: [&str; 9] =
+    ["license", "map", "status", "reload", "check", "doctor", "bench", "demo", "version"];
+
+pub(super) const LICENSE_COMMANDS: [&str; 6] = ["add", "list", "show", "revoke", "rotate", "remove"];
+
+/// Every flag, for what a mistyped one may have been.
+pub(super) const FLAGS: [&str; 18] = [
+    "--config",
+    "--listen",
+    "--plain",
+    "--http",
+    "--https",
+    "--admin",
+    "--state",
+    "--allow",
+    "--ca",
+    "--ports",
+    "--hosts",
+    "--map",
+    "--max-mappings",
+    "--max-visitors",
+    "--json",
+    "--once",
+    "--version",
+    "--help",
+];
+
+/// Be the server.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+pub(super) struct ServeFlags {
+    /// settings that the flags do not name
+    #[argh(option)]
+    config: Option<String>,
+    /// the tunnel port under TLS
+    #[argh(option)]
+    listen: Option<String>,
+    /// the unencrypted tunnel port
+    #[argh(option)]
+    plain: Option<String>,
+    /// public names over HTTP
+    #[argh(option)]
+    http: Option<String>,
+    /// public names over TLS
+    #[argh(option)]
+    https: Option<String>,
+    /// where to ask how it goes
+    #[argh(option)]
+    admin: Option<String>,
+    /// the state directory
+    #[argh(option)]
+    state: Option<String>,
+}
+
+impl ServeFlags {
+    pub(super) fn settings(self) -> Result<ServeArgs, String> {
+        let address = |flag: &str, text: Option<String>| {
+            let read = |text: String| parse_listen(&text).map_err(|what| format!("--{flag}: {what}"));
+            text.map(read).transpose()
+        };
+        let flags = ServerConfig {
+            listen: address("listen", self.listen)?,
+            plain: address("plain", self.plain)?,
+            http: address("http", self.http)?,
+            https: address("https", self.https)?,
+            admin: address("admin", self.admin)?,
+            state: self.state.map(Into::into),
+            ..ServerConfig::default()
+        };
+        flags.served().map_err(|what| what.replacen('`', "`--", 1))?;
+        Ok(ServeArgs { config: self.config.map(Into::into), flags })
+    }
+}
+
+/// Be a client.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+pub(super) struct ClientFlags {
+    /// the server and mappings
+    #[argh(positional)]
+    pub(super) words: Vec<String>,
+    /// go to the unencrypted port
+    #[argh(switch)]
+    pub(super) plain: bool,
+    /// which targets the server may choose
+    #[argh(option)]
+    pub(super) allow: Option<String>,
+    /// settings that the flags do not name
+    #[argh(option)]
+    pub(super) config: Option<String>,
+    /// roots for the server's certificate
+    #[argh(option)]
+    pub(super) ca: Option<String>,
+}
+
+/// nt publishes services that live behind NAT.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+pub(super) struct Top {
+    #[argh(subcommand)]
+    pub(super) word: Word,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub(super) enum Word {
+    License(LicenseArgs),
+    #[expect(dead_code, reason = "read, but not served yet")]
+    Map(MapArgs),
+    #[expect(dead_code, reason = "read, but not served yet")]
+    Status(StatusArgs),
+    Reload(ReloadArgs),
+    Check(CheckArgs),
+    #[expect(dead_code, reason = "read, but not served yet")]
+    Doctor(DoctorArgs),
+    Bench(BenchArgs),
+    Demo(DemoArgs),
+    Version(VersionArgs),
+}
+
+/// Looks after the licenses of a server. It works whether the server runs or not, and a running
+/// server honours every change at once.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "license",
+    help_triggers("-h", "--help"),
+    example = "nt license add nas\nnt license add blog --ports none --hosts blog.example.com\nnt license add cam --ports 8000-8099 --map 8000:192.168.1.7:80\nnt license revoke nas",
+    note = "The licenses are in licenses.toml in the state directory: --state, else $STATE_DIRECTORY,\nelse /var/lib/nt for root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt."
+)]
+pub(super) struct LicenseArgs {
+    #[argh(subcommand)]
+    pub(super) command: LicenseCommand,
+}
+
+/// What to do with licenses.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum LicenseCommand {
+    /// Makes one.
+    Add(LicenseAdd),
+    /// Shows all.
+    List(LicenseList),
+    /// Shows one.
+    Show(LicenseShow),
+    /// Has one refused.
+    Revoke(LicenseRevoke),
+    /// Puts a new one in the place of one.
+    Rotate(LicenseRotate),
+    /// Forgets one.
+    Remove(LicenseRemove),
+}
+
+/// Makes a license and prints it, alone on the last line of standard output. It cannot be shown again.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "add",
+    help_triggers("-h", "--help"),
+    example = "nt license add nas\nnt license add web --ports 80,443,8000-8099 --max-visitors 200"
+)]
+pub struct LicenseAdd {
+    /// what you call it: letters, digits, dots, underscores, hyphens
+    #[argh(positional)]
+    pub name: String,
+    /// ports it may publish, such as 80,443,8000-8099, or none (1024-65535 when left out)
+    #[argh(option)]
+    pub ports: Option<String>,
+    /// names it may publish, such as blog.example.com,*.dev.example.com (none when left out)
+    #[argh(option)]
+    pub hosts: Option<String>,
+    /// a mapping that the server asks of the client; may come again
+    #[argh(option)]
+    pub map: Vec<String>,
+    /// most mappings of a session
+    #[argh(option)]
+    pub max_mappings: Option<String>,
+    /// most visitors at once
+    #[argh(option)]
+    pub max_visitors: Option<String>,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Shows all licenses.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct LicenseList {
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Shows what a license may and does. The license itself is not kept and cannot be shown.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
+pub struct LicenseShow {
+    /// which license
+    #[argh(positional)]
+    pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Has a license refused from now on; its session ends. It stays known, so that its client is told why.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "revoke", help_triggers("-h", "--help"))]
+pub struct LicenseRevoke {
+    /// which license
+    #[argh(positional)]
+    pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Makes a new license with the name and policy of an old one, which stops at once, and prints it
+/// as `nt license add` does.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rotate", help_triggers("-h", "--help"))]
+pub struct LicenseRotate {
+    /// which license
+    #[argh(positional)]
+    pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Forgets a license; its session ends, and its client is then a stranger.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
+pub struct LicenseRemove {
+    /// which license
+    #[argh(positional)]
+    pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Changes the mappings of a license (not served yet).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "map", help_triggers("-h", "--help"))]
+pub(super) struct MapArgs {
+    /// add, remove or list, the license's name, and a mapping
+    #[argh(positional, arg_name = "words")]
+    _words: Vec<String>,
+}
+
+/// Says how a running server or client is (not served yet).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub(super) struct StatusArgs {
+    /// for programs
+    #[argh(switch, long = "json")]
+    _json: bool,
+}
+
+/// Has a running server read its settings again (not served yet).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
+pub(super) struct ReloadArgs {}
+
+/// Reads nt.toml or licenses.toml and says what is wrong with it, with the line. Exit 0 when it is good.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "check",
+    help_triggers("-h", "--help"),
+    example = "nt check /etc/nt/nt.toml\nnt check /var/lib/nt/licenses.toml"
+)]
+pub struct CheckArgs {
+    /// the file
+    #[argh(positional)]
+    pub file: String,
+}
+
+/// Finds out why a tunnel does not work (not served yet).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
+pub(super) struct DoctorArgs {
+    /// LICENSE@HOST
+    #[argh(positional, arg_name = "words")]
+    _words: Vec<String>,
+}
+
+/// Measures this machine (not served yet).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "bench", help_triggers("-h", "--help"))]
+pub(super) struct BenchArgs {}
+
+/// Runs a server, a client and a small service on this machine, to see a tunnel work.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
+pub struct DemoArgs {
+    /// visit it once, say whether that worked, and end
+    #[argh(switch)]
+    pub once: bool,
+}
+
+/// Says which version this is and what is in it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
+pub(super) struct VersionArgs {}

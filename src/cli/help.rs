@@ -1,0 +1,77 @@
+//! The pages of help that are read most, written by hand.
+
+pub(super) const TOP: &str = "\
+nt publishes services that live behind NAT.
+
+  nt -s                               be the server, on a machine with a public address
+  nt -c LICENSE@HOST [MAPPING...]     be a client, on the machine behind NAT
+
+First, on the server:   nt -s
+It prints the line to paste on the client, such as
+                        nt -c nt1...@vps.example.com 2222:22
+and the client's port 22 is then port 2222 of the server.
+
+Commands:
+  license add NAME                    make a license for one more client, and print it
+  license list | show | revoke | rotate | remove
+  check FILE                          say what is wrong with nt.toml or licenses.toml
+  demo [--once]                       see a tunnel work on this machine
+  version                             say which version this is
+Not served yet: map, status, reload, doctor, bench.
+
+More: nt -s --help, nt -c --help, nt license --help
+";
+
+pub(super) const SERVE: &str = "\
+Usage: nt -s [FLAGS]
+
+Be the server. The first start makes a key and a license `default`, and prints the line to paste on the client.
+
+Flags:
+  --listen ADDR:PORT    the tunnel port under TLS (default [::]:9002, IPv4 and IPv6)
+  --plain ADDR:PORT     an unencrypted tunnel port as well (default off; 9000 by habit)
+  --config FILE         nt.toml, for what the flags do not name; flags count more
+  --state DIR           where key and licenses are kept (default $STATE_DIRECTORY, else /var/lib/nt for
+                        root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt)
+Not served yet: --http, --https and --admin ADDR:PORT.
+
+Examples:
+  nt -s
+  nt -s --listen 192.0.2.1:443 --state /srv/nt
+  nt -s --config /etc/nt/nt.toml
+";
+
+pub(super) const CLIENT: &str = "\
+Usage: nt -c LICENSE@HOST[:PORT][,HOST2[:PORT]...] [MAPPING...] [FLAGS]
+       nt -c @FILE [MAPPING...]      LICENSE@HOST is in FILE, where `ps` does not show it
+       nt -c - [MAPPING...]          or comes on standard input
+       NT_LICENSE=LICENSE@HOST nt -c [MAPPING...]
+
+Be a client: keep the tunnel up, for ever, and publish what the mappings say.
+
+Mappings, PUBLIC:TARGET as ssh and docker have them:
+  8080                  public port 8080 to port 8080 of this machine
+  2222:22               public port 2222 to port 22 of this machine
+  2222:192.168.1.5:22   to another machine; [fd00::5] for IPv6, or a name
+  0:22                  any free public port that the license allows
+  6000-6010:7000-7010   a range, port by port
+  127.0.0.1:8081:80     public at one address of the server only
+Read, but not served yet: names (blog.example.com:3000), /udp /http /https /tls behind the target,
+2222:unix:/run/app.sock, and options (2222:22,proxy=v2,allow=10.0.0.0/8,rate=2M).
+A license may have mappings of its own on the server; then none is needed here.
+
+Flags:
+  --allow LIST          targets that the server's mappings may name: loopback (default), lan, any, or
+                        CIDR, CIDR:PORT, [CIDR]:PORT, with commas between; what you map here needs none
+  --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself
+  --ca webpki|FILE      check the server's certificate as browsers do, beyond what the license proves
+  --config FILE         nt.toml, for what the flags do not name; flags count more
+
+Examples:
+  nt -c @/etc/nt/license 2222:22 8080
+  nt -c nt1...@vps.example.com:443 0:192.168.1.5:3389
+  nt -c @license --allow loopback,192.168.1.5:22
+";
+
+pub(super) const NO_SERVER: &str =
+    "which server? Write nt -c LICENSE@HOST, nt -c @FILE, or set NT_LICENSE (see `nt -c --help`)";

@@ -1,0 +1,265 @@
+//! What the commands do that need no tunnel: the licenses of a server, a look at a file, the version.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand};
+use crate::config::{self, Config, MapText};
+use crate::directory::{Directory, Entry};
+use crate::entropy::Entropy;
+use crate::license::{LICENSE_BYTES, License};
+use crate::mapping;
+use crate::policy::{HostSet, PortSet};
+use crate::server_ref::Source;
+use crate::state::StateDir;
+use crate::text::quote;
+
+/// Longest file that [`read_source`] reads, in bytes.
+pub const SOURCE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a command says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// For standard output: what a program may want. **A new license is in here.**
+    pub stdout: String,
+    /// For standard error: prose, without secrets.
+    pub stderr: String,
+}
+
+/// Does what `nt license ...` asks for. `terminal` is whether standard output is a terminal: then the line to
+/// paste has the new license in it, which a person sees anyway. Otherwise standard error may be a log.
+///
+/// # Errors
+/// What went wrong and what to do; then nothing was changed.
+pub fn license(command: &LicenseCommand, terminal: bool) -> Result<Output, String> {
+    let open = |state: &Option<String>| StateDir::open(state.as_deref().map(Path::new));
+    match command {
+        LicenseCommand::Add(args) => add(&open(&args.state)?, args, terminal),
+        LicenseCommand::List(args) => list(&open(&args.state)?),
+        LicenseCommand::Show(args) => show(&open(&args.state)?, &args.name),
+        LicenseCommand::Rotate(args) => {
+            let (state, license) = (open(&args.state)?, new_license());
+            let entry = state.edit_licenses(|directory| {
+                directory.rotate(&args.name, &license)?;
+                directory.find(&args.name).cloned()
+            })?;
+            let what =
+                format!("License `{}` has a new text; the old one is refused from now on.", entry.name);
+            Ok(handed_out(&state, &what, &license, &entry, terminal))
+        }
+        LicenseCommand::Revoke(args) => {
+            let state = open(&args.state)?;
+            state.edit_licenses(|directory| directory.revoke(&args.name))?;
+            Ok(said(&state, &format!("License `{}` is refused from now on.", args.name)))
+        }
+        LicenseCommand::Remove(args) => {
+            let state = open(&args.state)?;
+            state.edit_licenses(|directory| directory.remove(&args.name).map(drop))?;
+            Ok(said(&state, &format!("License `{}` is forgotten.", args.name)))
+        }
+    }
+}
+
+/// Does what `nt check FILE` asks for: reads it as whatever it is, and says what that is.
+///
+/// # Errors
+/// What is wrong with it, with the line.
+pub fn check(args: &CheckArgs) -> Result<Output, String> {
+    let text = read_source(Source::File(&args.file))?;
+    let wrong = |error: crate::table::FileError| format!("{}, {error}", args.file);
+    let named = Path::new(&args.file).file_name().is_some_and(|name| name == "licenses.toml");
+    let what = if named || text.lines().any(|line| line.trim() == "[[license]]") {
+        let directory = Directory::parse(&text).map_err(wrong)?;
+        for entry in directory.iter() {
+            check_entry(entry).map_err(|what| format!("{}: {what}", args.file))?;
+        }
+        match directory.len() {
+            1 => "1 license".to_string(),
+            count => format!("{count} licenses"),
+        }
+    } else {
+        match config::parse_either(&text).map_err(wrong)? {
+            Config::Server(config) => {
+                config.served().map_err(|what| format!("{}: {what}", args.file))?;
+                "the settings of a server".to_string()
+            }
+            Config::Client(config) => {
+                for MapText(text) in &config.map {
+                    let mappings = mapping::parse(text).map_err(|error| format!("{}: {error}", args.file))?;
+                    let served = mappings.iter().try_for_each(mapping::Mapping::served);
+                    served.map_err(|what| format!("{}: {what}", args.file))?;
+                }
+                "the settings of a client".to_string()
+            }
+        }
+    };
+    Ok(Output { stdout: format!("{} is good: {what}\n", args.file), stderr: String::new() })
+}
+
+/// What `nt version` says.
+pub fn version() -> String {
+    let environment = if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else {
+        ""
+    };
+    format!(
+        "nt {}\ntarget: {}-{}{environment}\nTLS: 1.3, rustls with ring\nserves: tcp\nreads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    )
+}
+
+/// The text of a file, or what comes on standard input, up to [`SOURCE_BYTES_MAX`]: what the closures of
+/// [`crate::cli`] ask for.
+///
+/// # Errors
+/// A sentence that names the place.
+pub fn read_source(source: Source<'_>) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let (place, read) = match source {
+        Source::Stdin => {
+            let read = std::io::stdin().lock().take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes);
+            ("standard input", read)
+        }
+        Source::File(path) => {
+            let read =
+                File::open(path).and_then(|file| file.take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes));
+            (path, read)
+        }
+    };
+    let length = read.map_err(|error| format!("cannot read {}: {error}", quote(place)))?;
+    if length as u64 > SOURCE_BYTES_MAX {
+        return Err(format!("{} is longer than {SOURCE_BYTES_MAX} bytes", quote(place)));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("{} is not text", quote(place)))
+}
+
+/// A license that nobody can guess.
+pub fn new_license() -> License {
+    let mut bytes = [0; LICENSE_BYTES];
+    Entropy::from_os().fill(&mut bytes);
+    License::from_random(bytes)
+}
+
+fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, String> {
+    let license = new_license();
+    let mut entry = Entry::new(&args.name, &license)?;
+    if let Some(ports) = &args.ports {
+        entry.ports = PortSet::parse(ports).map_err(|what| format!("--ports: {what}"))?;
+    }
+    if let Some(hosts) = &args.hosts {
+        entry.hosts = HostSet::parse(hosts).map_err(|what| format!("--hosts: {what}"))?;
+    }
+    for map in &args.map {
+        entry.add_map(map).map_err(|what| format!("--map: {what}"))?;
+    }
+    let number = |flag: &str, text: &Option<String>| match text.as_ref().map(|text| text.parse::<u32>()) {
+        None => Ok(None),
+        Some(Ok(number)) => Ok(Some(number)),
+        Some(Err(_)) => Err(format!("--{flag}: write a number from 0 to {}", u32::MAX)),
+    };
+    entry.max_mappings = number("max-mappings", &args.max_mappings)?;
+    entry.max_visitors = number("max-visitors", &args.max_visitors)?;
+    check_entry(&entry)?;
+    state.edit_licenses(|directory| directory.add(entry.clone()))?;
+    let what = format!("License `{}` is in {}.", entry.name, state.path().display());
+    Ok(handed_out(state, &what, &license, &entry, terminal))
+}
+
+/// Whether the mappings that stand in a license are such as it may have, and as this version serves.
+fn check_entry(entry: &Entry) -> Result<(), String> {
+    for mapping in &entry.maps {
+        mapping.served()?;
+        entry.permits(mapping)?;
+    }
+    Ok(())
+}
+
+/// A new license, and how it is used.
+fn handed_out(state: &StateDir, what: &str, license: &License, entry: &Entry, terminal: bool) -> Output {
+    let text = license.text();
+    let shown = if terminal { &text } else { "LICENSE" };
+    let mapping = if entry.maps.is_empty() { " 8080" } else { "" };
+    let mut output = said(state, what);
+    output.stderr.push_str(
+        "Keep the line below secret: it is the license, and it is not kept here.\n\
+         On the machine behind NAT, with this server's name or address for HOST:\n",
+    );
+    // Writing to a string cannot fail.
+    let _ = writeln!(output.stderr, "  nt -c {shown}@HOST{mapping}");
+    let _ = writeln!(output.stdout, "{text}");
+    output
+}
+
+/// Prose, and what a person should mend about the files.
+fn said(state: &StateDir, what: &str) -> Output {
+    let mut stderr = format!("{what}\n");
+    for warning in state.warnings() {
+        let _ = writeln!(stderr, "Warning: {warning}");
+    }
+    Output { stdout: String::new(), stderr }
+}
+
+fn list(state: &StateDir) -> Result<Output, String> {
+    let directory = state.load_licenses()?;
+    if directory.is_empty() {
+        let what =
+            format!("There are no licenses in {}; `nt license add NAME` makes one.", state.path().display());
+        return Ok(said(state, &what));
+    }
+    let mut rows = vec![["NAME", "STATE", "PORTS", "HOSTS", "MAPPINGS"].map(str::to_string)];
+    rows.extend(directory.iter().map(|entry| {
+        [
+            entry.name.clone(),
+            state_of(entry).to_string(),
+            entry.ports.to_string(),
+            entry.hosts.to_string(),
+            entry.maps.len().to_string(),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let mut output = Output::default();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        output.stdout.push_str(cells.join("  ").trim_end());
+        output.stdout.push('\n');
+    }
+    Ok(output)
+}
+
+fn show(state: &StateDir, name: &str) -> Result<Output, String> {
+    let directory = state.load_licenses()?;
+    let entry = directory.find(name)?;
+    let bound = |bound: Option<u32>| bound.map_or_else(|| "no bound".to_string(), |bound| bound.to_string());
+    let mut lines = vec![
+        ("name", entry.name.clone()),
+        ("id", entry.id.to_string()),
+        ("state", state_of(entry).to_string()),
+        ("ports", entry.ports.to_string()),
+        ("hosts", entry.hosts.to_string()),
+        ("mappings at most", bound(entry.max_mappings)),
+        ("visitors at most", bound(entry.max_visitors)),
+    ];
+    // Behind the first comma may be a password.
+    lines.extend(entry.map_texts.iter().map(|text| match text.split_once(',') {
+        Some((route, _)) => ("maps", format!("{route},...")),
+        None => ("maps", text.clone()),
+    }));
+    let mut output = Output::default();
+    for (key, value) in lines {
+        let _ = writeln!(output.stdout, "{key:<18}{value}");
+    }
+    Ok(output)
+}
+
+fn state_of(entry: &Entry) -> &'static str {
+    if entry.revoked { "revoked" } else { "good" }
+}

@@ -1,0 +1,326 @@
+//! The state directory: where a server keeps its licenses and its identity.
+//!
+//! ```text
+//! licenses.toml   what the server knows of its licenses, see `directory`
+//! licenses.lock   held while one of the files is changed
+//! server.key      the server's private key, Ed25519, PEM
+//! server.crt      its certificate, signed by itself, PEM
+//! ```
+//!
+//! A file is written under another name, synced, and renamed, so that a full disk or a lost
+//! machine leaves the old one or the new one, whole. Whoever waits for the lock does so for at most 10 s;
+//! a server changes files only while it starts.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::directory::{Directory, Entry};
+use crate::license::License;
+
+const LICENSES: &str = "licenses.toml";
+const LOCK: &str = "licenses.lock";
+/// The private key of the server's identity.
+pub(crate) const KEY_FILE: &str = "server.key";
+
+/// Longest `licenses.toml` that is read, in bytes.
+const LICENSES_BYTES_MAX: u64 = 16 << 20;
+
+/// How often the lock is tried, and the pause between: 10 s in all.
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A state directory that exists.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt` for
+    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is
+    /// not there.
+    ///
+    /// # Errors
+    /// A sentence when there is no such place, or it cannot be made.
+    pub fn open(arg: Option<&Path>) -> Result<Self, String> {
+        let root = rustix::process::geteuid().is_root();
+        let path = Self::choose(arg, |name| std::env::var_os(name), root)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|error| explain("make the state directory", &path, &error))?;
+        Ok(Self { path })
+    }
+
+    /// Which directory [`StateDir::open`] takes, for these variables and this user.
+    ///
+    /// # Errors
+    /// A sentence when nothing says where.
+    pub fn choose(
+        arg: Option<&Path>,
+        variable: impl Fn(&str) -> Option<OsString>,
+        root: bool,
+    ) -> Result<PathBuf, String> {
+        if let Some(path) = arg {
+            return Ok(path.to_path_buf());
+        }
+        // systemd gives a list with colons between when there is more than one.
+        let listed = variable("STATE_DIRECTORY")
+            .and_then(|list| std::env::split_paths(&list).next())
+            .filter(|path| path.is_absolute());
+        if let Some(path) = listed {
+            return Ok(path);
+        }
+        if root {
+            return Ok(PathBuf::from("/var/lib/nt"));
+        }
+        // A relative path is to be ignored (XDG Base Directory Specification 0.8, "Environment variables").
+        let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .map(|base| base.join("nt"))
+            .ok_or_else(|| "there is no $HOME to keep state in: say where with --state DIR".to_string())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the server knows of its licenses; nothing when there is no file.
+    ///
+    /// # Errors
+    /// A sentence that names the file, the line and what to do.
+    pub fn load_licenses(&self) -> Result<Directory, String> {
+        self.open_licenses().map(|(directory, _)| directory)
+    }
+
+    /// The licenses, and the means to see when they change.
+    ///
+    /// # Errors
+    /// As [`StateDir::load_licenses`].
+    pub fn open_licenses(&self) -> Result<(Directory, LicenseFile), String> {
+        let path = self.path.join(LICENSES);
+        match read_licenses(&path)? {
+            Some((directory, stamp)) => Ok((directory, LicenseFile { path, seen: Seen::At(stamp) })),
+            None => Ok((Directory::default(), LicenseFile { path, seen: Seen::Missing })),
+        }
+    }
+
+    /// Changes the licenses, while nobody else does. When `edit` fails, nothing is changed.
+    ///
+    /// # Errors
+    /// What `edit` says, or why the file could not be read or written; then the old one is whole.
+    pub fn edit_licenses<T>(
+        &self,
+        edit: impl FnOnce(&mut Directory) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let _lock = self.lock()?;
+        let before = self.load_licenses()?;
+        let mut directory = before.clone();
+        let result = edit(&mut directory)?;
+        if directory != before {
+            self.write(LICENSES, directory.to_toml().as_bytes())?;
+        }
+        Ok(result)
+    }
+
+    /// What a first start does: makes `license` the license `default`, unless there is a `licenses.toml`
+    /// already. Says whether it did.
+    ///
+    /// # Errors
+    /// Why the file could not be written.
+    pub fn add_default(&self, license: &License) -> Result<bool, String> {
+        let _lock = self.lock()?;
+        let path = self.path.join(LICENSES);
+        if path.try_exists().map_err(|error| explain("look for", &path, &error))? {
+            return Ok(false);
+        }
+        let mut directory = Directory::default();
+        directory.add(Entry::new("default", license)?)?;
+        self.write(LICENSES, directory.to_toml().as_bytes())?;
+        Ok(true)
+    }
+
+    /// What a person should mend about the files here: secrets that others can read or replace.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Ok(about) = fs::metadata(&self.path)
+            && about.mode() & 0o022 != 0
+        {
+            let path = self.path.display();
+            warnings.push(format!("{path} can be written by others than its owner: chmod go-w {path}"));
+        }
+        let files = [LICENSES, KEY_FILE].map(|name| self.path.join(name));
+        warnings.extend(files.iter().filter_map(|path| secrecy_warning(path)));
+        warnings
+    }
+
+    /// Keeps others from changing the files here until the returned value is dropped.
+    pub(crate) fn lock(&self) -> Result<File, String> {
+        let path = self.path.join(LOCK);
+        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = open.map_err(|error| explain("open", &path, &error))?;
+        self.give_to_owner(&file, &path)?;
+        for _ in 0..LOCK_TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+                Err(rustix::io::Errno::INTR) => (),
+                Err(error) => return Err(explain("lock", &path, &error.into())),
+            }
+        }
+        Err(format!("another nt command has been holding {} for 10 s: see which one hangs", path.display()))
+    }
+
+    /// Puts `bytes` in the place of the file `name`, whole or not at all.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        let path = self.path.join(name);
+        let new = self.path.join(format!("{name}.new"));
+        let written = self
+            .write_new(&new, bytes)
+            .and_then(|()| fs::rename(&new, &path).map_err(|error| explain("replace", &path, &error)));
+        if written.is_err() {
+            // It may be the very file that could not be made, so that this may fail as well.
+            let _ = fs::remove_file(&new);
+            return written;
+        }
+        sync_directory(&self.path).map_err(|error| explain("sync", &self.path, &error))
+    }
+
+    fn write_new(&self, new: &Path, bytes: &[u8]) -> Result<(), String> {
+        match fs::remove_file(new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(explain("remove", new, &error)),
+            _ => (),
+        }
+        let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(new);
+        let mut file = made.map_err(|error| explain("make", new, &error))?;
+        self.give_to_owner(&file, new)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| explain("write", new, &error))
+    }
+
+    /// A file that root makes for a server of another user is that user's, or the server
+    /// could not read it.
+    fn give_to_owner(&self, file: &File, path: &Path) -> Result<(), String> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let owner = fs::metadata(&self.path).map_err(|error| explain("read", &self.path, &error))?;
+        fchown(file, Some(owner.uid()), Some(owner.gid()))
+            .map_err(|error| explain("give the directory's owner", path, &error))
+    }
+}
+
+/// What tells one version of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: (u64, u64),
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(about: &fs::Metadata) -> Self {
+        Self {
+            inode: (about.dev(), about.ino()),
+            length: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+        }
+    }
+}
+
+/// `licenses.toml` as it was last seen. To look again costs one system call when nothing changed.
+#[derive(Debug)]
+pub struct LicenseFile {
+    path: PathBuf,
+    seen: Seen,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Missing,
+    Hidden(ErrorKind),
+    At(Stamp),
+}
+
+impl LicenseFile {
+    /// What the file says now, if it changed since it was last seen; an error is reported once, and
+    /// what was known before should stay in force. A file that is gone is an error: it would end every
+    /// session, and is more likely a mistake.
+    pub fn changed(&mut self) -> Option<Result<Directory, String>> {
+        let seen = match fs::metadata(&self.path) {
+            Ok(about) => Seen::At(Stamp::of(&about)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Seen::Missing,
+            Err(error) => Seen::Hidden(error.kind()),
+        };
+        if seen == self.seen {
+            return None;
+        }
+        self.seen = seen;
+        match read_licenses(&self.path) {
+            Ok(Some((directory, stamp))) => {
+                // It may have been replaced once more between the look and the reading.
+                self.seen = Seen::At(stamp);
+                Some(Ok(directory))
+            }
+            Ok(None) => {
+                let path = self.path.display();
+                Some(Err(format!("{path} is gone: restore it, or write an empty one to have no licenses")))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// What a person should mend if others than its owner can read this secret file.
+pub fn secrecy_warning(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    let shown = path.display();
+    (mode & 0o077 != 0).then(|| {
+        format!("{shown} is secret, but others than its owner have access (mode {mode:o}): chmod 600 {shown}")
+    })
+}
+
+/// The directory that `path` holds and the stamp of just what was read; `None` without such a file.
+fn read_licenses(path: &Path) -> Result<Option<(Directory, Stamp)>, String> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| explain("read", path, &error))?,
+    };
+    let about = file.metadata().map_err(|error| explain("read", path, &error))?;
+    if about.len() > LICENSES_BYTES_MAX {
+        return Err(format!("{} is longer than {LICENSES_BYTES_MAX} bytes", path.display()));
+    }
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(LICENSES_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| explain("read", path, &error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("{} is damaged: it is not text; restore it from a copy", path.display()))?;
+    let directory = Directory::parse(&text).map_err(|error| format!("{}, {error}", path.display()))?;
+    Ok(Some((directory, Stamp::of(&about))))
+}
+
+/// What could not be done, and what a person can do about it.
+pub(crate) fn explain(action: &str, path: &Path, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::PermissionDenied => ": run nt as the owner of that place, or say another with --state DIR",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": make room; the old file is as it was",
+        ErrorKind::ReadOnlyFilesystem => ": say another place with --state DIR",
+        _ => "",
+    };
+    format!("cannot {action} {}: {error}{advice}", path.display())
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some file systems cannot sync a directory; the rename is then as safe as it gets.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
