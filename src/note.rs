@@ -211,15 +211,47 @@ impl Note {
         }
     }
 
-    /// What makes two notes the same news: kind, reason and what they are about, but not the far end's
-    /// address, which a flood of strangers can choose.
-    pub fn cause(&self) -> String {
+    /// What it is news about. News that follows other news about the same thing is told; the same news
+    /// again is only counted. The far end's address is no part of it: a flood of strangers can choose that.
+    pub fn subject(&self) -> String {
         match self {
+            Self::Connecting { server }
+            | Self::Connected { server, .. }
+            | Self::Disconnected { server, .. } => {
+                format!("server {server}")
+            }
+            Self::SessionUp { name, .. }
+            | Self::SessionAway { name, .. }
+            | Self::SessionOver { name, .. } => {
+                format!("session {name}")
+            }
+            Self::MappingUp { name, public, .. } | Self::MappingDown { name, public, .. } => {
+                format!("mapping {name} {}", public.port())
+            }
+            Self::Ready { public, .. } | Self::NotReady { public, .. } => format!("mapping {public}"),
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
             Self::StrangerClosed { reason, .. } => format!("stranger {reason:?}"),
             Self::StrangerEvicted { .. } => "evicted".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             other => other.to_string(),
+        }
+    }
+
+    /// Why, where it says so.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::NotListening { reason, .. }
+            | Self::SessionAway { reason, .. }
+            | Self::SessionOver { reason, .. }
+            | Self::LoginRefused { reason, .. }
+            | Self::StrangerClosed { reason, .. }
+            | Self::MappingDown { reason, .. }
+            | Self::VisitFailed { reason, .. }
+            | Self::AcceptPaused { reason }
+            | Self::Disconnected { reason, .. }
+            | Self::NotReady { reason, .. }
+            | Self::RealServerFailed { reason, .. } => Some(*reason),
+            _ => None,
         }
     }
 }

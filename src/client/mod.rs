@@ -17,7 +17,7 @@ use crate::channel::cmd::{Beat, Cmd, Pulse};
 use crate::channel::proxy::Proxy;
 use crate::channel::real::Real;
 use crate::entropy::Entropy;
-use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
+use crate::license::{AttachKey, ClientKeys, LicenseId, Transport, plain_binding};
 use crate::limits::{
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, REFUSED_BACKOFF_FIRST,
     REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, RESOLVE_TIMEOUT, STOP_TIMEOUT,
@@ -27,7 +27,6 @@ use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Outbox, Query, Role, Speech, Verb};
-use crate::server::plain_binding;
 use crate::slots::{Key, Table};
 use crate::time::{Span, Time};
 use crate::timers::Timers;

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{Channel, Client, Cmd, Due, Host, Mapping, ProxyChannel, Public, Target};
 use crate::channel::proxy::Proxy;
+use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::mapping;
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
-use crate::server::plain_binding;
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Attach, Frame, MAC_BYTES, Map, MapKind, Mapped};

@@ -5,13 +5,11 @@
 
 use std::net::SocketAddr;
 
-use ring::digest;
-
 use super::session::{Login, neighbourhood};
 use super::{Channel, Due, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
-use crate::license::{LicenseId, Transport, Verifier};
+use crate::license::{LicenseId, Transport, Verifier, plain_binding};
 use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
@@ -234,15 +232,4 @@ impl Server {
         self.serve(now, owner, out);
         true
     }
-}
-
-/// What proofs are bound to on the plain port: both ends' randomness.
-pub(crate) fn plain_binding(client: &[u8; 32], server: &[u8; 32]) -> [u8; 32] {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(b"nt/1 plain binding\0");
-    hash.update(client);
-    hash.update(server);
-    let mut binding = [0; 32];
-    binding.copy_from_slice(hash.finish().as_ref());
-    binding
 }

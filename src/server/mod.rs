@@ -29,7 +29,6 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::wire::Frame;
-pub(crate) use entrance::plain_binding;
 use session::Session;
 
 /// What a server is made from.
