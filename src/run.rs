@@ -91,7 +91,8 @@ fn welcome(license: &License, settings: &ServerConfig, state: &Path) -> String {
          On the machine behind NAT, to publish its port 22 as port 2222 here, paste\n\n    \
          nt -c {}@{host}{port} 2222:22\n\n  \
          Put this server's public name or address for {host} if that is another, and open TCP port {} \
-         and the public ports in its firewall.\n  This license is not shown again: `nt license rotate default` makes a new one.\n",
+         and the public ports in its firewall.\n  \
+         This license is not shown again: `nt license rotate default` makes a new one.\n",
         state.display(),
         license.text(),
         listen,
