@@ -652,7 +652,7 @@ impl<N: Net> Driver<N> {
         if hold && matches!(raw.held, Held::Free) {
             raw.held = Held::Kept(None, 0);
         }
-        if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena) {
+        if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
             return self.lose(proxy_key, reason);
         }
         self.enqueue(raw_key);

@@ -109,6 +109,8 @@ pub const HEARTBEAT_EVERY: Span = Span::from_secs(10);
 pub const PEER_SILENCE_MAX: Span = Span::from_secs(30);
 /// A real server that does not answer the connect.
 pub const REAL_SERVER_TIMEOUT: Span = Span::from_secs(10);
+/// The addresses of a target's name are believed so long before it is looked up again.
+pub const NAME_LIFE: Span = Span::from_secs(10);
 /// A visitor waits so long for a ProxyChannel.
 pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
 /// A visitor waits so long for CONNECTED: the client's own limit and the way there and back.

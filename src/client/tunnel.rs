@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{Channel, Client, Cmd, Due, Host, Mapping, ProxyChannel, Public, Target};
+use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Public, Target};
 use crate::channel::proxy::Proxy;
 use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
@@ -132,7 +132,7 @@ impl Client {
             let Some(key) = out.dial(address, self.speech()) else { return };
             let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
             self.channels.insert(key, Channel::Coming { number, nonce: None, deadline });
-            self.timers.remind(deadline, Due::Proxy(key));
+            self.watch(deadline);
             self.proxies += 1;
         }
     }
@@ -187,6 +187,7 @@ impl Client {
             // Another session counts its visits anew.
             self.taken.clear();
             self.queries.clear();
+            self.names.clear();
             self.offers.clear();
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Log {
     subjects: BTreeMap<String, Said>,
     /// Lines that found nobody reading.
     lost: u64,
+    /// Lines left out because too many subjects were spoken of.
+    unsaid: u64,
 }
 
 /// What was said about one subject.
@@ -40,7 +42,7 @@ const LINE_BYTES_MAX: usize = 2_000;
 
 impl Log {
     pub(super) fn new(level: Level) -> Self {
-        Self { level, subjects: BTreeMap::new(), lost: 0 }
+        Self { level, subjects: BTreeMap::new(), lost: 0, unsaid: 0 }
     }
 
     pub(super) fn note(&mut self, now: Time, note: &Note) {
@@ -63,8 +65,16 @@ impl Log {
         if self.subjects.len() >= SUBJECTS_MAX {
             self.subjects.retain(|_, said| now.since(said.since) < LOG_WINDOW);
         }
-        if self.subjects.len() < SUBJECTS_MAX {
-            self.subjects.insert(subject, Said { last, since: now, lines: 1, counted: 0 });
+        if self.subjects.len() >= SUBJECTS_MAX {
+            // Who can invent subjects must not be able to flood.
+            self.unsaid += 1;
+            return;
+        }
+        self.subjects.insert(subject, Said { last, since: now, lines: 1, counted: 0 });
+        if self.unsaid > 0 {
+            let text = format!("{} lines were left out: too many subjects in a minute", self.unsaid);
+            self.unsaid = 0;
+            self.line(Level::Warn, &text);
         }
         let again = if counted > 0 {
             format!(" (and {counted} times since it was last said)")

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use super::session::{Login, neighbourhood};
-use super::{Channel, Due, ProxyChannel, Server, Stranger};
+use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
 use crate::license::{LicenseId, Transport, Verifier, plain_binding};
@@ -32,7 +32,7 @@ impl Server {
         let stranger = Stranger { state: Entrance::Entering, peer, transport, deadline };
         self.channels.insert(key, Channel::Stranger(stranger));
         self.strangers.push(key);
-        self.timers.remind(deadline, Due::Stranger(key));
+        self.watch(deadline);
     }
 
     /// Evicts the oldest stranger where there are too many: of the same address first, and of those that
@@ -66,13 +66,6 @@ impl Server {
         match self.channels.get(key) {
             Some(Channel::Stranger(stranger)) => Some(stranger),
             _ => None,
-        }
-    }
-
-    pub(super) fn stranger_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        if self.stranger(key).is_some_and(|stranger| stranger.deadline <= now) {
-            out.close(key, Manner::Cut);
-            self.lost(now, key, Reason::TimedOut, out);
         }
     }
 

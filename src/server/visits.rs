@@ -39,9 +39,9 @@ impl Server {
         session.last_visit += 1;
         session.visitors += 1;
         session.waiting.push_back(key);
-        let state = Visitor::accepted(now);
-        self.timers.remind(state.deadline(), Due::Visitor(key));
-        let visitor = VisitorChannel { session: owner, mapping, visit: session.last_visit, peer, state };
+        let (visit, state) = (session.last_visit, Visitor::accepted(now));
+        self.watch(state.deadline());
+        let visitor = VisitorChannel { session: owner, mapping, visit, peer, state };
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
         self.serve(now, owner, out);
@@ -90,8 +90,9 @@ impl Server {
         else {
             return;
         };
-        self.timers.remind(visitor.state.deadline(), Due::Visitor(key));
         let connect = Connect { visit: visitor.visit, mapping: visitor.mapping, visitor: visitor.peer };
+        let deadline = visitor.state.deadline();
+        self.watch(deadline);
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy_key) else { return };
         proxy.visitor = Some(key);
         let started = proxy.state.step(Event::Start(connect.visit));
@@ -212,7 +213,8 @@ impl Server {
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
             proxy.visitor = None;
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
-            self.timers.remind(proxy.deadline, Due::Drain(key));
+            let deadline = proxy.deadline;
+            self.watch(deadline);
         }
         if free {
             self.pool(now, owner, key, out);
@@ -303,7 +305,8 @@ impl Server {
         {
             match visitor.state.step(now, visitor::Event::ChannelLost) {
                 visitor::Effect::WaitAgain => {
-                    self.timers.remind(visitor.state.deadline(), Due::Visitor(visitor_key));
+                    let deadline = visitor.state.deadline();
+                    self.watch(deadline);
                     if let Some(session) = self.sessions.get_mut(proxy.session) {
                         session.waiting.push_front(visitor_key);
                     }
@@ -326,14 +329,5 @@ impl Server {
         self.note_failure(key, reason, out);
         out.close(key, Manner::Cut);
         self.lost(now, key, reason, out);
-    }
-
-    /// A drain may have taken too long.
-    pub(super) fn drain_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(Channel::Proxy(proxy)) = self.channels.get(key) else { return };
-        if proxy.deadline <= now {
-            out.close(key, Manner::Cut);
-            self.lost(now, key, Reason::TimedOut, out);
-        }
     }
 }

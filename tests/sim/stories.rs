@@ -133,6 +133,26 @@ fn any_free_port_is_found() {
 }
 
 #[test]
+fn a_name_is_looked_up_once_for_many_visits() {
+    let mut sim = Sim::new(28, CALM, Transport::Plain);
+    sim.start_client(CLIENT, 0, &["8080:nas.lan:700"]);
+    sim.run_for(Span::from_secs(2));
+    let visitors: Vec<usize> = (0..30)
+        .map(|_| {
+            let plan = sim.plan();
+            sim.visit(8080, whole(plan))
+        })
+        .collect();
+    sim.run_for(Span::from_secs(9));
+    assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+    assert_eq!(sim.world.borrow().lookups, 1);
+    sim.run_for(Span::from_secs(3));
+    served(&mut sim, 8080);
+    assert_eq!(sim.world.borrow().lookups, 2, "an address is not believed for ever");
+    at_rest(&mut sim);
+}
+
+#[test]
 fn a_mapping_of_the_license_is_served_where_the_client_allows_it() {
     let mut sim = Sim::new(17, CALM, Transport::Tls);
     sim.edit_licenses(|directory| {
