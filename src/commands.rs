@@ -108,7 +108,11 @@ pub fn version() -> String {
         ""
     };
     format!(
-        "nt {}\ntarget: {}-{}{environment}\nTLS: 1.3, rustls with ring\nserves: tcp\nreads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
+        "nt {}\n\
+         target: {}-{}{environment}\n\
+         TLS: 1.3, rustls with ring\n\
+         serves: tcp\n\
+         reads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

@@ -16,8 +16,8 @@
 //! memory = "64M"                        # 64000000 bytes
 //! ```
 //!
-//! The names are those of the flags, and a flag on the command line counts more. A path that does not begin with
-//! `/` begins where nt was started.
+//! The names are those of the flags, and a flag on the command line counts more. A path that does
+//! not begin with `/` begins where nt was started.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -390,7 +390,8 @@ ca = "webpki"
             ("plain = \"yes\"", "line 1: `plain` has to be true or false"),
             (
                 "allow = \"none\"",
-                "line 1: `none` is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here)",
+                "line 1: `none` is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
+                 (192.168.1.5:22) or unix:/path (names do not count here)",
             ),
             ("ca = \"\"", "line 1: the certificate authority is `webpki` or a file"),
             ("listen = \"x\"", "line 1: these are the settings of a server: start it with nt -s"),

@@ -37,8 +37,10 @@ pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 const FIELDS: [&str; 10] =
     ["name", "id", "public", "mac", "ports", "hosts", "map", "max_mappings", "max_visitors", "revoked"];
 
-const HEADING: &str = "# The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.\n\
-                       # Written by `nt license ...`; comments of your own are lost then. Read again when it changes.\n";
+const HEADING: &str = "\
+# The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.
+# Written by `nt license ...`; comments of your own are lost then. Read again when it changes.
+";
 
 /// Why a text is no directory.
 pub type DirectoryError = FileError;
@@ -320,8 +322,8 @@ impl Directory {
     }
 
     /// Puts a new license under an old name and policy. The old one stops at once: this version has
-    /// no time in which both are good, since the point of most rotations is that the old one leaked. A revoked
-    /// license is good again by this, as only the new one is.
+    /// no time in which both are good, since the point of most rotations is that the old one leaked.
+    /// A revoked license is good again by this, as only the new one is.
     ///
     /// # Errors
     /// When there is none of this name.
@@ -345,8 +347,8 @@ impl Directory {
     }
 }
 
-/// `name`, if a license can have it: 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and no hyphen first,
-/// which a command would take for a flag.
+/// `name`, if a license can have it: 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and no
+/// hyphen first, which a command would take for a flag.
 ///
 /// # Errors
 /// A sentence that quotes the name.

@@ -103,8 +103,8 @@ impl fmt::Display for PortSet {
 }
 
 /// A network: an address and how many of its first bits count (RFC 4632 section 3.1, RFC 4291
-/// section 2.3). IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 here, as visitors of a dual-stack
-/// socket are. An IPv4 network has no IPv6 address in it and the other way round.
+/// section 2.3). IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 here, as visitors of
+/// a dual-stack socket are. An IPv4 network has no IPv6 address in it and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
@@ -115,8 +115,8 @@ impl Cidr {
     /// Reads `10.0.0.0/8`, `fd00::/8`, or an address, which is a network of one.
     ///
     /// # Errors
-    /// A sentence that quotes the text, also when bits stand behind the prefix (`10.1.0.0/8`): one of the two is
-    /// wrong, and only a person knows which.
+    /// A sentence that quotes the text, also when bits stand behind the prefix (`10.1.0.0/8`): one of
+    /// the two is wrong, and only a person knows which.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -136,7 +136,8 @@ impl Cidr {
         let network = masked(written, bits);
         if network != written {
             return Err(format!(
-                "{} has bits behind its prefix: write {network}/{bits}, or {written}/{width} for this one address",
+                "{} has bits behind its prefix: write {network}/{bits}, \
+                 or {written}/{width} for this one address",
                 quote(text)
             ));
         }
@@ -325,7 +326,8 @@ impl AllowItem {
             return format!("{} is a port: write where it is, as in 127.0.0.1:{text}", quote(text));
         }
         format!(
-            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here){}",
+            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) \
+             or unix:/path (names do not count here){}",
             quote(text),
             did_you_mean(text, &["loopback", "lan", "any"])
         )

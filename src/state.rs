@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::directory::{Directory, Entry};
 use crate::license::License;
@@ -40,8 +40,9 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt` for
-    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is not there.
+    /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt`
+    /// for root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone,
+    /// if it is not there.
     ///
     /// # Errors
     /// A sentence when there is no such place, or it cannot be made.
@@ -160,9 +161,7 @@ impl StateDir {
     /// Keeps others from changing the files here until the returned value is dropped.
     pub(crate) fn lock(&self) -> Result<File, String> {
         let path = self.path.join(LOCK);
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = open.map_err(|error| explain("open", &path, &error))?;
-        self.give_to_owner(&file, &path)?;
+        let file = self.open_lock(&path).map_err(|error| explain("open", &path, &error))?;
         for _ in 0..LOCK_TRIES {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
@@ -172,6 +171,24 @@ impl StateDir {
             }
         }
         Err(format!("another nt command has been holding {} for 10 s: see which one hangs", path.display()))
+    }
+
+    /// Opens the lock, or makes it. Whoever owns the directory could put a link there, and have root open
+    /// or give away another file: so no link is followed, and only what was just made is given away.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+        let mut existing = OpenOptions::new();
+        existing.write(true).custom_flags(nofollow);
+        match existing.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => (),
+            opened => return opened,
+        }
+        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+            Ok(file) => self.give_to_owner(&file).map(|()| file),
+            // Another command was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => existing.open(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts `bytes` in the place of the file `name`, whole or not at all.
@@ -196,19 +213,20 @@ impl StateDir {
         }
         let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(new);
         let mut file = made.map_err(|error| explain("make", new, &error))?;
-        self.give_to_owner(&file, new)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| explain("write", new, &error))
+        self.give_to_owner(&file)
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .map_err(|error| explain("write", new, &error))
     }
 
     /// A file that root makes for a server of another user is that user's, or the server
     /// could not read it.
-    fn give_to_owner(&self, file: &File, path: &Path) -> Result<(), String> {
+    fn give_to_owner(&self, file: &File) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Ok(());
         }
-        let owner = fs::metadata(&self.path).map_err(|error| explain("read", &self.path, &error))?;
+        let owner = fs::metadata(&self.path)?;
         fchown(file, Some(owner.uid()), Some(owner.gid()))
-            .map_err(|error| explain("give the directory's owner", path, &error))
     }
 }
 

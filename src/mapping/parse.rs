@@ -14,7 +14,8 @@ pub const MAPPING_PORTS_MAX: usize = 1024;
 /// Longest text of a mapping in bytes.
 pub const MAPPING_BYTES_MAX: usize = 4096;
 
-/// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, 104 elsewhere, with a zero at its end.
+/// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux and 104 elsewhere, with a zero
+/// at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
 
 /// Why a text is no mapping: where, what, and what was probably meant.
@@ -184,7 +185,8 @@ impl PublicSide {
             if rest.is_empty() {
                 let target = if port == "0" { "22" } else { port };
                 return Err(format!(
-                    "this could be the public side or the target: write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
+                    "this could be the public side or the target: \
+                     write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
                 ));
             }
             return Ok((Self::Ports { addr: Some(addr), ports }, rest));
@@ -304,7 +306,9 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     }
     parts.push(&text[start..]);
     if parts[0] == "unix" {
-        return Err("a Unix socket can only be a target: write the public port first, as in `2222:unix:/run/app.sock`".to_string());
+        return Err("a Unix socket can only be a target: write the public port first, \
+                    as in `2222:unix:/run/app.sock`"
+            .to_string());
     }
     Ok(parts)
 }
