@@ -365,7 +365,11 @@ ca = "webpki"
                 "public_host = \"a b\"",
                 "line 1: name `a b` contains ' ': a name has letters, digits and hyphens",
             ),
-            ("[limits]\nvisitor = 1", "line 2: there is no setting `visitor` here; did you mean `visitors`?"),
+            (
+                "[limits]\nvisitor = 1",
+                "line 2: there is no setting `visitor` here; did you mean \
+                `visitors`?",
+            ),
             ("[limits]\nmemory = 64", "line 2: `memory` has to be a string in quotes"),
             (
                 "[limits]\nmemory = \"64MB\"",

@@ -39,7 +39,9 @@ impl ServerRef {
             None => (text, None),
         };
         if hosts.is_none() && !has_prefix(text) {
-            return Err("a server is written LICENSE@HOST, with a license that begins with `nt1`".to_string());
+            return Err("a server is written LICENSE@HOST, with a license that begins with \
+                `nt1`"
+                .to_string());
         }
         let license = License::parse(license).map_err(|error| error.to_string())?;
         let Some(hosts) = hosts else {

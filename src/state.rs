@@ -296,7 +296,10 @@ pub fn secrecy_warning(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
     let shown = path.display();
     (mode & 0o077 != 0).then(|| {
-        format!("{shown} is secret, but others than its owner have access (mode {mode:o}): chmod 600 {shown}")
+        format!(
+            "{shown} is secret, but others than its owner have access (mode {mode:o}): chmod \
+            600 {shown}"
+        )
     })
 }
 
@@ -324,7 +327,10 @@ fn read_licenses(path: &Path) -> Result<Option<(Directory, Stamp)>, String> {
 /// What could not be done, and what a person can do about it.
 pub(crate) fn explain(action: &str, path: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
-        ErrorKind::PermissionDenied => ": run nt as the owner of that place, or say another with --state DIR",
+        ErrorKind::PermissionDenied => {
+            ": run nt as the owner of that place, or say another with \
+            --state DIR"
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": make room; the old file is as it was",
         ErrorKind::ReadOnlyFilesystem => ": say another place with --state DIR",
         _ => "",

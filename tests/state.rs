@@ -159,7 +159,14 @@ fn no_link_is_followed() {
         std::os::unix::fs::symlink(&other, state.path().join(name)).expect("mine");
     }
     let error = state.edit_licenses(|directory| add(directory, "a", 1)).expect_err("a link");
-    assert!(error.starts_with(&format!("cannot open {}/licenses.lock: ", state.path().display())), "{error}");
+    assert!(
+        error.starts_with(&format!(
+            "cannot open {}/licenses.lock: \
+        ",
+            state.path().display()
+        )),
+        "{error}"
+    );
     fs::remove_file(state.path().join("licenses.lock")).expect("mine");
     state.edit_licenses(|directory| add(directory, "a", 1)).expect("the others are in the way of nothing");
     state.identity(None).expect("made");
@@ -221,7 +228,14 @@ fn a_change_is_seen_once() {
     let good = fs::read_to_string(&path).expect("a file");
     fs::write(&path, good.replace("ports", "prots")).expect("mine");
     let error = file.changed().expect("a change").expect_err("damaged");
-    assert!(error.contains("licenses.toml, line 9: ") && error.contains("did you mean `ports`?"), "{error}");
+    assert!(
+        error.contains("licenses.toml, line 9: ")
+            && error.contains(
+                "did you mean \
+        `ports`?"
+            ),
+        "{error}"
+    );
     assert_eq!(file.changed(), None, "an error is said once");
     fs::write(&path, good).expect("mine");
     assert_eq!(file.changed().expect("a change").expect("good").len(), 1);
