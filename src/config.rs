@@ -16,8 +16,8 @@
 //! memory = "64M"                        # 64000000 bytes
 //! ```
 //!
-//! The names are those of the flags, and a flag on the command line counts more. A path that does
-//! not begin with `/` begins where nt was started.
+//! The names are those of the flags, and a flag on the command line counts more. A path that does not begin
+//! with `/` begins where nt was started.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

@@ -321,9 +321,9 @@ impl Directory {
         self.replace(entry).map(drop)
     }
 
-    /// Puts a new license under an old name and policy. The old one stops at once: this version has
-    /// no time in which both are good, since the point of most rotations is that the old one leaked.
-    /// A revoked license is good again by this, as only the new one is.
+    /// Puts a new license under an old name and policy. The old one stops at once: this version has no time
+    /// in which both are good, since the point of most rotations is that the old one leaked. A revoked
+    /// license is good again by this, as only the new one is.
     ///
     /// # Errors
     /// When there is none of this name.
@@ -347,8 +347,8 @@ impl Directory {
     }
 }
 
-/// `name`, if a license can have it: 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and no
-/// hyphen first, which a command would take for a flag.
+/// `name`, if a license can have it: 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and no hyphen
+/// first, which a command would take for a flag.
 ///
 /// # Errors
 /// A sentence that quotes the name.

@@ -15,9 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::entropy::Entropy;
-use crate::state::{StateDir, explain};
+use crate::state::{KEY_FILE, StateDir, explain};
 
-pub(crate) const KEY_FILE: &str = "server.key";
 const CERT_FILE: &str = "server.crt";
 
 /// Longest PEM file that is read, in bytes.
@@ -64,13 +63,28 @@ impl StateDir {
     }
 
     fn make_certificate(&self, pair: &KeyPair) -> Result<(), String> {
-        let fault = |error: rcgen::Error| format!("cannot make the server's certificate: {error}");
-        let mut params = CertificateParams::new(["nt.invalid".to_string()]).map_err(fault)?;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "nt");
-        let certificate = params.self_signed(pair).map_err(fault)?;
-        self.write(CERT_FILE, pem("CERTIFICATE", certificate.der()).as_bytes())
+        self.write(CERT_FILE, pem("CERTIFICATE", &certificate(pair)?).as_bytes())
     }
+}
+
+impl Identity {
+    /// A new one that is kept nowhere.
+    ///
+    /// # Errors
+    /// A sentence, which nobody has seen yet.
+    pub fn fresh() -> Result<Self, String> {
+        let key = PrivatePkcs8KeyDer::from(new_key());
+        let pair = KeyPair::try_from(&key).map_err(|error| format!("cannot make a key: {error}"))?;
+        Ok(Self { chain: vec![certificate(&pair)?], key: key.into() })
+    }
+}
+
+fn certificate(pair: &KeyPair) -> Result<CertificateDer<'static>, String> {
+    let fault = |error: rcgen::Error| format!("cannot make the server's certificate: {error}");
+    let mut params = CertificateParams::new(["nt.invalid".to_string()]).map_err(fault)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "nt");
+    Ok(params.self_signed(pair).map_err(fault)?.into())
 }
 
 fn read_identity(cert: &Path, key: &Path) -> Result<Identity, String> {

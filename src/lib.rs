@@ -1,16 +1,52 @@
-#![doc = "nt publishes services that live behind NAT."]
+//! nt publishes services that live behind NAT.
+//!
+//! The map, in reading order; each layer knows only those above it in this list.
+#![deny(unsafe_code)]
 
-pub mod cli;
-pub mod commands;
-pub mod config;
-pub mod directory;
+// Words.
+pub mod limits;
+pub mod reason;
+pub mod time;
+pub mod wire;
+
+// Stores.
+pub mod arena;
 pub mod entropy;
-pub mod identity;
+pub mod slots;
+pub mod timers;
+
+// What the operator says.
+pub mod directory;
 pub mod license;
 pub mod mapping;
 pub mod names;
 pub mod policy;
-pub mod server_ref;
-pub mod state;
 pub mod table;
 pub mod text;
+
+// Decisions.
+pub mod channel;
+pub mod client;
+pub mod demo;
+pub mod note;
+pub mod role;
+pub mod server;
+
+// The world.
+pub mod budget;
+pub mod driver;
+pub mod fuzz;
+pub mod link;
+pub mod net;
+pub mod os;
+pub mod relay;
+pub mod tls;
+
+// The edge.
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod identity;
+pub mod run;
+pub mod server_ref;
+pub mod state;

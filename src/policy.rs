@@ -102,9 +102,9 @@ impl fmt::Display for PortSet {
     }
 }
 
-/// A network: an address and how many of its first bits count (RFC 4632 section 3.1, RFC 4291
-/// section 2.3). IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 here, as visitors of
-/// a dual-stack socket are. An IPv4 network has no IPv6 address in it and the other way round.
+/// A network: an address and how many of its first bits count (RFC 4632 section 3.1, RFC 4291 section 2.3).
+/// IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 here, as visitors of a dual-stack socket
+/// are. An IPv4 network has no IPv6 address in it and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
@@ -115,8 +115,8 @@ impl Cidr {
     /// Reads `10.0.0.0/8`, `fd00::/8`, or an address, which is a network of one.
     ///
     /// # Errors
-    /// A sentence that quotes the text, also when bits stand behind the prefix (`10.1.0.0/8`): one of
-    /// the two is wrong, and only a person knows which.
+    /// A sentence that quotes the text, also when bits stand behind the prefix (`10.1.0.0/8`): one of the
+    /// two is wrong, and only a person knows which.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),

@@ -25,6 +25,8 @@ use crate::license::License;
 
 const LICENSES: &str = "licenses.toml";
 const LOCK: &str = "licenses.lock";
+/// The private key of the server's identity.
+pub(crate) const KEY_FILE: &str = "server.key";
 
 /// Longest `licenses.toml` that is read, in bytes.
 const LICENSES_BYTES_MAX: u64 = 16 << 20;
@@ -40,9 +42,9 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt`
-    /// for root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone,
-    /// if it is not there.
+    /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt` for
+    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is
+    /// not there.
     ///
     /// # Errors
     /// A sentence when there is no such place, or it cannot be made.
@@ -153,7 +155,7 @@ impl StateDir {
             let path = self.path.display();
             warnings.push(format!("{path} can be written by others than its owner: chmod go-w {path}"));
         }
-        let files = [LICENSES, crate::identity::KEY_FILE].map(|name| self.path.join(name));
+        let files = [LICENSES, KEY_FILE].map(|name| self.path.join(name));
         warnings.extend(files.iter().filter_map(|path| secrecy_warning(path)));
         warnings
     }

@@ -14,8 +14,8 @@ pub const MAPPING_PORTS_MAX: usize = 1024;
 /// Longest text of a mapping in bytes.
 pub const MAPPING_BYTES_MAX: usize = 4096;
 
-/// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux and 104 elsewhere, with a zero
-/// at its end.
+/// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, 104 elsewhere, with a zero at its
+/// end.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
 
 /// Why a text is no mapping: where, what, and what was probably meant.

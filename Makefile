@@ -1,0 +1,33 @@
+# What people and CI run. `make help` lists it.
+
+CARGO ?= cargo
+
+.PHONY: help build demo test check sim fuzz clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+build:           ## the release binary: target/release/nt
+	$(CARGO) build --release --locked
+
+demo: build      ## a server, a client and a web page in one process
+	./target/release/nt demo $(DEMO)
+
+test:            ## all tests; those that miss a program say so
+	$(CARGO) build --release --locked
+	NT_E2E_BIN=$(CURDIR)/target/release/nt $(CARGO) test --locked
+
+check:           ## what CI runs: format, lints, tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) doc --locked --no-deps --quiet
+	$(MAKE) test
+
+sim:             ## the simulator for longer: SEEDS=1000
+	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --release --test sim
+
+fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
+	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) -- -max_total_time=$(SECONDS)
+
+clean:           ## removes what was built
+	$(CARGO) clean

@@ -1,0 +1,203 @@
+//! The client's mappings and ProxyChannels.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::{Channel, Client, Cmd, Due, Host, Mapping, ProxyChannel, Public, Target};
+use crate::channel::proxy::Proxy;
+use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
+use crate::mapping;
+use crate::note::Note;
+use crate::policy::Allow;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Verb};
+use crate::server::plain_binding;
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::{Attach, Frame, MAC_BYTES, Map, MapKind, Mapped};
+
+/// What the client last said about a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MapState {
+    /// Where it is served, or why not. `None` before the server's first answer.
+    told: Option<Result<SocketAddr, Reason>>,
+}
+
+impl Client {
+    // ── Mappings ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn declare_all(&mut self, out: &mut Outbox<'_>) {
+        self.next_map = 0;
+        self.states.iter_mut().for_each(|state| state.told = None);
+        self.declare_more(out);
+    }
+
+    fn declare_more(&mut self, out: &mut Outbox<'_>) {
+        let Some(cmd) = self.cmd.key() else { return };
+        let end = (self.next_map + MAPS_PER_BATCH).min(self.config.mappings.len());
+        for index in self.next_map..end {
+            let mapping = &self.config.mappings[index];
+            let target = mapping.target.to_string();
+            let map = Map {
+                index: index as u16,
+                kind: MapKind::Tcp,
+                public: public_address(mapping),
+                target: &target,
+            };
+            out.send(cmd, &Frame::Map(map));
+        }
+        self.next_map = end;
+        if end < self.config.mappings.len() {
+            out.push(Verb::TellDrained(cmd));
+        }
+    }
+
+    pub(super) fn drained(&mut self, key: Key, out: &mut Outbox<'_>) {
+        if self.cmd.key() == Some(key) && matches!(self.cmd, Cmd::Ready { .. }) {
+            self.declare_more(out);
+        }
+    }
+
+    /// The server says how a mapping stands. `false` if there is no such mapping.
+    pub(super) fn mapping_answered(&mut self, mapped: &Mapped, out: &mut Outbox<'_>) -> bool {
+        let (target, state) = if mapped.index & SERVER_MAPPING_BIT != 0 {
+            match self.offers.get_mut(&mapped.index) {
+                Some((target, state)) => (&*target, state),
+                None => return true,
+            }
+        } else {
+            match (
+                self.config.mappings.get(usize::from(mapped.index)),
+                self.states.get_mut(usize::from(mapped.index)),
+            ) {
+                (Some(mapping), Some(state)) => (&mapping.target, state),
+                _ => return false,
+            }
+        };
+        let told = mapped.trouble.map_or(Ok(mapped.public), Err);
+        if state.told == Some(told) {
+            return true;
+        }
+        state.told = Some(told);
+        let target = target.to_string();
+        let public = if mapped.public.ip().to_canonical().is_unspecified() {
+            format!("{}:{}", self.config.servers[self.server].0, mapped.public.port())
+        } else {
+            mapped.public.to_string()
+        };
+        out.note(match mapped.trouble {
+            None => Note::Ready { public, target },
+            Some(reason) => Note::NotReady { public, target, reason },
+        });
+        true
+    }
+
+    /// The server offers a mapping that stands in the license: taken only where `--allow` covers it.
+    pub(super) fn offered(&mut self, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
+        let Some(cmd) = self.cmd.key() else { return false };
+        if map.index & SERVER_MAPPING_BIT == 0 || self.offers.len() >= MAPPINGS_MAX {
+            return false;
+        }
+        // The target is parsed by the one grammar, behind a public port that does not matter.
+        let target = mapping::parse(&format!("1:{}", map.target))
+            .ok()
+            .and_then(|mut list| list.pop())
+            .map(|m| m.target);
+        let trouble = match &target {
+            None => Some(Reason::NotServed),
+            Some(Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
+                let word = Allow::word_for(*ip, *port);
+                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
+                Some(Reason::NotAllowed)
+            }
+            // A name is checked when it is dialled, by the address that it has then.
+            Some(Target::Tcp { .. }) => None,
+            Some(Target::Unix(_)) => Some(Reason::NotServed),
+        };
+        if let (Some(target), None) = (target, trouble) {
+            self.offers.insert(map.index, (target, MapState::default()));
+        }
+        out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
+        true
+    }
+
+    // ── ProxyChannels ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Brings the ProxyChannels that the server ordered, within this client's own bound.
+    pub(super) fn bring_proxies(&mut self, now: Time, first: u64, count: u16, out: &mut Outbox<'_>) {
+        let Cmd::Ready { address, .. } = self.cmd else { return };
+        for number in (0..u64::from(count)).map(|n| first.saturating_add(n)) {
+            if self.proxies >= self.config.proxies_max {
+                return;
+            }
+            let Some(key) = out.dial(address, self.speech()) else { return };
+            let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
+            self.channels.insert(key, Channel::Coming { number, nonce: None, deadline });
+            self.timers.remind(deadline, Due::Proxy(key));
+            self.proxies += 1;
+        }
+    }
+
+    pub(super) fn proxy_secured(&mut self, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
+        if let Some(binding) = binding {
+            self.attach(key, &binding, out);
+        } else {
+            let ours = self.send_nonce(key, out);
+            if let Some(Channel::Coming { nonce, .. }) = self.channels.get_mut(key) {
+                *nonce = Some(ours);
+            }
+        }
+    }
+
+    pub(super) fn coming_spoke(&mut self, key: Key, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
+        match (self.channels.get(key), frame) {
+            (Some(&Channel::Coming { nonce: Some(ours), .. }), Frame::Nonce(theirs)) => {
+                self.attach(key, &plain_binding(&ours, &theirs), out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn attach(&mut self, key: Key, binding: &[u8; 32], out: &mut Outbox<'_>) {
+        let (Some(session), Some(&Channel::Coming { number, .. })) = (&self.session, self.channels.get(key))
+        else {
+            return;
+        };
+        let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);
+        out.send(key, &Frame::Attach(Attach { session: session.id, channel: number, mac }));
+        let proxy = ProxyChannel { state: Proxy::Idle, real: None, mapping: 0, deadline: Time::NEVER };
+        self.channels.insert(key, Channel::Proxy(proxy));
+    }
+
+    /// Drops ProxyChannels that belong to an older login; with `all`, also those with visits, which are cut.
+    pub(super) fn drop_channels(&mut self, all: bool, out: &mut Outbox<'_>) {
+        let doomed: Vec<Key> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| all || matches!(channel, Channel::Coming { .. }))
+            .map(|(key, _)| key)
+            .collect();
+        for key in doomed {
+            if let Some(Channel::Coming { .. } | Channel::Proxy(_)) = self.channels.remove(key) {
+                self.proxies -= 1;
+            }
+            out.close(key, Manner::Cut);
+        }
+        if all {
+            // Another session counts its visits anew.
+            self.taken.clear();
+            self.queries.clear();
+            self.offers.clear();
+        }
+    }
+}
+
+/// The public side as the wire says it: every address is the unspecified IPv6 one.
+fn public_address(mapping: &Mapping) -> SocketAddr {
+    match mapping.public {
+        Public::Port { addr, port } => {
+            SocketAddr::new(addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port)
+        }
+        Public::Name { .. } => unreachable!("names are refused before a client is made"),
+    }
+}

@@ -1,0 +1,234 @@
+//! Visits on the client: CONNECT comes, the real server is dialled, and both are joined.
+
+use std::net::SocketAddr;
+
+use super::{Channel, Client, Due, Host, ProxyChannel, Target};
+use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
+use crate::channel::real::{self, Real};
+use crate::limits::{DRAIN_TIMEOUT, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Speech, Verb};
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::{Connect, Frame};
+
+impl Client {
+    /// A frame on a ProxyChannel. `false` if the peer broke the protocol.
+    pub(super) fn proxy_spoke(
+        &mut self,
+        now: Time,
+        key: Key,
+        frame: Frame<'_>,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        match frame {
+            Frame::Connect(connect) => self.visit(now, key, &connect, out),
+            Frame::Fin => self.proxy_event(now, key, Event::PeerFin, out),
+            Frame::Disconnect { visit, reason } => {
+                self.proxy_event(now, key, Event::PeerCut(visit, reason), out)
+            }
+            _ => false,
+        }
+    }
+
+    /// A visit begins: its mapping is looked up here, and nothing that came with it is ever dialled.
+    fn visit(&mut self, now: Time, key: Key, connect: &Connect, out: &mut Outbox<'_>) -> bool {
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+        if proxy.state.step(Event::Start(connect.visit)).is_err() {
+            return false;
+        }
+        out.push(Verb::Expect(key));
+        if self.taken.contains(&connect.visit) {
+            return self.proxy_event(now, key, Event::LocalCut(Reason::Repeated), out);
+        }
+        self.taken.push_back(connect.visit);
+        if self.taken.len() > VISITS_REMEMBERED {
+            self.taken.pop_front();
+        }
+        let Some(target) = self.target(connect.mapping).cloned() else {
+            return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
+        };
+        let real = Real::wanted(now);
+        self.timers.remind(real.deadline(), Due::Proxy(key));
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+        (proxy.real, proxy.mapping) = (Some(real), connect.mapping);
+        match target {
+            Target::Tcp { host: Host::Ip(ip), port } => {
+                self.target_resolved(now, key, vec![SocketAddr::new(ip, port)], out);
+            }
+            Target::Tcp { host: Host::Name(name), port } => {
+                let query = self.query();
+                self.queries.insert(query, key);
+                out.push(Verb::Resolve(query, name, port));
+            }
+            Target::Unix(_) => return self.refuse(now, key, Reason::NotServed, out),
+        }
+        true
+    }
+
+    fn target(&self, mapping: u16) -> Option<&Target> {
+        if mapping & SERVER_MAPPING_BIT != 0 {
+            self.offers.get(&mapping).map(|(target, _)| target)
+        } else {
+            self.config.mappings.get(usize::from(mapping)).map(|mapping| &mapping.target)
+        }
+    }
+
+    /// The target's addresses are known; those of a server-declared mapping must be allowed, now as ever.
+    pub(super) fn target_resolved(
+        &mut self,
+        now: Time,
+        key: Key,
+        addresses: Vec<SocketAddr>,
+        out: &mut Outbox<'_>,
+    ) {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(Real::Resolving { .. }), mapping, .. })) =
+            self.channels.get(key)
+        else {
+            return;
+        };
+        let offered = mapping & SERVER_MAPPING_BIT != 0;
+        let found = !addresses.is_empty();
+        let permitted =
+            |address: &SocketAddr| !offered || self.config.allow.permits(address.ip(), address.port());
+        let addresses: Vec<SocketAddr> = addresses.into_iter().filter(permitted).collect();
+        if addresses.is_empty() {
+            let reason = if found { Reason::NotAllowed } else { Reason::NoSuchHost };
+            self.refuse(now, key, reason, out);
+        } else {
+            self.dial_real(now, key, addresses, out);
+        }
+    }
+
+    fn dial_real(&mut self, now: Time, key: Key, mut addresses: Vec<SocketAddr>, out: &mut Outbox<'_>) {
+        let rest = addresses.split_off(1);
+        let Some(raw) = out.dial(addresses[0], Speech::Raw) else {
+            self.refuse(now, key, Reason::Busy, out);
+            return;
+        };
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return };
+        if let Some(real) = &mut proxy.real {
+            real.step(now, real::Event::Begun(raw, rest));
+        }
+        self.channels.insert(raw, Channel::Real(key));
+        out.push(Verb::Join { raw, proxy: key, hold: false });
+        if matches!(
+            self.channels.get(key),
+            Some(Channel::Proxy(ProxyChannel { state: Proxy::Visit { got_fin: true, .. }, .. }))
+        ) {
+            out.push(Verb::Shut(raw));
+        }
+    }
+
+    pub(super) fn real_dialed(&mut self, now: Time, raw: Key, out: &mut Outbox<'_>) {
+        let Some(&Channel::Real(key)) = self.channels.get(raw) else { return };
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
+            return;
+        };
+        if real.step(now, real::Event::Dialed) == real::Effect::Connected {
+            out.send(key, &Frame::Connected);
+        }
+    }
+
+    pub(super) fn real_ended(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        self.proxy_event(now, key, Event::LocalEnd, out);
+    }
+
+    /// The real server's connection failed; it is out of the books already.
+    pub(super) fn real_lost(&mut self, now: Time, raw: Key, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
+            return;
+        };
+        if real.key() != Some(raw) {
+            return;
+        }
+        match real.step(now, real::Event::Failed(reason)) {
+            real::Effect::TryNext(addresses) => self.dial_real(now, key, addresses, out),
+            real::Effect::Refuse(reason) => {
+                self.refuse(now, key, reason, out);
+            }
+            real::Effect::Nothing | real::Effect::Connected => {
+                self.proxy_event(now, key, Event::LocalCut(reason), out);
+            }
+        }
+    }
+
+    /// Tells the server why a visit cannot be served, and the operator once.
+    fn refuse(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) -> bool {
+        if let Some(Channel::Proxy(proxy)) = self.channels.get(key) {
+            let target = self.target(proxy.mapping).map_or_else(String::new, ToString::to_string);
+            out.note(Note::RealServerFailed { target, reason });
+        }
+        self.proxy_event(now, key, Event::LocalCut(reason), out)
+    }
+
+    /// Carries an event through a ProxyChannel to its real server and the peer.
+    fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+        let Ok(Effect { send, local, free }) = proxy.state.step(event) else { return false };
+        match send {
+            Send::Nothing => {}
+            Send::Fin => out.send(key, &Frame::Fin),
+            Send::Cut(visit, reason) => out.send(key, &Frame::Disconnect { visit, reason }),
+        }
+        let raw = proxy.real.as_ref().and_then(Real::key);
+        match (local, raw) {
+            (Local::Shut, Some(raw)) => out.push(Verb::Shut(raw)),
+            (Local::End, Some(raw)) => {
+                self.channels.remove(raw);
+                out.close(raw, Manner::End);
+            }
+            (Local::Cut(_), Some(raw)) => {
+                self.channels.remove(raw);
+                out.close(raw, Manner::Cut);
+            }
+            _ => {}
+        }
+        let draining = matches!(event, Event::LocalCut(_)) && !free;
+        if free || draining {
+            // A connect that is still under way has nobody to go to.
+            if let (Local::Leave, Some(raw)) = (local, raw)
+                && self.channels.remove(raw).is_some()
+            {
+                out.close(raw, Manner::Cut);
+            }
+            out.push(Verb::Part(key, draining));
+            let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+            proxy.real = None;
+            proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
+            self.timers.remind(proxy.deadline, Due::Proxy(key));
+        }
+        self.stop_if_idle(out);
+        true
+    }
+
+    /// A ProxyChannel's connection failed; it is out of the books already.
+    pub(super) fn proxy_lost(&mut self, proxy: ProxyChannel, out: &mut Outbox<'_>) {
+        self.proxies -= 1;
+        if let Some(raw) = proxy.real.as_ref().and_then(Real::key)
+            && self.channels.remove(raw).is_some()
+        {
+            out.close(raw, Manner::Cut);
+        }
+    }
+
+    /// A ProxyChannel's deadline may have come: it is not attached, its real server is not up, or it drains
+    /// too long.
+    pub(super) fn proxy_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        match self.channels.get_mut(key) {
+            Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) => {
+                if let real::Effect::Refuse(reason) = real.step(now, real::Event::Timeout) {
+                    self.refuse(now, key, reason, out);
+                }
+            }
+            Some(&mut (Channel::Coming { deadline, .. } | Channel::Proxy(ProxyChannel { deadline, .. }))) => {
+                if deadline <= now {
+                    out.close(key, Manner::Cut);
+                    self.lost(now, key, Reason::TimedOut, out);
+                }
+            }
+            Some(Channel::Real(_)) | None => {}
+        }
+    }
+}

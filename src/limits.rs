@@ -1,0 +1,170 @@
+//! Every bound in one place, with assertions that relate them to each other.
+//!
+//! Names carry their unit last. Times are [`Span`]s of the program's own clock. Nothing elsewhere invents a
+//! number: a bound that is missing here is a bound that nobody can review.
+
+use crate::time::Span;
+
+// ── The wire ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Frame header: one byte of type, three of body length.
+pub const HEADER_BYTES: usize = 4;
+/// Longest body of any frame but TRANSFER. Strangers never get more than one such frame buffered.
+pub const CONTROL_BODY_BYTES_MAX: usize = 1020;
+/// Longest whole control frame: 1 KiB, header included.
+pub const CONTROL_FRAME_BYTES_MAX: usize = HEADER_BYTES + CONTROL_BODY_BYTES_MAX;
+/// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no
+/// memory.
+pub const TRANSFER_BYTES_MAX: usize = 0xFF_FFFF;
+/// Longest target text of a MAP frame.
+pub const TARGET_BYTES_MAX: usize = 512;
+
+// ── Buffers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Largest plaintext of one TLS record (RFC 8446 5.1).
+pub const TLS_PLAIN_BYTES_MAX: usize = 16_384;
+/// Largest TLS record on the wire: header, plaintext, and the expansion that RFC 8446 5.2 allows.
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_PLAIN_BYTES_MAX + 256;
+/// One buffer of the arena: a whole TLS record beside a whole control frame, rounded up to 2 KiB.
+pub const BUFFER_BYTES: usize = 18 * 1024;
+/// Payload read in one go, so that with its frame header it fills one TLS record.
+pub const PAYLOAD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX - HEADER_BYTES;
+/// Buffers that a tunnel connection has a right to: ciphertext in, plaintext in, bytes out.
+pub const BUFFERS_PER_TUNNEL: usize = 3;
+/// Buffers that a visitor or real-server connection has a right to: what it said before the far end answered.
+pub const BUFFERS_PER_RAW: usize = 1;
+/// Buffers that a local connection has a right to: bytes in, bytes out.
+pub const BUFFERS_PER_LOCAL: usize = 2;
+
+const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16 bits wide");
+const _: () = assert!(TARGET_BYTES_MAX + 64 <= CONTROL_BODY_BYTES_MAX);
+const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
+
+// ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Visitors at once, whatever memory and open files allow.
+pub const VISITORS_MAX: usize = 30_000;
+/// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6).
+pub const STRANGERS_MAX: usize = 256;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
+/// Clients logged in at once.
+pub const SESSIONS_MAX: usize = 4_096;
+/// Mappings of one session, a range counting once per port.
+pub const MAPPINGS_MAX: usize = 1_024;
+/// Idle ProxyChannels kept for one session: never fewer once it is live, never more.
+pub const POOL_MIN: usize = 2;
+/// See [`POOL_MIN`].
+pub const POOL_MAX: usize = 64;
+/// Visitors of one session that wait for a ProxyChannel at once.
+pub const WAITING_MAX: usize = 512;
+/// Tries of one visitor on ProxyChannels that turn out to be dead.
+pub const VISIT_TRIES_MAX: u8 = 4;
+/// Visits that a client remembers, so that a second CONNECT of the same visit is recognised.
+pub const VISITS_REMEMBERED: usize = 256;
+/// Bytes of an abandoned visit that are read and thrown away to win its ProxyChannel back.
+pub const DRAIN_BYTES_MAX: u32 = 256 * 1024;
+/// Open files set aside for everything that is neither a visitor nor a tunnel connection.
+pub const FILES_RESERVED: usize = 64;
+/// Listen queue of every listener; the kernel cuts it to its own maximum.
+pub const BACKLOG: i32 = 4_096;
+
+const _: () = assert!(STRANGERS_PER_ADDRESS_MAX <= STRANGERS_MAX);
+const _: () = assert!(POOL_MIN >= 1 && POOL_MIN <= POOL_MAX);
+const _: () = assert!(MAPPINGS_MAX <= SERVER_MAPPING_BIT as usize);
+
+/// Mapping indices with this bit were declared by the server.
+pub const SERVER_MAPPING_BIT: u16 = 0x8000;
+
+// ── Work in one turn of the loop ────────────────────────────────────────────────────────────────────────────────
+
+/// Connections accepted from one listener before the others have their turn.
+pub const ACCEPTS_PER_TURN: usize = 16;
+/// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone
+/// else's time.
+pub const HANDSHAKES_PER_TURN: usize = 8;
+/// Payload that one direction of one visitor passes before the others have their turn.
+pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;
+/// Frames that one connection may have handled before the others have their turn; empty ones count too.
+pub const FRAMES_PER_TURN: usize = 64;
+/// Mapping frames that are sent before the connection must have drained.
+pub const MAPS_PER_BATCH: usize = 24;
+/// Events taken from the kernel at once.
+pub const EVENTS_PER_WAIT: usize = 256;
+
+const _: () = assert!(MAPS_PER_BATCH * (TARGET_BYTES_MAX + 64) <= BUFFER_BYTES - CONTROL_FRAME_BYTES_MAX);
+
+// ── Time ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A stranger's whole time: TLS, nonces and HELLO or ATTACH.
+pub const LOGIN_TIMEOUT: Span = Span::from_secs(5);
+/// Looking up the name of a server.
+pub const RESOLVE_TIMEOUT: Span = Span::from_secs(10);
+/// One step of a client's attempt: TCP and TLS to one address of the server, NONCE, HELLO.
+pub const CONNECT_TIMEOUT: Span = Span::from_secs(5);
+/// Heartbeats on a CmdChannel, both ways.
+pub const HEARTBEAT_EVERY: Span = Span::from_secs(10);
+/// A peer that said nothing on its CmdChannel for so long is dead, and all that its session made goes.
+pub const PEER_SILENCE_MAX: Span = Span::from_secs(30);
+/// A real server that does not answer the connect.
+pub const REAL_SERVER_TIMEOUT: Span = Span::from_secs(10);
+/// A visitor waits so long for a ProxyChannel.
+pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
+/// A visitor waits so long for CONNECTED: the client's own limit and the way there and back.
+pub const ANSWER_TIMEOUT: Span = Span::from_secs(15);
+/// A direction of a visit that was cut is drained so long before its ProxyChannel is given up.
+pub const DRAIN_TIMEOUT: Span = Span::from_secs(10);
+/// Bytes written before a close may take so long to leave.
+pub const LINGER_TIMEOUT: Span = Span::from_secs(5);
+/// Accepting rests so long after the system ran out of files or memory.
+pub const ACCEPT_PAUSE: Span = Span::from_millis(200);
+/// A mapping that could not be bound is tried again at this pace.
+pub const BIND_RETRY_EVERY: Span = Span::from_secs(5);
+/// How often the pool is compared with what was needed.
+pub const POOL_REVIEW_EVERY: Span = Span::from_secs(15);
+/// How often the license file is looked at for a change.
+pub const LICENSES_POLL_EVERY: Span = Span::from_secs(2);
+/// First and last pause between two attempts of a client; the pause is drawn from 0 to this.
+pub const BACKOFF_FIRST: Span = Span::from_millis(500);
+/// See [`BACKOFF_FIRST`].
+pub const BACKOFF_MAX: Span = Span::from_secs(20);
+/// Good standing after which the pauses start small again.
+pub const BACKOFF_RESET_AFTER: Span = Span::from_secs(30);
+/// Pauses of a client whose license was refused.
+pub const REFUSED_BACKOFF_FIRST: Span = Span::from_secs(30);
+/// See [`REFUSED_BACKOFF_FIRST`].
+pub const REFUSED_BACKOFF_MAX: Span = Span::from_secs(300);
+/// Least pause of a client that was told that a newer login replaced it.
+pub const REPLACED_BACKOFF: Span = Span::from_secs(60);
+/// After SIGTERM, visitors in flight have so long to end.
+pub const STOP_TIMEOUT: Span = Span::from_secs(30);
+/// A cause is printed once in this time, then counted.
+pub const LOG_WINDOW: Span = Span::from_secs(60);
+
+/// The kernel's probing of a connection that is idle.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle_secs: u64,
+    /// Between two probes.
+    pub interval_secs: u64,
+    /// Probes without an answer before the connection is dead.
+    pub probes: u32,
+}
+
+impl Keepalive {
+    const fn secs(&self) -> u64 {
+        self.idle_secs + self.interval_secs * self.probes as u64
+    }
+}
+
+/// On tunnel connections: a dead one is found as soon as a dead peer, and NAT keeps its mapping.
+pub const TUNNEL_KEEPALIVE: Keepalive = Keepalive { idle_secs: 15, interval_secs: 5, probes: 3 };
+/// On visitors and real servers: one that vanished does not hold its place for ever.
+pub const VISITOR_KEEPALIVE: Keepalive = Keepalive { idle_secs: 60, interval_secs: 10, probes: 6 };
+
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() * 1_000_000 <= PEER_SILENCE_MAX.as_micros());
+const _: () = assert!(TUNNEL_KEEPALIVE.secs() < VISITOR_KEEPALIVE.secs());
+const _: () = assert!(HEARTBEAT_EVERY.as_micros() * 5 <= PEER_SILENCE_MAX.as_micros() * 2);
+const _: () = assert!(REAL_SERVER_TIMEOUT.as_micros() < ANSWER_TIMEOUT.as_micros());

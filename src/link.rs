@@ -1,0 +1,249 @@
+//! A connection as the driver keeps it: a socket, TLS perhaps, bytes that came and bytes that go.
+
+use std::io;
+
+use crate::arena::{Arena, Buf, Window};
+use crate::limits::{BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL};
+use crate::net::{Net, reason_of};
+use crate::reason::Reason;
+use crate::role::Speech;
+use crate::slots::Key;
+use crate::tls::{Progress, Tls};
+
+/// One connection.
+pub struct Link<S> {
+    /// The socket.
+    pub stream: S,
+    /// Whose it is.
+    pub role: usize,
+    /// What is spoken on it.
+    pub speech: Speech,
+    /// How far it is.
+    pub phase: Phase,
+    /// TLS, if it is spoken.
+    pub tls: Option<Box<Tls>>,
+    /// Plaintext that came and has not been handled.
+    pub rx: Window,
+    /// Bytes that have not left yet.
+    pub tx: Window,
+    /// The socket may have something to read.
+    pub readable: bool,
+    /// The socket may take bytes.
+    pub writable: bool,
+    /// The peer's direction.
+    pub incoming: Incoming,
+    /// The other side, for a connection that is joined.
+    pub peer: Option<Key>,
+    /// ProxyChannel: where payload goes.
+    pub payload: Payload,
+    /// ProxyChannel: bytes of the present TRANSFER that are still to come.
+    pub transfer_left: u32,
+    /// Visitor: what it said first, until the far end has answered.
+    pub held: Held,
+    /// The direction to the peer is to end as soon as the connection is up.
+    pub shut_when_up: bool,
+    /// The role wants to know when everything has left.
+    pub tell_drained: bool,
+    /// It stands in the run queue.
+    pub queued: bool,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP connect under way.
+    Connecting,
+    /// TLS handshake under way.
+    Securing,
+    /// Up.
+    Up,
+    /// Closed by its role; what was sent still leaves.
+    Lingering,
+}
+
+/// The direction from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// Open.
+    Open,
+    /// Ended, and the role knows.
+    Ended,
+}
+
+/// Where the payload of a ProxyChannel goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// None may come.
+    Refused,
+    /// It waits for a join.
+    Awaited,
+    /// To the peer.
+    Passed,
+    /// Nowhere: so many bytes may still be thrown away.
+    Drained(u32),
+}
+
+/// What a visitor said before the far end answered.
+#[derive(Debug)]
+pub enum Held {
+    /// Nothing is held any more, or ever was.
+    Free,
+    /// Kept, and its length.
+    Kept(Option<Buf>, usize),
+}
+
+impl<S> Link<S> {
+    /// A connection in its first phase.
+    pub fn new(stream: S, role: usize, speech: Speech, phase: Phase, tls: Option<Box<Tls>>) -> Self {
+        Self {
+            stream,
+            role,
+            speech,
+            phase,
+            tls,
+            rx: Window::default(),
+            tx: Window::default(),
+            readable: false,
+            writable: false,
+            incoming: Incoming::Open,
+            peer: None,
+            payload: Payload::Refused,
+            transfer_left: 0,
+            held: Held::Free,
+            shut_when_up: false,
+            tell_drained: false,
+            queued: false,
+        }
+    }
+
+    /// Buffers that it has a right to.
+    pub fn rights(&self) -> usize {
+        rights(self.speech)
+    }
+
+    /// Gives all its buffers back.
+    pub fn clear(&mut self, arena: &mut Arena) {
+        self.rx.clear(arena);
+        self.tx.clear(arena);
+        if let Some(tls) = &mut self.tls {
+            tls.clear(arena);
+        }
+        self.free_held(arena);
+    }
+
+    /// Nothing need be held any more.
+    pub fn free_held(&mut self, arena: &mut Arena) {
+        if let Held::Kept(Some(buf), _) = std::mem::replace(&mut self.held, Held::Free) {
+            arena.give(buf);
+        }
+    }
+
+    /// Sends what stands in `tx`, as far as the socket takes it. `Ok(true)` when all has left.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    pub fn flush<N: Net<Stream = S>>(
+        &mut self,
+        key: Key,
+        net: &mut N,
+        arena: &mut Arena,
+    ) -> Result<bool, Reason> {
+        while !self.tx.is_empty() {
+            if !self.writable {
+                return Ok(false);
+            }
+            match net.write(key, &mut self.stream, self.tx.bytes()) {
+                Ok(n) => self.tx.consume(n, arena),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_of(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Queues bytes behind what stands in `tx`, encrypted where TLS is spoken.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] where the peer does not read: the bytes do not fit.
+    pub fn send(&mut self, bytes: &[u8], arena: &mut Arena) -> Result<(), Reason> {
+        let fits = match &mut self.tls {
+            Some(tls) => return tls.seal(bytes, &mut self.tx, arena),
+            None => self.tx.push(bytes, arena),
+        };
+        if fits { Ok(()) } else { Err(Reason::Busy) }
+    }
+
+    /// Brings more plaintext into `rx`.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    pub fn fill<N: Net<Stream = S>>(
+        &mut self,
+        key: Key,
+        net: &mut N,
+        arena: &mut Arena,
+    ) -> Result<Fill, Reason> {
+        loop {
+            if let Some(tls) = &mut self.tls {
+                match tls.process(&mut self.rx, &mut self.tx, arena)? {
+                    Progress::Made if !self.rx.is_empty() => return Ok(Fill::More),
+                    Progress::Made => continue,
+                    Progress::Closed => return Ok(Fill::End),
+                    Progress::Need => {}
+                }
+            }
+            if !self.readable {
+                return Ok(Fill::Dry);
+            }
+            let window = match &mut self.tls {
+                Some(tls) => tls.cipher(),
+                None => &mut self.rx,
+            };
+            let space = window.space(arena);
+            if space.is_empty() {
+                // A frame or record that cannot fit is refused by its header; there is no other way to be
+                // full.
+                return Err(Reason::Protocol);
+            }
+            let result = net.read(key, &mut self.stream, space);
+            if let Ok(n) = result {
+                window.filled(n);
+            }
+            if window.is_empty() {
+                window.clear(arena);
+            }
+            match result {
+                Ok(0) => return Ok(Fill::End),
+                Ok(_) if self.tls.is_none() => return Ok(Fill::More),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(Fill::Dry);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_of(&error)),
+            }
+        }
+    }
+}
+
+/// Buffers that a connection of this speech has a right to.
+pub const fn rights(speech: Speech) -> usize {
+    match speech {
+        Speech::Tls | Speech::Plain => BUFFERS_PER_TUNNEL,
+        Speech::Raw => BUFFERS_PER_RAW,
+        Speech::Local => BUFFERS_PER_LOCAL,
+    }
+}
+
+/// What [`Link::fill`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Plaintext.
+    More,
+    /// Nothing for now.
+    Dry,
+    /// The end.
+    End,
+}

@@ -1,0 +1,146 @@
+//! Everything that the driver may ask of an operating system. `os` answers with a real one, `tests/sim`
+//! with a made-up one; the driver and the relay above are the same.
+//!
+//! **Readiness is told once**: [`Ready`] says that a direction may have become ready, and is not repeated
+//! until a call has answered [`WouldBlock`](io::ErrorKind::WouldBlock). It may be told without need. So
+//! whoever is told keeps the fact, and asks until the answer is no.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::directory::Directory;
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Query, Speech};
+use crate::slots::Key;
+use crate::time::Time;
+
+/// What [`Net::wait`] woke up for.
+#[derive(Debug)]
+pub enum Event {
+    /// Readiness of the connection or listener with this token (see [`Key::token`]).
+    Ready(Ready),
+    /// The resolver's answer to the role with this number.
+    Resolved(usize, Query, Vec<SocketAddr>),
+    /// The operator asks to stop.
+    Stop,
+}
+
+/// Directions that may have become ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Whose.
+    pub token: usize,
+    /// A read, or an accept.
+    pub read: bool,
+    /// A write, or the end of a connect.
+    pub write: bool,
+    /// The connection has failed; reading or writing will say how.
+    pub failed: bool,
+}
+
+/// An answer of [`Net::accept`].
+#[derive(Debug)]
+pub enum Accept<S> {
+    /// A connection and its far end.
+    Came(S, SocketAddr),
+    /// One that went again, or a hiccup: ask once more.
+    Again,
+    /// None is waiting.
+    Empty,
+    /// The system has no files or memory left: rest before asking again.
+    Exhausted(Reason),
+}
+
+/// An operating system.
+pub trait Net {
+    /// A connected, or connecting, stream socket.
+    type Stream;
+    /// A listening socket.
+    type Listener;
+
+    /// The present time.
+    fn now(&mut self) -> Time;
+
+    /// Sleeps until something happens or `until` comes, and adds what happened to `events`.
+    fn wait(&mut self, until: Time, events: &mut Vec<Event>);
+
+    /// Listens. With the unspecified IPv6 address on every address of both families.
+    ///
+    /// # Errors
+    /// A reason that a person can act on.
+    fn listen(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        speech: Speech,
+    ) -> Result<(Self::Listener, SocketAddr), Reason>;
+
+    /// Takes a connection that came in; it is not watched before [`Self::watch`].
+    fn accept(&mut self, key: Key, listener: &mut Self::Listener) -> Accept<Self::Stream>;
+
+    /// Begins to tell the readiness of an accepted connection.
+    ///
+    /// # Errors
+    /// The system's memory for it is used up.
+    fn watch(&mut self, key: Key, stream: &Self::Stream, speech: Speech) -> Result<(), Reason>;
+
+    /// Begins to connect; readiness to write is told when it is decided.
+    ///
+    /// # Errors
+    /// A reason, where it fails at once.
+    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<Self::Stream, Reason>;
+
+    /// Whether a connect has succeeded; `WouldBlock` while it is under way.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn dialed(&mut self, key: Key, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Reads; 0 is the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read(&mut self, key: Key, stream: &mut Self::Stream, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write(&mut self, key: Key, stream: &mut Self::Stream, from: &[u8]) -> io::Result<usize>;
+
+    /// Ends the direction towards the peer.
+    fn shut(&mut self, stream: &mut Self::Stream);
+
+    /// Stops watching and closes.
+    fn close(&mut self, key: Key, stream: Self::Stream, manner: Manner);
+
+    /// Stops watching and closes.
+    fn close_listener(&mut self, key: Key, listener: Self::Listener);
+
+    /// Looks a name up, and tells the role with this number.
+    fn resolve(&mut self, role: usize, query: Query, host: &str, port: u16);
+
+    /// The license file, if it has changed since the last look.
+    fn poll_licenses(&mut self) -> Option<Result<Directory, String>>;
+
+    /// Says something to the operator. Never waits for whoever should read it.
+    fn note(&mut self, now: Time, note: &Note);
+}
+
+/// Why a system call failed, as a person is told.
+pub fn reason_of(error: &io::Error) -> Reason {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Reason::Refused,
+        Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted | Kind::NotConnected => {
+            Reason::Reset
+        }
+        Kind::TimedOut => Reason::TimedOut,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Reason::Unreachable,
+        Kind::AddrInUse => Reason::InUse,
+        Kind::AddrNotAvailable => Reason::NoSuchAddress,
+        Kind::PermissionDenied => Reason::NoPrivilege,
+        _ => Reason::System,
+    }
+}

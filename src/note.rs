@@ -1,0 +1,309 @@
+//! What a person is told: every message of a running nt, in one place.
+//!
+//! Each names what happened, where, and what to do where there is something to do. Two notes with one
+//! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::reason::Reason;
+use crate::time::Span;
+
+/// How much a note matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// A person must act.
+    Error,
+    /// Something is wrong, and nt copes.
+    Warn,
+    /// The life of sessions and mappings.
+    Info,
+    /// Each visit.
+    Debug,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The server accepts clients.
+    Listening {
+        /// Here.
+        address: SocketAddr,
+        /// Over TLS, or plainly.
+        tls: bool,
+    },
+    /// The server cannot accept clients here.
+    NotListening {
+        /// Here.
+        address: SocketAddr,
+        /// Why.
+        reason: Reason,
+    },
+    /// A client logged in.
+    SessionUp {
+        /// Its license's name.
+        name: String,
+        /// Its address.
+        peer: SocketAddr,
+        /// Its visits of before go on.
+        resumed: bool,
+    },
+    /// A session lost its CmdChannel; its visits go on for now.
+    SessionAway {
+        /// Its license's name.
+        name: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A session is over, and all that it made is gone.
+    SessionOver {
+        /// Its license's name.
+        name: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A login was refused.
+    LoginRefused {
+        /// From here.
+        peer: SocketAddr,
+        /// Why.
+        reason: Reason,
+    },
+    /// A connection that proved nothing was closed.
+    StrangerClosed {
+        /// From here.
+        peer: SocketAddr,
+        /// Why.
+        reason: Reason,
+    },
+    /// More strangers than are kept at once: the oldest goes.
+    StrangerEvicted {
+        /// From here.
+        peer: SocketAddr,
+    },
+    /// A mapping is served (server's side).
+    MappingUp {
+        /// License.
+        name: String,
+        /// Public side.
+        public: SocketAddr,
+        /// Target, as the client tells it.
+        target: String,
+    },
+    /// A mapping cannot be served (server's side).
+    MappingDown {
+        /// License.
+        name: String,
+        /// Public side.
+        public: SocketAddr,
+        /// Target, as the client tells it.
+        target: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A visit failed.
+    VisitFailed {
+        /// Who came.
+        visitor: SocketAddr,
+        /// License or target.
+        place: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The system ran out of open files or memory; accepting rests.
+    AcceptPaused {
+        /// What the system said.
+        reason: Reason,
+    },
+    /// The license file was read anew.
+    LicensesRead {
+        /// How many stand in it.
+        count: usize,
+    },
+    /// The license file cannot be read; the licenses of before hold.
+    LicensesBad(String),
+    /// The client tries to log in.
+    Connecting {
+        /// Where.
+        server: String,
+    },
+    /// The client is logged in.
+    Connected {
+        /// Where.
+        server: String,
+        /// Visits of before go on.
+        resumed: bool,
+    },
+    /// The client could not log in, or lost its session.
+    Disconnected {
+        /// Where.
+        server: String,
+        /// Why.
+        reason: Reason,
+        /// The pause before the next attempt.
+        retry: Span,
+    },
+    /// A mapping is live: the line a person waits for.
+    Ready {
+        /// Where visitors go.
+        public: String,
+        /// Where they end up.
+        target: String,
+    },
+    /// A mapping is not live, and why.
+    NotReady {
+        /// Where visitors would go.
+        public: String,
+        /// Where they would end up.
+        target: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The server offered a mapping that `--allow` does not cover.
+    OfferRefused {
+        /// Its target.
+        target: String,
+        /// What to add to `--allow`.
+        word: String,
+    },
+    /// A real server cannot be reached.
+    RealServerFailed {
+        /// The target.
+        target: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The program ends after its visits.
+    Stopping {
+        /// Visits in flight.
+        visits: usize,
+    },
+    /// A sentence from the edge of the program.
+    Plain(Level, String),
+}
+
+impl Note {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::NotListening { .. } => Level::Error,
+            Self::SessionAway { .. }
+            | Self::LoginRefused { .. }
+            | Self::StrangerEvicted { .. }
+            | Self::MappingDown { .. }
+            | Self::AcceptPaused { .. }
+            | Self::LicensesBad(_)
+            | Self::Disconnected { .. }
+            | Self::NotReady { .. }
+            | Self::OfferRefused { .. }
+            | Self::RealServerFailed { .. } => Level::Warn,
+            Self::Listening { .. }
+            | Self::SessionUp { .. }
+            | Self::SessionOver { .. }
+            | Self::MappingUp { .. }
+            | Self::LicensesRead { .. }
+            | Self::Connecting { .. }
+            | Self::Connected { .. }
+            | Self::Ready { .. }
+            | Self::Stopping { .. } => Level::Info,
+            Self::StrangerClosed { .. } | Self::VisitFailed { .. } => Level::Debug,
+            Self::Plain(level, _) => *level,
+        }
+    }
+
+    /// What makes two notes the same news: kind, reason and what they are about, but not the far end's
+    /// address, which a flood of strangers can choose.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
+            Self::StrangerClosed { reason, .. } => format!("stranger {reason:?}"),
+            Self::StrangerEvicted { .. } => "evicted".into(),
+            Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening { address, tls: true } => write!(f, "clients are served on {address} (TLS)"),
+            Self::Listening { address, tls: false } => write!(
+                f,
+                "clients are served on {address} WITHOUT encryption: whoever is on the way can read and \
+                 change what visitors send; use it on a trusted network only"
+            ),
+            Self::NotListening { address, reason: Reason::InUse } => {
+                write!(
+                    f,
+                    "cannot serve clients on {address}: the port is in use; stop the other program, or \
+                     choose another port with --listen"
+                )
+            }
+            Self::NotListening { address, reason } => {
+                write!(f, "cannot serve clients on {address}: {reason}")
+            }
+            Self::SessionUp { name, peer, resumed: false } => write!(f, "{name}: logged in from {peer}"),
+            Self::SessionUp { name, peer, resumed: true } => {
+                write!(f, "{name}: logged in again from {peer}; its visits go on")
+            }
+            Self::SessionAway { name, reason } => {
+                write!(
+                    f,
+                    "{name}: the control connection is lost: {reason}; its visits go on while it comes back"
+                )
+            }
+            Self::SessionOver { name, reason } => write!(f, "{name}: logged out: {reason}"),
+            Self::LoginRefused { peer, reason: Reason::Denied } => {
+                write!(f, "login from {peer} refused: no license of this server proves it")
+            }
+            Self::LoginRefused { peer, reason } => write!(f, "login from {peer} refused: {reason}"),
+            Self::StrangerClosed { peer, reason } => {
+                write!(f, "connection from {peer} closed before login: {reason}")
+            }
+            Self::StrangerEvicted { peer } => write!(
+                f,
+                "more connections without a login than are kept at once; the oldest, from {peer}, was closed"
+            ),
+            Self::MappingUp { name, public, target } => write!(f, "{name}: {public} -> {target} ready"),
+            Self::MappingDown { name, public, target, reason } => {
+                write!(f, "{name}: {public} -> {target} not served: {reason}; it is tried again")
+            }
+            Self::VisitFailed { visitor, place, reason } => {
+                write!(f, "visit of {visitor} to {place} failed: {reason}")
+            }
+            Self::AcceptPaused { reason } => write!(
+                f,
+                "no new connections for a moment: {reason}; raise the limit on open files (ulimit -n) to serve more"
+            ),
+            Self::LicensesRead { count } => write!(f, "licenses.toml read: {count} licenses"),
+            Self::LicensesBad(why) => write!(f, "{why}; the licenses of before still hold"),
+            Self::Connecting { server } => write!(f, "connecting to {server}"),
+            Self::Connected { server, resumed: false } => write!(f, "logged in to {server}"),
+            Self::Connected { server, resumed: true } => {
+                write!(f, "logged in to {server} again; visits go on")
+            }
+            Self::Disconnected { server, reason, retry } => {
+                write!(f, "{server}: {reason}; trying again within {} s", retry.as_secs_up())
+            }
+            Self::Ready { public, target } => write!(f, "{public} -> {target} ready"),
+            Self::NotReady { public, target, reason } => {
+                write!(f, "{public} -> {target} not ready: {reason}; it is tried again")
+            }
+            Self::OfferRefused { target, word } => write!(
+                f,
+                "the server asks for a mapping to {target}, which --allow does not cover; to permit it, \
+                 add --allow {word}"
+            ),
+            Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
+            Self::Stopping { visits: 0 } => write!(f, "stopping"),
+            Self::Stopping { visits } => {
+                write!(
+                    f,
+                    "stopping when {visits} visits have ended, in 30 s at the latest; once more stops at once"
+                )
+            }
+            Self::Plain(_, text) => f.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Sockets and the few other things that std does not offer: by rustix, without `unsafe`.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use crate::limits::{BACKLOG, Keepalive, TUNNEL_KEEPALIVE, VISITOR_KEEPALIVE};
+use crate::net::Accept;
+use crate::reason::Reason;
+use crate::role::{Manner, Speech};
+use crate::time::Time;
+
+/// The clock that goes on while the machine sleeps: whoever wakes up finds its session dead at once.
+#[allow(clippy::disallowed_methods)]
+pub(super) fn clock() -> Time {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let id = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let id = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(id);
+    Time::from_micros((time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000)
+}
+
+fn socket(address: SocketAddr) -> io::Result<std::os::fd::OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?)
+}
+
+/// Listens; the unspecified IPv6 address stands for every address of both families, or of IPv4 where there
+/// is no IPv6.
+pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListener> {
+    let any = address.ip().is_unspecified() && address.is_ipv6();
+    let listener = match bind(address, any) {
+        Err(error)
+            if any
+                && error.kind() != io::ErrorKind::AddrInUse
+                && error.kind() != io::ErrorKind::PermissionDenied =>
+        {
+            bind(SocketAddr::from(([0, 0, 0, 0], address.port())), false)?
+        }
+        result => result?,
+    };
+    if speech == Speech::Raw {
+        // Accepted connections inherit both.
+        sockopt::set_socket_linger(&listener, Some(Duration::ZERO))?;
+        probe(&listener, VISITOR_KEEPALIVE);
+    }
+    Ok(listener)
+}
+
+fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !dual)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+}
+
+/// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
+/// fault.
+pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => Accept::Empty,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Accept::Exhausted(Reason::System),
+        _ => Accept::Again,
+    }
+}
+
+/// Begins to connect.
+pub(super) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(address)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a connect has succeeded. Readiness may be told without need, so the peer is asked for as well.
+pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        result => result.map(drop),
+    }
+}
+
+/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT
+/// keeps them and a dead one is found without a byte of ours.
+pub(super) fn tune(stream: &TcpStream, speech: Speech) {
+    // A socket that refuses an option still works.
+    let _ = stream.set_nodelay(true);
+    if matches!(speech, Speech::Tls | Speech::Plain) {
+        probe(stream, TUNNEL_KEEPALIVE);
+    }
+}
+
+/// The kernel's keepalive (RFC 9293 section 3.8.4).
+fn probe(socket: impl std::os::fd::AsFd, keepalive: Keepalive) {
+    let socket = socket.as_fd();
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(keepalive.idle_secs));
+    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(keepalive.interval_secs));
+    let _ = sockopt::set_tcp_keepcnt(socket, keepalive.probes);
+}
+
+/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer
+/// must not take a cut for an end. One that vanishes is found by the kernel.
+pub(super) fn cut_by_default(stream: &TcpStream) {
+    probe(stream, VISITOR_KEEPALIVE);
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+pub(super) fn close(stream: TcpStream, manner: Manner) {
+    let linger = match manner {
+        Manner::End => None,
+        Manner::Cut => Some(Duration::ZERO),
+    };
+    let _ = sockopt::set_socket_linger(&stream, linger);
+}
+
+/// Raises the limit on open files to what the system permits, and says what it is.
+pub fn raise_open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let now = getrlimit(Resource::Nofile).current;
+    now.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Secrets stay out of core files.
+pub fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// Bytes of memory that the machine has, or that its address-space limit leaves.
+pub fn memory_bytes() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let machine = {
+        let info = rustix::system::sysinfo();
+        (info.totalram as u64).saturating_mul(u64::from(info.mem_unit))
+    };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let machine = 1 << 30;
+    let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    usize::try_from(machine.min(limit)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,197 @@
+//! What a role is told and what it asks for.
+//!
+//! A role (server, client, and the two small ones of the demo) decides everything and touches nothing: it
+//! is given one [`Input`] at a time with the present time, and puts its wishes into the [`Outbox`] as a
+//! closed list of verbs. The driver carries them out in order, and only then gives the next input.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::Frame;
+
+/// Decisions without side effects.
+pub trait Role {
+    /// Takes one input at `now`, and says what is to be done.
+    fn step(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>);
+
+    /// When [`Input::Timeout`] is due. Strictly later than `now` after a step that handled one.
+    fn deadline(&self) -> Time;
+
+    /// Panics where the role's own books do not agree with each other. For tests.
+    fn check(&self) {}
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The loop begins.
+    Start,
+    /// [`Role::deadline`] has come. May come late or without need.
+    Timeout,
+    /// A listener listens, at this address.
+    Bound(Key, SocketAddr),
+    /// A listener could not be had; its key is dead.
+    BindFailed(Key, Reason),
+    /// A connection came in.
+    Accepted {
+        /// The listener.
+        listener: Key,
+        /// The new connection.
+        key: Key,
+        /// Its far end.
+        peer: SocketAddr,
+    },
+    /// A raw connection that the role dialled is up.
+    Dialed(Key),
+    /// A tunnel connection can carry frames; over TLS with the 32 bytes that only its two ends share.
+    Secured(Key, Option<[u8; 32]>),
+    /// A frame came in; with it the bytes it was decoded from.
+    Frame(Key, Frame<'a>, &'a [u8]),
+    /// Bytes came in on a local connection.
+    Bytes(Key, &'a [u8]),
+    /// The peer ended its direction; all its bytes were handed on before.
+    Ended(Key),
+    /// The connection failed or was never made; its key is dead, and so is its link to another.
+    Lost(Key, Reason),
+    /// All that was sent has left.
+    Drained(Key),
+    /// The addresses of a name, or none.
+    Resolved(Query, Vec<SocketAddr>),
+    /// The operator asks to stop; the second time at once.
+    Stop,
+    /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
+    Licenses(Option<Result<crate::directory::Directory, String>>),
+}
+
+/// Tells answers of the resolver apart; the role's own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Query(pub u64);
+
+/// How a connection is spoken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Frames over TLS.
+    Tls,
+    /// Frames over plain TCP.
+    Plain,
+    /// Somebody else's bytes: a visitor or a real server. Not read before it is joined to a ProxyChannel.
+    Raw,
+    /// Bytes that the role itself reads and writes.
+    Local,
+}
+
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// FIN, after everything that was sent.
+    End,
+    /// RST: a cut must not look like an end.
+    Cut,
+}
+
+/// A wish.
+#[derive(Debug)]
+pub enum Verb {
+    /// Listen at an address, and accept connections of this speech.
+    Listen(Key, SocketAddr, Speech),
+    /// Connect to an address.
+    Dial(Key, SocketAddr, Speech),
+    /// Look a name up.
+    Resolve(Query, String, u16),
+    /// Send bytes, framed already: a range of the outbox's own.
+    Send(Key, Range<usize>),
+    /// Tell [`Input::Drained`] once when all that was sent has left.
+    TellDrained(Key),
+    /// Pass payload between a raw connection and a ProxyChannel, both ways.
+    Join {
+        /// The visitor or real server.
+        raw: Key,
+        /// The ProxyChannel.
+        proxy: Key,
+        /// Keep what the raw side says until [`Verb::Release`], so that a second join can repeat it.
+        hold: bool,
+    },
+    /// Payload may come on a ProxyChannel: it stays where it is until the join.
+    Expect(Key),
+    /// The far end has answered: what was held is not needed again.
+    Release(Key),
+    /// End the direction towards a raw connection: FIN, after the last byte.
+    Shut(Key),
+    /// A ProxyChannel's visit is over; the payload that still comes is thrown away if `drain`, else a
+    /// violation.
+    Part(Key, bool),
+    /// Close a connection or listener.
+    Close(Key, Manner),
+    /// Look at the license file.
+    PollLicenses,
+    /// Say something to the operator.
+    Note(Note),
+    /// End the program with this exit code.
+    Exit(i32),
+}
+
+/// Hands out keys; the driver's table.
+pub trait Keys {
+    /// A new key, or `None` when no more connections can be had.
+    fn reserve(&mut self) -> Option<Key>;
+}
+
+/// The wishes of one step, in order.
+pub struct Outbox<'a> {
+    verbs: &'a mut Vec<Verb>,
+    bytes: &'a mut Vec<u8>,
+    keys: &'a mut dyn Keys,
+}
+
+impl<'a> Outbox<'a> {
+    /// An outbox that fills `verbs` and `bytes`.
+    pub fn new(verbs: &'a mut Vec<Verb>, bytes: &'a mut Vec<u8>, keys: &'a mut dyn Keys) -> Self {
+        Self { verbs, bytes, keys }
+    }
+
+    /// Listens; the answer is [`Input::Bound`] or [`Input::BindFailed`]. `None` when the table is full.
+    pub fn listen(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::Listen(key, address, speech));
+        Some(key)
+    }
+
+    /// Dials; the answer is [`Input::Dialed`], [`Input::Secured`] or [`Input::Lost`]. `None` when the table
+    /// is full.
+    pub fn dial(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::Dial(key, address, speech));
+        Some(key)
+    }
+
+    /// Sends a control frame.
+    pub fn send(&mut self, key: Key, frame: &Frame<'_>) {
+        self.send_bytes(key, frame.encode().bytes());
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.push(Verb::Send(key, start..self.bytes.len()));
+    }
+
+    /// Closes a connection or listener.
+    pub fn close(&mut self, key: Key, manner: Manner) {
+        self.push(Verb::Close(key, manner));
+    }
+
+    /// Says something to the operator.
+    pub fn note(&mut self, note: Note) {
+        self.push(Verb::Note(note));
+    }
+
+    /// Any other wish.
+    pub fn push(&mut self, verb: Verb) {
+        self.verbs.push(verb);
+    }
+}

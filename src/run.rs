@@ -1,0 +1,242 @@
+//! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use crate::budget::{End, Means, Plan, plan, sessions};
+use crate::cli::ClientPlan;
+use crate::client::{self, Client};
+use crate::commands::new_license;
+use crate::config::{Ca, ServerConfig};
+use crate::demo::{Fetch, Page};
+use crate::directory::{Directory, Entry};
+use crate::driver::{Budget, Driver};
+use crate::entropy::Entropy;
+use crate::identity::Identity;
+use crate::license::{License, Transport};
+use crate::limits::POOL_MAX;
+use crate::mapping;
+use crate::net::Net;
+use crate::note::{Level, Note};
+use crate::os::{self, LicenseFile, Os};
+use crate::policy::Allow;
+use crate::role::Role;
+use crate::server::{self, Server};
+use crate::server_ref::{PLAIN_PORT, TLS_PORT};
+use crate::state::StateDir;
+use crate::tls::{Security, Trust};
+
+/// Runs a server until it is asked to stop; its exit code.
+///
+/// # Errors
+/// A sentence for the person who started it.
+pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
+    let plan = means(End::Server, settings.visitors, settings.memory)?;
+    let state = StateDir::open(settings.state.as_deref())?;
+    let cert = match (&settings.cert, &settings.key) {
+        (Some(cert), Some(key)) => Some((cert.as_path(), key.as_path())),
+        (None, None) => None,
+        _ => return Err("`cert` and `key` belong together: name both, or neither".to_owned()),
+    };
+    let Identity { chain, key } = state.identity(cert)?;
+    let security = Security::default().with_server(chain, key)?;
+    let first = first_license(&state)?;
+    let (directory, mut file) = state.open_licenses()?;
+    let mut os = start_os(Some(Box::new(move || file.changed())))?;
+    for warning in state.warnings() {
+        tell(&mut os, Level::Warn, warning);
+    }
+    tell(&mut os, Level::Info, plan.to_string());
+    if let Some(license) = first {
+        tell(&mut os, Level::Info, welcome(&license, settings, state.path()));
+    }
+    let tls = (listen(settings), Transport::Tls);
+    let doors =
+        std::iter::once(tls).chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
+    let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
+    let config = server::Config { doors, directory, visitors_max, sessions_max };
+    let role: Box<dyn Role> = Box::new(Server::new(config, Entropy::from_os()));
+    Ok(Driver::new(os, vec![role], security, plan.budget).run())
+}
+
+/// Where clients are served over TLS.
+fn listen(settings: &ServerConfig) -> SocketAddr {
+    settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, TLS_PORT)))
+}
+
+/// The first start of a server makes a license `default`, so that one line on the other machine is enough.
+fn first_license(state: &StateDir) -> Result<Option<License>, String> {
+    if !state.load_licenses()?.is_empty() {
+        return Ok(None);
+    }
+    let license = new_license();
+    Ok(state.add_default(&license)?.then_some(license))
+}
+
+/// What the very first start tells; the only time that a license is printed by a server.
+fn welcome(license: &License, settings: &ServerConfig, state: &Path) -> String {
+    let host = settings.public_host.clone().unwrap_or_else(own_address);
+    let listen = listen(settings).port();
+    let port = match listen {
+        TLS_PORT => String::new(),
+        port => format!(":{port}"),
+    };
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    format!(
+        "first start: made a key and a license `default`, in {}\n\n  \
+         On the machine behind NAT, to publish its port 22 as port 2222 here, paste\n\n    \
+         nt -c {}@{host}{port} 2222:22\n\n  \
+         Put this server's public name or address for {host} if that is another, and open TCP port {} and the public ports \
+         in its firewall.\n  This license is not shown again: `nt license rotate default` makes a new one.\n",
+        state.display(),
+        license.text(),
+        listen,
+    )
+}
+
+/// The address that this machine uses towards others: the kernel's choice of a route; nothing is sent.
+fn own_address() -> String {
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    };
+    route().map_or_else(|| "SERVER".to_owned(), |ip: IpAddr| ip.to_string())
+}
+
+/// Runs a client until it is asked to stop; its exit code.
+///
+/// # Errors
+/// A sentence for the person who started it.
+pub fn connect(settings: ClientPlan) -> Result<i32, String> {
+    let ClientPlan { server, maps: mappings, plain, allow, ca } = settings;
+    let plan = means(End::Client, None, None)?;
+    let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
+    let servers: Vec<(String, u16)> =
+        server.addresses(port).map(|(host, port)| (host.to_owned(), port)).collect();
+    let security = if plain {
+        Security::default()
+    } else {
+        Security::default().with_client(&servers[0].0, trust(ca.as_ref(), &servers)?)?
+    };
+    let mut os = start_os(None)?;
+    tell(&mut os, Level::Info, plan.to_string());
+    if plain {
+        let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change what visitors send";
+        tell(&mut os, Level::Warn, text.to_owned());
+    }
+    let config = client::Config {
+        servers,
+        transport,
+        license: server.license.id(),
+        keys: server.license.client_keys(),
+        mappings,
+        allow,
+        proxies_max: plan.visitors + POOL_MAX,
+    };
+    let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
+    Ok(Driver::new(os, vec![role], security, plan.budget).run())
+}
+
+/// Whom `--ca` trusts.
+fn trust(ca: Option<&Ca>, servers: &[(String, u16)]) -> Result<Trust, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        None => return Ok(Trust::License),
+        Some(Ca::Webpki) => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(Ca::File(path)) => {
+            let place = path.display();
+            let certificates =
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = certificates.map_err(|error| {
+                format!("--ca {place}: {error}; it must be a PEM file of certificates, or `webpki`")
+            })?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(format!("--ca {place}: no certificate in it can be used"));
+            }
+        }
+    }
+    let name = |(host, _): &(String, u16)| {
+        ServerName::try_from(host.clone()).map_err(|_| {
+            format!("{host} is no name that a certificate could have; with --ca, use the server's DNS name")
+        })
+    };
+    Ok(Trust::Roots(roots, servers.iter().map(name).collect::<Result<_, _>>()?))
+}
+
+/// Runs a server, a client and a web page in one loop, and fetches the page through the tunnel; the exit
+/// code.
+///
+/// # Errors
+/// A sentence for the person who started it.
+pub fn demo(once: bool) -> Result<i32, String> {
+    let license = new_license();
+    let mut directory = Directory::default();
+    directory.add(Entry::new("demo", &license)?)?;
+    let Identity { chain, key, .. } = Identity::fresh()?;
+    let security = Security::default().with_server(chain, key)?.with_client("nt.invalid", Trust::License)?;
+    let (page, door) = (free_port(None)?, free_port(None)?);
+    let public = free_port(Some(8080))?;
+    let mapping = format!("{}:{}:{}", public.ip(), public.port(), page.port());
+    let server =
+        server::Config { doors: vec![(door, Transport::Tls)], directory, visitors_max: 64, sessions_max: 1 };
+    let client = client::Config {
+        servers: vec![(door.ip().to_string(), door.port())],
+        transport: Transport::Tls,
+        license: license.id(),
+        keys: license.client_keys(),
+        mappings: mapping::parse(&mapping).map_err(|error| error.to_string())?,
+        allow: Allow::default(),
+        proxies_max: 64 + POOL_MAX,
+    };
+    let roles: Vec<Box<dyn Role>> = vec![
+        Box::new(Page::new(page)),
+        Box::new(Server::new(server, Entropy::from_os())),
+        Box::new(Client::new(client, Entropy::from_os())),
+        Box::new(Fetch::new(public, once)),
+    ];
+    // Both ends of each visit are in this process.
+    let budget = Budget { raws: 2 * 64, locals: 64, tunnels: 4 * (64 + POOL_MAX) };
+    Ok(Driver::new(start_os(None)?, roles, security, budget).run())
+}
+
+/// A port of loopback that is free now: this one, if it is.
+fn free_port(wish: Option<u16>) -> Result<SocketAddr, String> {
+    let bind =
+        |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
+    wish.and_then(|port| bind(port).ok())
+        .map_or_else(|| bind(0), Ok)
+        .map_err(|error| format!("no port of 127.0.0.1 can be had: {error}"))
+}
+
+fn means(end: End, visitors: Option<u32>, buffer_bytes: Option<u64>) -> Result<Plan, String> {
+    let (files, memory_bytes) = (os::raise_open_files(), os::memory_bytes());
+    let visitors = visitors.map(|visitors| visitors as usize);
+    let buffer_bytes = buffer_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    plan(end, Means { files, memory_bytes, visitors, buffer_bytes })
+}
+
+/// How much is logged: `NT_LOG`, or everything but single visits.
+fn level() -> Result<Level, String> {
+    match std::env::var("NT_LOG").as_deref() {
+        Err(_) | Ok("" | "info") => Ok(Level::Info),
+        Ok("error") => Ok(Level::Error),
+        Ok("warn") => Ok(Level::Warn),
+        Ok("debug") => Ok(Level::Debug),
+        Ok(_) => Err("NT_LOG is none of error, warn, info, debug".to_owned()),
+    }
+}
+
+fn start_os(licenses: Option<LicenseFile>) -> Result<Os, String> {
+    Os::new(level()?, licenses)
+        .map_err(|error| format!("the operating system gives no poller or signals: {error}"))
+}
+
+fn tell(os: &mut Os, level: Level, text: String) {
+    let now = os.now();
+    os.note(now, &Note::Plain(level, text));
+}

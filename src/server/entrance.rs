@@ -1,0 +1,248 @@
+//! The entrance: tunnel connections that have not proved what they are.
+//!
+//! They are few at a time, have one small frame and five seconds, and are told nothing. Who proves first is
+//! the client: a scanner learns no more than that something speaks TLS here.
+
+use std::net::SocketAddr;
+
+use ring::digest;
+
+use super::session::{Login, neighbourhood};
+use super::{Channel, Due, ProxyChannel, Server, Stranger};
+use crate::channel::cmd::Entrance;
+use crate::channel::proxy::Proxy;
+use crate::license::{LicenseId, Transport, Verifier};
+use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Verb};
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::{self, Attach, Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, Welcome};
+
+impl Server {
+    pub(super) fn stranger_came(
+        &mut self,
+        now: Time,
+        key: Key,
+        peer: SocketAddr,
+        transport: Transport,
+        out: &mut Outbox<'_>,
+    ) {
+        self.make_room(peer, out);
+        let deadline = now + LOGIN_TIMEOUT;
+        let stranger = Stranger { state: Entrance::Entering, peer, transport, deadline };
+        self.channels.insert(key, Channel::Stranger(stranger));
+        self.strangers.push(key);
+        self.timers.remind(deadline, Due::Stranger(key));
+    }
+
+    /// Evicts the oldest stranger where there are too many: of the same address first, and of those that
+    /// have not come through TLS yet. Whoever holds connections open in silence so loses them to whoever
+    /// speaks.
+    fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
+        let home = neighbourhood(peer);
+        let neighbours =
+            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| neighbourhood(s.peer) == home);
+        let silent =
+            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
+        let crowd: Vec<Key> = if self.strangers.iter().filter(|key| neighbours(self, key)).count()
+            >= STRANGERS_PER_ADDRESS_MAX
+        {
+            self.strangers.iter().filter(|key| neighbours(self, key)).copied().collect()
+        } else if self.strangers.len() >= STRANGERS_MAX {
+            self.strangers.clone()
+        } else {
+            return;
+        };
+        let oldest = crowd.iter().find(|key| silent(self, key)).or_else(|| crowd.first()).copied();
+        let Some(oldest) = oldest else { return };
+        if let Some(Channel::Stranger(stranger)) = self.channels.remove(oldest) {
+            out.note(Note::StrangerEvicted { peer: stranger.peer });
+        }
+        self.strangers.retain(|&key| key != oldest);
+        out.close(oldest, Manner::Cut);
+    }
+
+    fn stranger(&self, key: Key) -> Option<&Stranger> {
+        match self.channels.get(key) {
+            Some(Channel::Stranger(stranger)) => Some(stranger),
+            _ => None,
+        }
+    }
+
+    pub(super) fn stranger_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        if self.stranger(key).is_some_and(|stranger| stranger.deadline <= now) {
+            out.close(key, Manner::Cut);
+            self.lost(now, key, Reason::TimedOut, out);
+        }
+    }
+
+    /// TLS is up: its exporter is what proofs are bound to. On the plain port the binding comes with NONCE.
+    pub(super) fn secured(&mut self, key: Key, binding: Option<[u8; 32]>, _out: &mut Outbox<'_>) {
+        if let (Some(Channel::Stranger(stranger)), Some(binding)) = (self.channels.get_mut(key), binding) {
+            stranger.state = Entrance::Known(binding);
+        }
+    }
+
+    /// A stranger's frame. `false` if it is none that a stranger may send.
+    pub(super) fn stranger_spoke(
+        &mut self,
+        now: Time,
+        key: Key,
+        frame: Frame<'_>,
+        bytes: &[u8],
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        let Some(Channel::Stranger(stranger)) = self.channels.get_mut(key) else {
+            return false;
+        };
+        match (stranger.state, frame) {
+            (Entrance::Entering, Frame::Nonce(theirs)) if stranger.transport == Transport::Plain => {
+                let mut ours = [0; 32];
+                self.entropy.fill(&mut ours);
+                out.send(key, &Frame::Nonce(ours));
+                stranger.state = Entrance::Known(plain_binding(&theirs, &ours));
+                true
+            }
+            (Entrance::Known(_), Frame::Hello(hello)) => {
+                if self.config.directory.by_id(LicenseId(hello.license)).is_some() {
+                    self.judge(now, key, &hello, bytes, out);
+                } else if !self.unknown.iter().any(|(other, _)| *other == key) {
+                    // The license may have been added a moment ago: look before saying no.
+                    self.unknown.push((key, bytes.to_vec()));
+                    out.push(Verb::PollLicenses);
+                }
+                true
+            }
+            (Entrance::Known(binding), Frame::Attach(attach)) => {
+                self.attach(now, key, &binding, &attach, out)
+            }
+            _ => false,
+        }
+    }
+
+    /// Judges a HELLO that had to wait for a look at the license file.
+    pub(super) fn judge_unknown(&mut self, now: Time, key: Key, bytes: &[u8], out: &mut Outbox<'_>) {
+        if let Ok(Some((Frame::Hello(hello), _))) = wire::next(bytes) {
+            self.judge(now, key, &hello, bytes, out);
+        }
+    }
+
+    fn judge(&mut self, now: Time, key: Key, hello: &Hello, bytes: &[u8], out: &mut Outbox<'_>) {
+        let Some(&Stranger { state: Entrance::Known(binding), transport, peer, .. }) = self.stranger(key)
+        else {
+            return;
+        };
+        let signed = &bytes[..bytes.len() - SIGNATURE_BYTES];
+        let license = LicenseId(hello.license);
+        let entry = self.config.directory.by_id(license);
+        // An unknown license costs the same time as a known one.
+        let verifier = entry.map_or_else(Verifier::dummy, |entry| entry.verifier.clone());
+        let proved = verifier.check_hello(transport, &binding, signed, &hello.signature);
+        let Some(entry) = entry.filter(|_| proved) else {
+            out.note(Note::LoginRefused { peer, reason: Reason::Denied });
+            return self.reject(now, key, Reason::Denied, |_| [0; MAC_BYTES], out);
+        };
+        let prove = |answer: &[u8]| verifier.mac_answer(transport, &binding, signed, answer);
+        let stale =
+            self.by_license.get(&license).and_then(|&old| self.sessions.get(old)).is_some_and(|session| {
+                session.instance == hello.instance && session.counter >= hello.counter
+            });
+        let trouble = match () {
+            () if entry.revoked => Some(Reason::Revoked),
+            () if hello.version < wire::VERSION => Some(Reason::Version),
+            () if stale => Some(Reason::Stale),
+            () if self.stopping.is_some() => Some(Reason::Stopping),
+            () if self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
+            () => None,
+        };
+        if let Some(reason) = trouble {
+            out.note(Note::LoginRefused { peer, reason });
+            return self.reject(now, key, reason, prove, out);
+        }
+
+        let mut id = [0; 16];
+        self.entropy.fill(&mut id);
+        let attach = verifier.attach_key(transport, &binding, &id);
+        let (name, instance, counter) = (entry.name.clone(), hello.instance, hello.counter);
+        let login =
+            Login { name: name.clone(), license, instance, counter, id, attach, mappings: hello.mappings };
+        self.strangers.retain(|&other| other != key);
+        self.channels.remove(key);
+        let Some((session, resumed)) = self.log_in(now, key, login, out) else {
+            return out.close(key, Manner::Cut);
+        };
+        self.logins += 1;
+        let mut welcome = Welcome {
+            version: wire::VERSION,
+            session: id,
+            generation: self.logins,
+            capabilities: 0,
+            resumed,
+            mac: [0; MAC_BYTES],
+        };
+        welcome.mac = prove(Frame::Welcome(welcome).encode().unproved(MAC_BYTES));
+        out.send(key, &Frame::Welcome(welcome));
+        out.note(Note::SessionUp { name, peer, resumed });
+        self.offer_mappings(session, out);
+        self.mappings_declared(now, session, out);
+        self.announce(session, out);
+        self.serve(now, session, out);
+    }
+
+    fn reject(
+        &mut self,
+        now: Time,
+        key: Key,
+        reason: Reason,
+        prove: impl Fn(&[u8]) -> [u8; MAC_BYTES],
+        out: &mut Outbox<'_>,
+    ) {
+        let mut reject =
+            Reject { reason, retry_millis: REFUSED_BACKOFF_FIRST.as_millis(), mac: [0; MAC_BYTES] };
+        reject.mac = prove(Frame::Reject(reject).encode().unproved(MAC_BYTES));
+        out.send(key, &Frame::Reject(reject));
+        out.close(key, Manner::End);
+        self.lost(now, key, reason, out);
+    }
+
+    /// A ProxyChannel comes: it must name a session, an order of it, and prove that it is the client's.
+    fn attach(
+        &mut self,
+        now: Time,
+        key: Key,
+        binding: &[u8; 32],
+        attach: &Attach,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        let Some(transport) = self.stranger(key).map(|stranger| stranger.transport) else {
+            return false;
+        };
+        let Some(&owner) = self.by_id.get(&attach.session) else { return false };
+        let Some(session) = self.sessions.get_mut(owner) else { return false };
+        if !session.attach.check(transport, binding, attach.channel, &attach.mac)
+            || session.orders.remove(&attach.channel).is_none()
+        {
+            return false;
+        }
+        session.idle.push(key);
+        self.strangers.retain(|&other| other != key);
+        let proxy = ProxyChannel { session: owner, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
+        self.channels.insert(key, Channel::Proxy(proxy));
+        self.proxies += 1;
+        self.serve(now, owner, out);
+        true
+    }
+}
+
+/// What proofs are bound to on the plain port: both ends' randomness.
+pub(crate) fn plain_binding(client: &[u8; 32], server: &[u8; 32]) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(b"nt/1 plain binding\0");
+    hash.update(client);
+    hash.update(server);
+    let mut binding = [0; 32];
+    binding.copy_from_slice(hash.finish().as_ref());
+    binding
+}

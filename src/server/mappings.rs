@@ -1,0 +1,359 @@
+//! Mappings of a session on the server: declared, bound, told about, and bound again when that failed.
+//!
+//! ```text
+//!             permitted                Bound
+//!   Down ───────────────► Binding ───────────► Live
+//!    ▲  BIND_RETRY_EVERY     │ BindFailed        │ not permitted any more
+//!    └───────────────────────┴───────────────────┘
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::{Due, Server};
+use crate::limits::{BIND_RETRY_EVERY, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT, TARGET_BYTES_MAX};
+use crate::mapping::Public;
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Speech, Verb};
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::{Frame, Map, MapKind, Mapped};
+
+/// One mapping of a session.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    /// The public side as it was asked for; port 0 is any.
+    pub(super) wanted: SocketAddr,
+    pub(super) target: String,
+    pub(super) state: State,
+    /// This login has declared it.
+    pub(super) declared: bool,
+    /// What the client must still be told.
+    news: News,
+    /// Tries left to find a free port for port 0.
+    draws: u8,
+}
+
+/// Where a mapping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It stands in the license and is offered; the client has not taken it.
+    Offered,
+    /// The client does not take it.
+    Declined,
+    /// Not bound, and why; tried again.
+    Down(Reason),
+    /// A listener is being made.
+    Binding(Key),
+    /// Visitors can come.
+    Live(Key, SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    Offer,
+    State,
+}
+
+/// Ports that are drawn before a mapping with port 0 gives up for this time.
+const DRAWS: u8 = 16;
+
+impl Mapping {
+    fn new(wanted: SocketAddr, target: String, state: State) -> Self {
+        Self { wanted, target, state, declared: true, news: News::None, draws: DRAWS }
+    }
+
+    pub(super) fn listener(&self) -> Option<Key> {
+        match self.state {
+            State::Binding(key) | State::Live(key, _) => Some(key),
+            State::Offered | State::Declined | State::Down(_) => None,
+        }
+    }
+}
+
+impl Server {
+    /// Puts the mappings that stand in the license into the session, to be offered to the client; what
+    /// stands there no longer goes.
+    pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(entry) = self.config.directory.by_id(session.license) else { return };
+        let ports = entry.maps.iter().filter_map(|map| match map.public {
+            Public::Port { addr, port } if map.served().is_ok() => {
+                let ip = addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+                Some((SocketAddr::new(ip, port), map.target.to_string()))
+            }
+            Public::Port { .. } | Public::Name { .. } => None,
+        });
+        let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
+        let mut gone = Vec::new();
+        for (index, (wanted, target)) in (SERVER_MAPPING_BIT..).zip(ports.take(MAPPINGS_MAX)) {
+            let mapping = match old.remove(&index) {
+                // One that is the same is offered again, and serves on meanwhile.
+                Some(old) if old.wanted == wanted && old.target == target => old,
+                other => {
+                    gone.extend(other);
+                    Mapping::new(wanted, target, State::Offered)
+                }
+            };
+            session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
+        }
+        for mapping in gone.into_iter().chain(old.into_values()) {
+            self.drop_listener(mapping.listener(), out);
+        }
+    }
+
+    /// The client declares a mapping.
+    pub(super) fn map_declared(&mut self, now: Time, key: Key, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        if map.index & SERVER_MAPPING_BIT != 0
+            || map.target.len() > TARGET_BYTES_MAX
+            || session.maps_to_come == 0
+        {
+            return false;
+        }
+        session.maps_to_come -= 1;
+        let permitted = self.config.directory.by_id(session.license).and_then(|entry| entry.max_mappings);
+        let most = permitted.map_or(MAPPINGS_MAX, |most| most as usize).min(MAPPINGS_MAX);
+        if session.mappings.len() >= most && !session.mappings.contains_key(&map.index) {
+            if let Some(cmd) = session.cmd {
+                let trouble = Some(Reason::TooMany);
+                out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
+            }
+        } else {
+            match session.mappings.get_mut(&map.index) {
+                Some(old) if old.wanted == map.public => {
+                    old.target = map.target.to_owned();
+                    (old.declared, old.news) = (true, News::State);
+                }
+                _ => {
+                    let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
+                    let state = State::Down(Reason::ClientAway);
+                    let mapping = Mapping::new(map.public, map.target.to_owned(), state);
+                    session.mappings.insert(map.index, mapping);
+                    self.drop_listener(old, out);
+                }
+            }
+            self.bind(now, key, map.index, out);
+        }
+        self.mappings_declared(now, key, out);
+        self.announce(key, out);
+        true
+    }
+
+    /// When all MAP frames of a login have come, what they did not name again goes.
+    pub(super) fn mappings_declared(&mut self, _now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.maps_to_come > 0 {
+            return;
+        }
+        let gone: Vec<u16> =
+            session.mappings.iter().filter(|(_, m)| !m.declared).map(|(&index, _)| index).collect();
+        let gone: Vec<Option<Key>> = gone
+            .iter()
+            .map(|index| session.mappings.remove(index).and_then(|mapping| mapping.listener()))
+            .collect();
+        for listener in gone {
+            self.drop_listener(listener, out);
+        }
+    }
+
+    fn drop_listener(&mut self, listener: Option<Key>, out: &mut Outbox<'_>) {
+        if let Some(listener) = listener {
+            self.ports.remove(listener);
+            out.close(listener, Manner::Cut);
+        }
+    }
+
+    /// The client says whether it takes a mapping that was offered.
+    pub(super) fn offer_answered(
+        &mut self,
+        now: Time,
+        key: Key,
+        mapped: Mapped,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let Some(mapping) = session.mappings.get_mut(&mapped.index) else { return true };
+        if mapped.index & SERVER_MAPPING_BIT == 0 {
+            return false;
+        }
+        if let Some(reason) = mapped.trouble {
+            let listener = mapping.listener();
+            mapping.state = State::Declined;
+            let (public, target) = (mapping.wanted, mapping.target.clone());
+            out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
+            self.drop_listener(listener, out);
+        } else {
+            if matches!(mapping.state, State::Offered | State::Declined) {
+                mapping.state = State::Down(Reason::ClientAway);
+            }
+            mapping.news = News::State;
+            self.bind(now, key, mapped.index, out);
+            self.announce(key, out);
+        }
+        true
+    }
+
+    /// Binds a mapping that is down, if its license permits.
+    fn bind(&mut self, now: Time, key: Key, index: u16, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mapping) = session.mappings.get_mut(&index) else { return };
+        if !matches!(mapping.state, State::Down(_)) {
+            return;
+        }
+        let entry = self.config.directory.by_id(session.license);
+        let port = match (mapping.wanted.port(), entry) {
+            (_, None) => Err(Reason::Revoked),
+            (0, Some(entry)) => {
+                let ports = u64::from(entry.ports.count());
+                entry.ports.nth(self.entropy.below(ports.max(1)) as u32).ok_or(Reason::NoFreePort)
+            }
+            (port, Some(entry)) if entry.ports.contains(port) => Ok(port),
+            (_, Some(_)) => Err(Reason::NotPermitted),
+        };
+        match port {
+            Ok(port) => match out.listen(SocketAddr::new(mapping.wanted.ip(), port), Speech::Raw) {
+                Some(listener) => {
+                    mapping.state = State::Binding(listener);
+                    self.ports.insert(listener, (key, index));
+                }
+                None => self.mapping_down(now, key, index, Reason::System, out),
+            },
+            Err(reason) => self.mapping_down(now, key, index, reason, out),
+        }
+    }
+
+    /// Tries again whatever is down.
+    pub(super) fn bind_all(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let down: Vec<u16> = session
+            .mappings
+            .iter_mut()
+            .filter(|(_, mapping)| matches!(mapping.state, State::Down(_)))
+            .map(|(&index, mapping)| {
+                mapping.draws = DRAWS;
+                index
+            })
+            .collect();
+        for index in down {
+            self.bind(now, key, index, out);
+        }
+        self.announce(key, out);
+    }
+
+    pub(super) fn port_bound(
+        &mut self,
+        _now: Time,
+        listener: Key,
+        address: SocketAddr,
+        out: &mut Outbox<'_>,
+    ) {
+        let Some(&(key, index)) = self.ports.get(listener) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mapping) = session.mappings.get_mut(&index) else { return };
+        mapping.state = State::Live(listener, address);
+        mapping.news = News::State;
+        let (name, target) = (session.name.clone(), mapping.target.clone());
+        out.note(Note::MappingUp { name, public: address, target });
+        self.announce(key, out);
+    }
+
+    pub(super) fn port_failed(&mut self, now: Time, listener: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some((key, index)) = self.ports.remove(listener) else { return };
+        let ours = |server: &Self, wanted: SocketAddr| {
+            server.sessions.iter().any(|(other, session)| {
+                other != key
+                    && session.mappings.values().any(
+                        |mapping| matches!(mapping.state, State::Live(_, live) if live.port() == wanted.port()),
+                    )
+            })
+        };
+        let Some(mapping) = self.sessions.get(key).and_then(|session| session.mappings.get(&index)) else {
+            return;
+        };
+        let reason =
+            if reason == Reason::InUse && ours(self, mapping.wanted) { Reason::Taken } else { reason };
+        self.mapping_down(now, key, index, reason, out);
+        self.announce(key, out);
+    }
+
+    fn mapping_down(&mut self, now: Time, key: Key, index: u16, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mapping) = session.mappings.get_mut(&index) else { return };
+        let again = mapping.wanted.port() == 0 && reason == Reason::InUse && mapping.draws > 0;
+        let fresh = !matches!(mapping.state, State::Down(old) if old == reason);
+        mapping.state = State::Down(reason);
+        if again {
+            mapping.draws -= 1;
+            return self.bind(now, key, index, out);
+        }
+        if fresh {
+            mapping.news = News::State;
+            let (public, target) = (mapping.wanted, mapping.target.clone());
+            out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
+        }
+        self.timers.remind(now + BIND_RETRY_EVERY, Due::Bind(key));
+    }
+
+    /// Closes the ports that the license does not permit any more.
+    pub(super) fn enforce_ports(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let Some(entry) = self.config.directory.by_id(session.license) else { return };
+        let closed: Vec<(u16, Key)> = session
+            .mappings
+            .iter()
+            .filter_map(|(&index, mapping)| match mapping.state {
+                State::Live(listener, address) if !entry.ports.contains(address.port()) => {
+                    Some((index, listener))
+                }
+                _ => None,
+            })
+            .collect();
+        for (index, listener) in closed {
+            self.drop_listener(Some(listener), out);
+            self.mapping_down(now, key, index, Reason::NotPermitted, out);
+        }
+        self.announce(key, out);
+    }
+
+    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when
+    /// that has left.
+    pub(super) fn announce(&mut self, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(cmd) = session.cmd else { return };
+        let mut left = MAPS_PER_BATCH;
+        for (&index, mapping) in &mut session.mappings {
+            let frame = match (mapping.news, mapping.state) {
+                (News::None, _) | (News::State, State::Offered | State::Declined | State::Binding(_)) => {
+                    continue;
+                }
+                (News::Offer, _) => Frame::Map(Map {
+                    index,
+                    kind: MapKind::Tcp,
+                    public: mapping.wanted,
+                    target: &mapping.target,
+                }),
+                (News::State, State::Down(reason)) => {
+                    Frame::Mapped(Mapped { index, trouble: Some(reason), public: mapping.wanted })
+                }
+                (News::State, State::Live(_, public)) => {
+                    Frame::Mapped(Mapped { index, trouble: None, public })
+                }
+            };
+            if left == 0 {
+                out.push(Verb::TellDrained(cmd));
+                return;
+            }
+            left -= 1;
+            out.send(cmd, &frame);
+            mapping.news = News::None;
+        }
+    }
+
+    pub(super) fn drained(&mut self, cmd: Key, out: &mut Outbox<'_>) {
+        if let Some(&super::Channel::Cmd(session)) = self.channels.get(cmd) {
+            self.announce(session, out);
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The server: strangers, logins, sessions, mappings and visits.
+//!
+//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
+//! login made; [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
+//!
+//! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
+//! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
+//! away by the end of an older one.
+
+mod entrance;
+mod mappings;
+mod session;
+mod visits;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::channel::cmd::Entrance;
+use crate::channel::proxy::Proxy;
+use crate::channel::visitor::Visitor;
+use crate::directory::Directory;
+use crate::entropy::Entropy;
+use crate::license::{LicenseId, Transport};
+use crate::limits::{LICENSES_POLL_EVERY, STOP_TIMEOUT};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Input, Manner, Outbox, Role, Speech, Verb};
+use crate::slots::{Key, Slots, Table};
+use crate::time::Time;
+use crate::timers::Timers;
+use crate::wire::Frame;
+pub(crate) use entrance::plain_binding;
+use session::Session;
+
+/// What a server is made from.
+#[derive(Debug)]
+pub struct Config {
+    /// Where clients are served.
+    pub doors: Vec<(SocketAddr, Transport)>,
+    /// Who may log in.
+    pub directory: Directory,
+    /// Visitors at once, in all.
+    pub visitors_max: usize,
+    /// Clients at once.
+    pub sessions_max: usize,
+}
+
+/// The server role.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    entropy: Entropy,
+    timers: Timers<Due>,
+    /// Every connection, by its key.
+    channels: Table<Channel>,
+    /// The listeners for clients.
+    doors: Table<(Transport, SocketAddr)>,
+    /// The listeners for visitors: session and mapping.
+    ports: Table<(Key, u16)>,
+    sessions: Slots<Session>,
+    by_license: BTreeMap<LicenseId, Key>,
+    by_id: BTreeMap<[u8; 16], Key>,
+    strangers: Vec<Key>,
+    /// HELLOs of licenses that are not known yet, while the license file is looked at.
+    unknown: Vec<(Key, Vec<u8>)>,
+    logins: u64,
+    visitors: usize,
+    proxies: usize,
+    stopping: Option<Time>,
+}
+
+/// What a connection is to the server.
+#[derive(Debug)]
+enum Channel {
+    /// A tunnel connection that has not proved what it is.
+    Stranger(Stranger),
+    /// The CmdChannel of a session.
+    Cmd(Key),
+    /// A ProxyChannel.
+    Proxy(ProxyChannel),
+    /// A VisitorChannel.
+    Visitor(VisitorChannel),
+}
+
+#[derive(Debug)]
+struct Stranger {
+    state: Entrance,
+    peer: SocketAddr,
+    transport: Transport,
+    deadline: Time,
+}
+
+#[derive(Debug)]
+struct ProxyChannel {
+    session: Key,
+    state: Proxy,
+    /// The visitor, while a visit is on.
+    visitor: Option<Key>,
+    /// When a drain is given up.
+    deadline: Time,
+}
+
+#[derive(Debug)]
+struct VisitorChannel {
+    session: Key,
+    mapping: u16,
+    visit: u64,
+    peer: SocketAddr,
+    state: Visitor,
+}
+
+/// What a reminder is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A stranger's time is up.
+    Stranger(Key),
+    /// A visitor waits too long.
+    Visitor(Key),
+    /// A drained ProxyChannel takes too long.
+    Drain(Key),
+    /// A session's heartbeat, and the review of its pool.
+    Pulse(Key),
+    /// A session has mappings to bind again.
+    Bind(Key),
+    /// A session has ordered ProxyChannels that did not come.
+    Orders(Key),
+    /// The license file is to be looked at.
+    Licenses,
+    /// Visits had their time to end.
+    Stop,
+}
+
+impl Role for Server {
+    fn step(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>) {
+        match input {
+            Input::Start => self.start(now, out),
+            Input::Timeout => self.timeout(now, out),
+            Input::Bound(key, address) => self.bound(now, key, address, out),
+            Input::BindFailed(key, reason) => self.bind_failed(now, key, reason, out),
+            Input::Accepted { listener, key, peer } => self.accepted(now, listener, key, peer, out),
+            Input::Secured(key, binding) => self.secured(key, binding, out),
+            Input::Frame(key, frame, bytes) => self.frame(now, key, frame, bytes, out),
+            Input::Ended(key) => self.ended(now, key, out),
+            Input::Lost(key, reason) => self.lost(now, key, reason, out),
+            Input::Drained(key) => self.drained(key, out),
+            Input::Licenses(result) => self.licenses(now, result, out),
+            Input::Stop => self.stop(now, out),
+            Input::Dialed(_) | Input::Bytes(..) | Input::Resolved(..) => {}
+        }
+    }
+
+    fn deadline(&self) -> Time {
+        self.timers.next()
+    }
+
+    fn check(&self) {
+        self.check_books();
+    }
+}
+
+impl Server {
+    /// A server that has not started.
+    pub fn new(config: Config, entropy: Entropy) -> Self {
+        Self {
+            config,
+            entropy,
+            timers: Timers::default(),
+            channels: Table::default(),
+            doors: Table::default(),
+            ports: Table::default(),
+            sessions: Slots::default(),
+            by_license: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            strangers: Vec::new(),
+            unknown: Vec::new(),
+            logins: 0,
+            visitors: 0,
+            proxies: 0,
+            stopping: None,
+        }
+    }
+
+    /// Sessions, visitors and ProxyChannels there are: for status and tests.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.sessions.len(), self.visitors, self.proxies)
+    }
+
+    fn start(&mut self, now: Time, out: &mut Outbox<'_>) {
+        for &(address, transport) in &self.config.doors {
+            let speech = match transport {
+                Transport::Tls => Speech::Tls,
+                Transport::Plain => Speech::Plain,
+            };
+            if let Some(key) = out.listen(address, speech) {
+                self.doors.insert(key, (transport, address));
+            }
+        }
+        self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
+    }
+
+    fn timeout(&mut self, now: Time, out: &mut Outbox<'_>) {
+        while let Some(due) = self.timers.due(now) {
+            match due {
+                Due::Stranger(key) => self.stranger_due(now, key, out),
+                Due::Visitor(key) => self.visitor_due(now, key, out),
+                Due::Drain(key) => self.drain_due(now, key, out),
+                Due::Pulse(session) => self.pulse_due(now, session, out),
+                Due::Bind(session) => self.bind_all(now, session, out),
+                Due::Orders(session) => self.orders_due(now, session, out),
+                Due::Licenses => {
+                    out.push(Verb::PollLicenses);
+                    self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
+                }
+                Due::Stop => out.push(Verb::Exit(0)),
+            }
+        }
+    }
+
+    fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {
+        if let Some((transport, _)) = self.doors.get(key) {
+            out.note(Note::Listening { address, tls: *transport == Transport::Tls });
+        } else {
+            self.port_bound(now, key, address, out);
+        }
+    }
+
+    fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        if let Some((_, address)) = self.doors.remove(key) {
+            out.note(Note::NotListening { address, reason });
+            out.push(Verb::Exit(1));
+        } else {
+            self.port_failed(now, key, reason, out);
+        }
+    }
+
+    fn accepted(&mut self, now: Time, listener: Key, key: Key, peer: SocketAddr, out: &mut Outbox<'_>) {
+        if let Some(&(transport, _)) = self.doors.get(listener) {
+            self.stranger_came(now, key, peer, transport, out);
+        } else if let Some(&(session, mapping)) = self.ports.get(listener) {
+            self.visitor_came(now, key, peer, session, mapping, out);
+        } else {
+            out.close(key, Manner::Cut);
+        }
+    }
+
+    fn frame(&mut self, now: Time, key: Key, frame: Frame<'_>, bytes: &[u8], out: &mut Outbox<'_>) {
+        let good = match self.channels.get(key) {
+            None => return,
+            Some(Channel::Stranger(_)) => self.stranger_spoke(now, key, frame, bytes, out),
+            Some(&Channel::Cmd(session)) => self.cmd_spoke(now, session, frame, out),
+            Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
+            Some(Channel::Visitor(_)) => false,
+        };
+        if !good {
+            out.close(key, Manner::Cut);
+            self.lost(now, key, Reason::Protocol, out);
+        }
+    }
+
+    fn ended(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        if matches!(self.channels.get(key), Some(Channel::Visitor(_))) {
+            self.visitor_ended(now, key, out);
+        } else {
+            // Tunnel connections end with a word, or not at all.
+            out.close(key, Manner::Cut);
+            self.lost(now, key, Reason::Ended, out);
+        }
+    }
+
+    fn lost(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        match self.channels.remove(key) {
+            None => {}
+            Some(Channel::Stranger(stranger)) => {
+                self.strangers.retain(|&other| other != key);
+                out.note(Note::StrangerClosed { peer: stranger.peer, reason });
+            }
+            Some(Channel::Cmd(session)) => self.cmd_lost(now, session, key, reason, out),
+            Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
+            Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),
+        }
+    }
+
+    fn licenses(&mut self, now: Time, result: Option<Result<Directory, String>>, out: &mut Outbox<'_>) {
+        match result {
+            Some(Ok(directory)) => {
+                out.note(Note::LicensesRead { count: directory.iter().count() });
+                self.config.directory = directory;
+                self.enforce(now, out);
+            }
+            Some(Err(why)) => out.note(Note::LicensesBad(why)),
+            None => {}
+        }
+        for (key, hello) in std::mem::take(&mut self.unknown) {
+            self.judge_unknown(now, key, &hello, out);
+        }
+    }
+
+    /// No new visitors, no new clients; those there are may end.
+    fn stop(&mut self, now: Time, out: &mut Outbox<'_>) {
+        if self.stopping.is_some() {
+            out.push(Verb::Exit(0));
+            return;
+        }
+        out.note(Note::Stopping { visits: self.visitors });
+        self.stopping = Some(now + STOP_TIMEOUT);
+        for listener in self.doors.iter().map(|(key, _)| key).chain(self.ports.iter().map(|(key, _)| key)) {
+            out.close(listener, Manner::End);
+        }
+        (self.doors, self.ports) = (Table::default(), Table::default());
+        for (_, session) in self.sessions.iter() {
+            if let Some(cmd) = session.cmd {
+                out.send(cmd, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
+            }
+        }
+        self.timers.remind(now + STOP_TIMEOUT, Due::Stop);
+        self.stop_if_idle(out);
+    }
+
+    fn stop_if_idle(&self, out: &mut Outbox<'_>) {
+        if self.stopping.is_some() && self.visitors == 0 {
+            out.push(Verb::Exit(0));
+        }
+    }
+
+    /// The books agree with each other; for tests, after every step.
+    fn check_books(&self) {
+        let (mut strangers, mut visitors, mut proxies) = (0, 0, 0);
+        for (key, channel) in self.channels.iter() {
+            match channel {
+                Channel::Stranger(_) => strangers += 1,
+                Channel::Cmd(session) => {
+                    assert_eq!(
+                        self.sessions.get(*session).and_then(|s| s.cmd),
+                        Some(key),
+                        "a CmdChannel of nobody"
+                    );
+                }
+                Channel::Proxy(proxy) => {
+                    proxies += 1;
+                    let session = self.sessions.get(proxy.session).expect("a ProxyChannel of no session");
+                    assert_eq!(
+                        proxy.state.is_idle(),
+                        session.idle.contains(&key),
+                        "{key:?} and the pool disagree"
+                    );
+                    if let Some(visitor) = proxy.visitor {
+                        let Some(Channel::Visitor(visitor)) = self.channels.get(visitor) else {
+                            panic!("{key:?} carries a visitor who has gone");
+                        };
+                        assert_eq!(visitor.state.proxy(), Some(key), "visitor and ProxyChannel disagree");
+                    }
+                }
+                Channel::Visitor(visitor) => {
+                    visitors += 1;
+                    let session = self.sessions.get(visitor.session).expect("a visitor of no session");
+                    assert_eq!(
+                        visitor.state.proxy().is_none(),
+                        session.waiting.contains(&key),
+                        "queue and visitor disagree"
+                    );
+                }
+            }
+        }
+        assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
+        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
+        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
+        for (key, session) in self.sessions.iter() {
+            assert_eq!(self.by_id.get(&session.id), Some(&key), "a session that nobody can attach to");
+            assert_eq!(self.by_license.get(&session.license), Some(&key), "two sessions of one license");
+        }
+        for (listener, &(session, mapping)) in self.ports.iter() {
+            let session = self.sessions.get(session).expect("a port of no session");
+            assert_eq!(session.mappings[&mapping].listener(), Some(listener), "a port of no mapping");
+        }
+    }
+}

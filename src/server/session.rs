@@ -1,0 +1,269 @@
+//! A session: one login of one license, and everything it made.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use super::mappings::Mapping;
+use super::{Channel, Due, Server};
+use crate::channel::cmd::{Beat, Pulse};
+use crate::license::{AttachKey, LicenseId};
+use crate::limits::POOL_MIN;
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox};
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::Frame;
+
+/// One login of one license.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) name: String,
+    pub(super) license: LicenseId,
+    pub(super) instance: [u8; 16],
+    pub(super) counter: u64,
+    pub(super) id: [u8; 16],
+    pub(super) attach: AttachKey,
+    /// The CmdChannel; `None` while the client is away.
+    pub(super) cmd: Option<Key>,
+    pub(super) pulse: Pulse,
+    pub(super) mappings: BTreeMap<u16, Mapping>,
+    /// MAP frames of this login that are still to come; what they do not name again goes.
+    pub(super) maps_to_come: u16,
+    /// Visitors without a ProxyChannel, longest waiting first.
+    pub(super) waiting: VecDeque<Key>,
+    /// ProxyChannels without a visit, last used last: it is the next to be used.
+    pub(super) idle: Vec<Key>,
+    /// Ordered ProxyChannels that have not come, by number, and when they are given up.
+    pub(super) orders: BTreeMap<u64, Time>,
+    pub(super) last_order: u64,
+    pub(super) last_visit: u64,
+    /// Visitors at once.
+    pub(super) visitors: usize,
+    /// Idle ProxyChannels that demand calls for.
+    pub(super) spare: usize,
+    /// Fewest idle ProxyChannels since the last review: so many nobody needed.
+    pub(super) unneeded: usize,
+}
+
+/// What a login brings.
+pub(super) struct Login {
+    pub(super) name: String,
+    pub(super) license: LicenseId,
+    pub(super) instance: [u8; 16],
+    pub(super) counter: u64,
+    pub(super) id: [u8; 16],
+    pub(super) attach: AttachKey,
+    pub(super) mappings: u16,
+}
+
+impl Session {
+    fn new(now: Time, cmd: Key, login: Login) -> Self {
+        Self {
+            name: login.name,
+            license: login.license,
+            instance: login.instance,
+            counter: login.counter,
+            id: login.id,
+            attach: login.attach,
+            cmd: Some(cmd),
+            pulse: Pulse::new(now),
+            mappings: BTreeMap::new(),
+            maps_to_come: login.mappings,
+            waiting: VecDeque::new(),
+            idle: Vec::new(),
+            orders: BTreeMap::new(),
+            last_order: 0,
+            last_visit: 0,
+            visitors: 0,
+            spare: POOL_MIN,
+            unneeded: 0,
+        }
+    }
+
+    /// Takes up a new login of the same instance: visits and ProxyChannels go on, mappings are declared anew.
+    fn resume(&mut self, now: Time, cmd: Key, login: Login) {
+        (self.counter, self.id, self.attach) = (login.counter, login.id, login.attach);
+        (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));
+        self.maps_to_come = login.mappings;
+        self.orders.clear();
+        for mapping in self.mappings.values_mut() {
+            mapping.declared = false;
+        }
+    }
+}
+
+impl Server {
+    /// The connection `key` is the CmdChannel of a proven login. Returns the session, and whether it is an
+    /// old one.
+    pub(super) fn log_in(
+        &mut self,
+        now: Time,
+        key: Key,
+        login: Login,
+        out: &mut Outbox<'_>,
+    ) -> Option<(Key, bool)> {
+        let old = self.by_license.get(&login.license).copied();
+        if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
+            if session.instance == login.instance {
+                let ghost = session.cmd;
+                self.by_id.remove(&session.id);
+                self.by_id.insert(login.id, old);
+                session.resume(now, key, login);
+                self.channels.insert(key, Channel::Cmd(old));
+                if let Some(ghost) = ghost {
+                    self.channels.remove(ghost);
+                    out.close(ghost, Manner::Cut);
+                }
+                return Some((old, true));
+            }
+            if let Some(cmd) = session.cmd {
+                let retry_millis = crate::limits::REPLACED_BACKOFF.as_millis();
+                out.send(cmd, &Frame::Goodbye { reason: Reason::Replaced, retry_millis });
+            }
+            self.end_session(old, Reason::Replaced, out);
+        }
+        let (license, id) = (login.license, login.id);
+        let session = self.sessions.insert(Session::new(now, key, login))?;
+        self.by_license.insert(license, session);
+        self.by_id.insert(id, session);
+        self.channels.insert(key, Channel::Cmd(session));
+        self.timers.remind(self.sessions.get(session)?.pulse.next(), Due::Pulse(session));
+        Some((session, false))
+    }
+
+    /// A session is over: its ports close, its visitors are cut, its connections go. At once, and by key: a
+    /// newer session of the same license is not touched.
+    pub(super) fn end_session(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.remove(key) else {
+            return;
+        };
+        self.by_license.remove(&session.license);
+        self.by_id.remove(&session.id);
+        for listener in session.mappings.values().filter_map(Mapping::listener) {
+            self.ports.remove(listener);
+            out.close(listener, Manner::Cut);
+        }
+        let members: Vec<Key> =
+            self.channels.iter().filter(|(_, c)| c.session() == Some(key)).map(|(k, _)| k).collect();
+        for member in members {
+            match self.channels.remove(member) {
+                // What was said last, GOODBYE perhaps, still leaves.
+                Some(Channel::Cmd(_)) => out.close(member, Manner::End),
+                Some(Channel::Visitor(_)) => {
+                    self.visitors -= 1;
+                    out.close(member, Manner::Cut);
+                }
+                Some(Channel::Proxy(_)) => {
+                    self.proxies -= 1;
+                    out.close(member, Manner::Cut);
+                }
+                Some(Channel::Stranger(_)) | None => {}
+            }
+        }
+        out.note(Note::SessionOver { name: session.name, reason });
+        self.stop_if_idle(out);
+    }
+
+    /// A frame on the CmdChannel. `false` if the peer broke the protocol.
+    pub(super) fn cmd_spoke(&mut self, now: Time, key: Key, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        session.pulse.heard(now);
+        match frame {
+            Frame::Heartbeat => true,
+            Frame::Map(map) => self.map_declared(now, key, &map, out),
+            Frame::Mapped(mapped) => self.offer_answered(now, key, mapped, out),
+            Frame::Goodbye { reason, .. } => {
+                self.end_session(key, reason, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The CmdChannel is lost. Visits go on, visitors wait, until the client is back or its silence is too
+    /// long.
+    pub(super) fn cmd_lost(&mut self, now: Time, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.cmd == Some(cmd)) else {
+            return;
+        };
+        if reason == Reason::Protocol {
+            self.end_session(key, reason, out);
+            return;
+        }
+        session.cmd = None;
+        session.orders.clear();
+        out.note(Note::SessionAway { name: session.name.clone(), reason });
+        self.timers.remind(session.pulse.dead_at().max(now), Due::Pulse(key));
+    }
+
+    pub(super) fn pulse_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(cmd) = session.cmd else {
+            if session.pulse.dead_at() <= now {
+                self.end_session(key, Reason::Silent, out);
+            }
+            return;
+        };
+        match session.pulse.beat(now) {
+            Beat::Dead => self.end_session(key, Reason::Silent, out),
+            Beat::Speak => {
+                out.send(cmd, &Frame::Heartbeat);
+                self.timers.remind(session.pulse.next(), Due::Pulse(key));
+                self.review_pool(key, out);
+            }
+            Beat::Rest => self.timers.remind(session.pulse.next(), Due::Pulse(key)),
+        }
+    }
+
+    /// The licenses have changed: sessions of those that are gone or revoked end, ports that are not
+    /// permitted close.
+    pub(super) fn enforce(&mut self, now: Time, out: &mut Outbox<'_>) {
+        let live: Vec<(Key, LicenseId)> =
+            self.sessions.iter().map(|(key, session)| (key, session.license)).collect();
+        for (key, license) in live {
+            match self.config.directory.by_id(license) {
+                Some(entry) if !entry.revoked => {
+                    self.offer_mappings(key, out);
+                    self.enforce_ports(now, key, out);
+                }
+                _ => {
+                    if let Some(cmd) = self.sessions.get(key).and_then(|session| session.cmd) {
+                        let retry_millis = crate::limits::REFUSED_BACKOFF_FIRST.as_millis();
+                        out.send(cmd, &Frame::Goodbye { reason: Reason::Revoked, retry_millis });
+                    }
+                    self.end_session(key, Reason::Revoked, out);
+                }
+            }
+        }
+    }
+
+    /// Where clients reach this session from, for messages.
+    pub(super) fn session_name(&self, key: Key) -> String {
+        self.sessions.get(key).map_or_else(String::new, |session| session.name.clone())
+    }
+}
+
+impl Channel {
+    /// The session that made it.
+    fn session(&self) -> Option<Key> {
+        match self {
+            Self::Stranger(_) => None,
+            Self::Cmd(session) => Some(*session),
+            Self::Proxy(proxy) => Some(proxy.session),
+            Self::Visitor(visitor) => Some(visitor.session),
+        }
+    }
+}
+
+/// `/32` of an IPv4 address, `/64` of an IPv6 one: what one stranger can easily have.
+pub(super) fn neighbourhood(address: SocketAddr) -> u128 {
+    match address.ip().to_canonical() {
+        std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        std::net::IpAddr::V6(ip) => u128::from(ip) >> 64 << 64,
+    }
+}

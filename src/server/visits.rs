@@ -1,0 +1,339 @@
+//! Visits: a visitor comes, gets a ProxyChannel, and gives it back.
+//!
+//! ProxyChannels are ordered from the client when visitors wait or the pool is short, and kept while demand
+//! lasts: a visitor who finds the pool empty doubles what is kept spare, and what nobody needed between two
+//! reviews is closed.
+
+use std::net::SocketAddr;
+
+use super::mappings::State;
+use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
+use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
+use crate::channel::visitor::{self, Visitor};
+use crate::limits::{CHANNEL_TIMEOUT, DRAIN_TIMEOUT, POOL_MAX, POOL_MIN, WAITING_MAX};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Verb};
+use crate::slots::Key;
+use crate::time::Time;
+use crate::wire::{Connect, Frame};
+
+impl Server {
+    /// A visitor came to a port. What its license permits is asked again now, not only when the port was
+    /// bound.
+    pub(super) fn visitor_came(
+        &mut self,
+        now: Time,
+        key: Key,
+        peer: SocketAddr,
+        owner: Key,
+        mapping: u16,
+        out: &mut Outbox<'_>,
+    ) {
+        let trouble = self.visit_trouble(owner, mapping);
+        let Some(session) = self.sessions.get_mut(owner).filter(|_| trouble.is_none()) else {
+            let reason = trouble.unwrap_or(Reason::ClientAway);
+            out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
+            return out.close(key, Manner::Cut);
+        };
+        session.last_visit += 1;
+        session.visitors += 1;
+        session.waiting.push_back(key);
+        let state = Visitor::accepted(now);
+        self.timers.remind(state.deadline(), Due::Visitor(key));
+        let visitor = VisitorChannel { session: owner, mapping, visit: session.last_visit, peer, state };
+        self.channels.insert(key, Channel::Visitor(visitor));
+        self.visitors += 1;
+        self.serve(now, owner, out);
+    }
+
+    fn visit_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
+        let Some(session) = self.sessions.get(owner) else {
+            return Some(Reason::ClientAway);
+        };
+        let entry = self.config.directory.by_id(session.license);
+        let port = match session.mappings.get(&mapping).map(|mapping| mapping.state) {
+            Some(State::Live(_, address)) => address.port(),
+            _ => return Some(Reason::NoSuchMapping),
+        };
+        match entry {
+            None => Some(Reason::Revoked),
+            Some(entry) if entry.revoked => Some(Reason::Revoked),
+            Some(entry) if !entry.ports.contains(port) => Some(Reason::NotPermitted),
+            Some(entry) if entry.max_visitors.is_some_and(|most| session.visitors >= most as usize) => {
+                Some(Reason::Busy)
+            }
+            Some(_) if session.waiting.len() >= WAITING_MAX || self.visitors >= self.config.visitors_max => {
+                Some(Reason::Busy)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Gives free ProxyChannels to waiting visitors, and orders what is short.
+    pub(super) fn serve(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
+        while let Some((visitor, proxy)) = self.sessions.get_mut(owner).and_then(|session| {
+            let proxy = *session.idle.last()?;
+            let visitor = session.waiting.pop_front()?;
+            session.idle.pop();
+            session.unneeded = session.unneeded.min(session.idle.len());
+            Some((visitor, proxy))
+        }) {
+            self.grant(now, visitor, proxy, out);
+        }
+        self.order(now, owner, out);
+    }
+
+    fn grant(&mut self, now: Time, key: Key, proxy_key: Key, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
+        let visitor::Effect::Ask { ended } = visitor.state.step(now, visitor::Event::Granted(proxy_key))
+        else {
+            return;
+        };
+        self.timers.remind(visitor.state.deadline(), Due::Visitor(key));
+        let connect = Connect { visit: visitor.visit, mapping: visitor.mapping, visitor: visitor.peer };
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy_key) else { return };
+        proxy.visitor = Some(key);
+        let started = proxy.state.step(Event::Start(connect.visit));
+        assert!(started.is_ok(), "a ProxyChannel of the pool was not idle");
+        out.send(proxy_key, &Frame::Connect(connect));
+        out.push(Verb::Join { raw: key, proxy: proxy_key, hold: true });
+        if ended {
+            self.proxy_event(now, proxy_key, Event::LocalEnd, out);
+        }
+    }
+
+    fn order(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let Some(cmd) = session.cmd else { return };
+        if !session.waiting.is_empty() {
+            session.spare = (session.spare * 2).min(POOL_MAX);
+        }
+        let coming = session.orders.len();
+        let wanted = session.waiting.len() + session.spare.saturating_sub(session.idle.len());
+        let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + coming);
+        let count = wanted.saturating_sub(coming).min(room);
+        if count == 0 || self.stopping.is_some() {
+            return;
+        }
+        let deadline = now + CHANNEL_TIMEOUT;
+        let first = session.last_order + 1;
+        for _ in 0..count {
+            session.last_order += 1;
+            session.orders.insert(session.last_order, deadline);
+        }
+        self.timers.remind(deadline, Due::Orders(owner));
+        out.send(cmd, &Frame::Open { first, count: u16::try_from(count).unwrap_or(u16::MAX) });
+    }
+
+    /// Orders that did not come in time are given up, and made again if they are still needed.
+    pub(super) fn orders_due(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let before = session.orders.len();
+        session.orders.retain(|_, deadline| *deadline > now);
+        if session.orders.len() < before {
+            self.order(now, owner, out);
+        }
+    }
+
+    /// Closes what nobody needed since the last review, half of it at a time, oldest first.
+    pub(super) fn review_pool(&mut self, owner: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let surplus = session.unneeded.min(session.idle.len().saturating_sub(POOL_MIN)).div_ceil(2);
+        if session.unneeded > 0 {
+            session.spare = (session.spare / 2).max(POOL_MIN);
+        }
+        let closed: Vec<Key> = session.idle.drain(..surplus).collect();
+        session.unneeded = session.idle.len();
+        for key in closed {
+            self.channels.remove(key);
+            self.proxies -= 1;
+            out.close(key, Manner::End);
+        }
+    }
+
+    /// A frame on a ProxyChannel. `false` if the peer broke the protocol.
+    pub(super) fn proxy_spoke(
+        &mut self,
+        now: Time,
+        key: Key,
+        frame: Frame<'_>,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        let event = match frame {
+            Frame::Connected => return self.answered(now, key, out),
+            Frame::Fin => Event::PeerFin,
+            Frame::Disconnect { visit, reason } => Event::PeerCut(visit, reason),
+            _ => return false,
+        };
+        self.proxy_event(now, key, event, out)
+    }
+
+    fn answered(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> bool {
+        let Some(Channel::Proxy(proxy)) = self.channels.get(key) else { return false };
+        match (proxy.state, proxy.visitor) {
+            (Proxy::Visit { got_fin: false, .. }, Some(visitor_key)) => {
+                let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key) else {
+                    return false;
+                };
+                if visitor.state.step(now, visitor::Event::Connected) == visitor::Effect::Release {
+                    out.push(Verb::Release(visitor_key));
+                }
+                true
+            }
+            // The answer to a visit that was cut meanwhile.
+            (Proxy::Drain { .. }, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Carries an event through a ProxyChannel to its visitor, the peer and the pool.
+    fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+        let Ok(Effect { send, local, free }) = proxy.state.step(event) else { return false };
+        let (owner, visitor) = (proxy.session, proxy.visitor);
+        match send {
+            Send::Nothing => {}
+            Send::Fin => out.send(key, &Frame::Fin),
+            Send::Cut(visit, reason) => out.send(key, &Frame::Disconnect { visit, reason }),
+        }
+        match (local, visitor) {
+            (Local::Shut, Some(visitor)) => out.push(Verb::Shut(visitor)),
+            (Local::End, Some(visitor)) => self.forget_visitor(visitor, Manner::End, out),
+            (Local::Cut(reason), Some(visitor)) => {
+                self.note_failure(visitor, reason, out);
+                self.forget_visitor(visitor, Manner::Cut, out);
+            }
+            _ => {}
+        }
+        let draining = matches!(event, Event::LocalCut(_)) && !free;
+        if free || draining {
+            out.push(Verb::Part(key, draining));
+            let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+            proxy.visitor = None;
+            proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
+            self.timers.remind(proxy.deadline, Due::Drain(key));
+        }
+        if free {
+            self.pool(now, owner, key, out);
+        }
+        self.stop_if_idle(out);
+        true
+    }
+
+    fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        if session.idle.len() >= POOL_MAX && session.waiting.is_empty() {
+            self.channels.remove(key);
+            self.proxies -= 1;
+            out.close(key, Manner::End);
+        } else {
+            session.idle.push(key);
+            self.serve(now, owner, out);
+        }
+    }
+
+    fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
+            let session = self.sessions.get(visitor.session);
+            let target =
+                session.and_then(|s| s.mappings.get(&visitor.mapping)).map(|mapping| mapping.target.as_str());
+            let place = format!("{} of {}", target.unwrap_or("?"), session.map_or("?", |s| s.name.as_str()));
+            out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });
+        }
+    }
+
+    fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
+        if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
+            self.count_out(&visitor);
+            out.close(key, manner);
+        }
+    }
+
+    fn count_out(&mut self, visitor: &VisitorChannel) {
+        self.visitors -= 1;
+        if let Some(session) = self.sessions.get_mut(visitor.session) {
+            session.visitors -= 1;
+        }
+    }
+
+    pub(super) fn visitor_ended(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
+        visitor.state.step(now, visitor::Event::Ended);
+        if let Some(proxy) = visitor.state.proxy() {
+            self.proxy_event(now, proxy, Event::LocalEnd, out);
+        }
+    }
+
+    /// The visitor's connection failed; it is out of the books already.
+    pub(super) fn visitor_lost(
+        &mut self,
+        now: Time,
+        key: Key,
+        visitor: &VisitorChannel,
+        reason: Reason,
+        out: &mut Outbox<'_>,
+    ) {
+        self.count_out(visitor);
+        match visitor.state.proxy() {
+            Some(proxy) => {
+                if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
+                    proxy.visitor = None;
+                }
+                self.proxy_event(now, proxy, Event::LocalCut(reason), out);
+            }
+            None => {
+                if let Some(session) = self.sessions.get_mut(visitor.session) {
+                    session.waiting.retain(|&other| other != key);
+                }
+            }
+        }
+        self.stop_if_idle(out);
+    }
+
+    /// The ProxyChannel's connection failed; it is out of the books already.
+    pub(super) fn proxy_lost(&mut self, now: Time, key: Key, proxy: &ProxyChannel, out: &mut Outbox<'_>) {
+        self.proxies -= 1;
+        if let Some(session) = self.sessions.get_mut(proxy.session) {
+            session.idle.retain(|&other| other != key);
+            session.unneeded = session.unneeded.min(session.idle.len());
+        }
+        if let Some(visitor_key) = proxy.visitor
+            && let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key)
+        {
+            match visitor.state.step(now, visitor::Event::ChannelLost) {
+                visitor::Effect::WaitAgain => {
+                    self.timers.remind(visitor.state.deadline(), Due::Visitor(visitor_key));
+                    if let Some(session) = self.sessions.get_mut(proxy.session) {
+                        session.waiting.push_front(visitor_key);
+                    }
+                }
+                visitor::Effect::Cut(reason) => {
+                    self.note_failure(visitor_key, reason, out);
+                    self.forget_visitor(visitor_key, Manner::Cut, out);
+                }
+                visitor::Effect::Nothing | visitor::Effect::Ask { .. } | visitor::Effect::Release => {}
+            }
+        }
+        self.serve(now, proxy.session, out);
+        self.stop_if_idle(out);
+    }
+
+    /// A visitor's deadline may have come.
+    pub(super) fn visitor_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
+        let visitor::Effect::Cut(reason) = visitor.state.step(now, visitor::Event::Timeout) else { return };
+        self.note_failure(key, reason, out);
+        out.close(key, Manner::Cut);
+        self.lost(now, key, reason, out);
+    }
+
+    /// A drain may have taken too long.
+    pub(super) fn drain_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(Channel::Proxy(proxy)) = self.channels.get(key) else { return };
+        if proxy.deadline <= now {
+            out.close(key, Manner::Cut);
+            self.lost(now, key, Reason::TimedOut, out);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Deadlines of a role: a heap of moments and what they are for.
+//!
+//! An entry is a reminder, not the truth: the truth is the deadline that its owner keeps. Whoever is
+//! reminded looks at its own state, does what is due, and asks to be reminded again if its deadline has
+//! moved. So a late, early or repeated reminder does nothing, and moving a deadline costs nothing.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::time::Time;
+
+/// Reminders of kind `R`, each for one moment.
+#[derive(Debug)]
+pub struct Timers<R> {
+    heap: BinaryHeap<Reverse<(Time, u64, R)>>,
+    count: u64,
+}
+
+impl<R: Ord> Default for Timers<R> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), count: 0 }
+    }
+}
+
+impl<R: Ord> Timers<R> {
+    /// Asks to be reminded of `what` at `at`. Reminders of one moment come in the order in which they were
+    /// asked for.
+    pub fn remind(&mut self, at: Time, what: R) {
+        if at < Time::NEVER {
+            self.count += 1;
+            self.heap.push(Reverse((at, self.count, what)));
+        }
+    }
+
+    /// The next reminder that is due at `now`.
+    pub fn due(&mut self, now: Time) -> Option<R> {
+        if self.next() > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, _, what))| what)
+    }
+
+    /// When the next one is due; [`Time::NEVER`] if there is none.
+    pub fn next(&self) -> Time {
+        self.heap.peek().map_or(Time::NEVER, |Reverse((at, _, _))| *at)
+    }
+
+    /// How many there are, stale ones included.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reminders_come_in_order() {
+        let mut timers = Timers::default();
+        for (at, what) in [(30, 'c'), (10, 'a'), (30, 'b'), (20, 'x')] {
+            timers.remind(Time::from_micros(at), what);
+        }
+        timers.remind(Time::NEVER, 'n');
+        assert_eq!(timers.next(), Time::from_micros(10));
+        let mut got = String::new();
+        while let Some(what) = timers.due(Time::from_micros(29)) {
+            got.push(what);
+        }
+        assert_eq!((got.as_str(), timers.len()), ("ax", 2));
+        assert_eq!(timers.due(Time::from_micros(30)), Some('c'));
+        assert_eq!(timers.due(Time::from_micros(30)), Some('b'));
+        assert_eq!(timers.next(), Time::NEVER);
+    }
+}

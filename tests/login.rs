@@ -1,0 +1,321 @@
+//! The login, attacked: whoever does not hold the license, on this very connection, gets nothing.
+
+use std::net::SocketAddr;
+
+use nt::client::{self, Client};
+use nt::directory::{Directory, Entry};
+use nt::entropy::Entropy;
+use nt::license::{License, Transport};
+use nt::policy::Allow;
+use nt::reason::Reason;
+use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::server::{self, Server};
+use nt::slots::{Key, Slots};
+use nt::time::Time;
+use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
+
+const NOW: Time = Time::from_micros(1_000_000);
+const BINDING: [u8; 32] = [0xB1; 32];
+const OTHER_BINDING: [u8; 32] = [0xB2; 32];
+
+struct Table(Slots<()>);
+
+impl Keys for Table {
+    fn reserve(&mut self) -> Option<Key> {
+        self.0.insert(())
+    }
+}
+
+/// A role, and what it wished last: frames sent, by connection, and connections closed.
+struct Stage<R> {
+    role: R,
+    table: Table,
+    sent: Vec<(Key, Vec<u8>)>,
+    closed: Vec<Key>,
+    dialed: Vec<Key>,
+    listening: Vec<Key>,
+}
+
+impl<R: Role> Stage<R> {
+    fn new(role: R) -> Self {
+        let table = Table(Slots::default());
+        Self { role, table, sent: vec![], closed: vec![], dialed: vec![], listening: vec![] }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
+        self.role.step(NOW, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
+        let mut looks = 0;
+        for verb in verbs {
+            match verb {
+                Verb::Send(key, range) => self.sent.push((key, bytes[range].to_vec())),
+                Verb::Close(key, _) => self.closed.push(key),
+                Verb::Dial(key, ..) => self.dialed.push(key),
+                Verb::Listen(key, ..) => self.listening.push(key),
+                Verb::PollLicenses => looks += 1,
+                _ => {}
+            }
+        }
+        for _ in 0..looks {
+            self.step(Input::Licenses(None));
+        }
+        self.role.check();
+    }
+
+    fn frame(&mut self, key: Key, bytes: &[u8]) {
+        let (frame, used) = wire::next(bytes).expect("a frame").expect("a whole frame");
+        assert_eq!(used, bytes.len());
+        self.step(Input::Frame(key, frame, bytes));
+    }
+
+    /// What went to a connection last.
+    fn answer(&self, key: Key) -> Option<Frame<'_>> {
+        let (_, bytes) = self.sent.iter().rev().find(|(to, _)| *to == key)?;
+        wire::next(bytes).expect("a frame").map(|(frame, _)| frame)
+    }
+}
+
+fn license() -> License {
+    License::from_random([42; 28])
+}
+
+fn server() -> Stage<Server> {
+    let mut directory = Directory::default();
+    directory.add(Entry::new("one", &license()).expect("a name")).expect("a new name");
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let config = server::Config { doors, directory, visitors_max: 10, sessions_max: 10 };
+    let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
+    stage.step(Input::Start);
+    stage
+}
+
+/// A stranger whose TLS is up, with this binding.
+fn stranger(stage: &mut Stage<Server>, binding: [u8; 32]) -> Key {
+    let key = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1234));
+    stage.step(Input::Accepted { listener: stage.listening[0], key, peer });
+    stage.step(Input::Secured(key, Some(binding)));
+    key
+}
+
+fn hello(license: &License, transport: Transport, binding: &[u8; 32]) -> Vec<u8> {
+    let mut hello = Hello {
+        version: VERSION,
+        license: license.id().0,
+        instance: [7; 16],
+        counter: 1,
+        capabilities: 0,
+        mappings: 0,
+        signature: [0; SIGNATURE_BYTES],
+    };
+    let encoded = Frame::Hello(hello).encode();
+    hello.signature = license.client_keys().sign_hello(transport, binding, encoded.unproved(SIGNATURE_BYTES));
+    Frame::Hello(hello).encode().bytes().to_vec()
+}
+
+fn is_denied(stage: &Stage<Server>, key: Key) -> bool {
+    let denied = matches!(stage.answer(key), Some(Frame::Reject(r)) if r.reason == Reason::Denied && r.mac == [0; MAC_BYTES]);
+    denied && stage.closed.contains(&key)
+}
+
+#[test]
+fn the_license_logs_in() {
+    let mut stage = server();
+    let key = stranger(&mut stage, BINDING);
+    stage.frame(key, &hello(&license(), Transport::Tls, &BINDING));
+    assert!(matches!(stage.answer(key), Some(Frame::Welcome(_) | Frame::Open { .. })));
+    assert_eq!(stage.role.counts().0, 1);
+}
+
+#[test]
+fn a_login_that_was_relayed_replayed_or_made_for_another_port_is_refused() {
+    let mut stage = server();
+    for bytes in [
+        hello(&license(), Transport::Tls, &OTHER_BINDING),
+        hello(&license(), Transport::Plain, &BINDING),
+        hello(&License::from_random([43; 28]), Transport::Tls, &BINDING),
+    ] {
+        let key = stranger(&mut stage, BINDING);
+        stage.frame(key, &bytes);
+        assert!(is_denied(&stage, key), "{:?}", stage.answer(key));
+    }
+    assert_eq!(stage.role.counts().0, 0);
+}
+
+#[test]
+fn every_bit_of_a_login_counts() {
+    let good = hello(&license(), Transport::Tls, &BINDING);
+    for bit in 8 * wire::transfer_header(0).len()..good.len() * 8 {
+        let mut stage = server();
+        let key = stranger(&mut stage, BINDING);
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        stage.frame(key, &bytes);
+        assert!(is_denied(&stage, key), "bit {bit}: {:?}", stage.answer(key));
+        assert_eq!(stage.role.counts().0, 0);
+    }
+}
+
+#[test]
+fn a_late_login_of_the_same_client_does_not_replace_a_newer_one() {
+    let mut stage = server();
+    let first = stranger(&mut stage, BINDING);
+    stage.frame(first, &hello(&license(), Transport::Tls, &BINDING));
+    let late = stranger(&mut stage, OTHER_BINDING);
+    stage.frame(late, &hello(&license(), Transport::Tls, &OTHER_BINDING));
+    assert!(
+        matches!(stage.answer(late), Some(Frame::Reject(r)) if r.reason == Reason::Stale && r.mac != [0; MAC_BYTES])
+    );
+    assert!(!stage.closed.contains(&first), "the newer session lives");
+}
+
+/// Logs in, and returns what a ProxyChannel needs: session, first number, and the key that proves.
+fn session(stage: &mut Stage<Server>) -> ([u8; 16], u64) {
+    let key = stranger(stage, BINDING);
+    stage.frame(key, &hello(&license(), Transport::Tls, &BINDING));
+    let frames = stage.sent.iter().filter(|(to, _)| *to == key).map(|(_, bytes)| bytes);
+    let (mut id, mut first) = (None, None);
+    for bytes in frames {
+        match wire::next(bytes) {
+            Ok(Some((Frame::Welcome(welcome), _))) => id = Some(welcome.session),
+            Ok(Some((Frame::Open { first: number, .. }, _))) => first = Some(number),
+            other => panic!("{other:?}"),
+        }
+    }
+    (id.expect("a session"), first.expect("an order"))
+}
+
+fn attach(id: [u8; 16], channel: u64, binding: &[u8; 32]) -> Vec<u8> {
+    let key = license().client_keys().attach_key(Transport::Tls, &BINDING, &id);
+    let mac = key.mac(Transport::Tls, binding, channel);
+    Frame::Attach(Attach { session: id, channel, mac }).encode().bytes().to_vec()
+}
+
+#[test]
+fn a_proxy_channel_attaches_once_and_proves_itself() {
+    let mut stage = server();
+    let (id, first) = session(&mut stage);
+    let data = [0xDA; 32];
+    let good = attach(id, first, &data);
+    for bit in 8 * 4..good.len() * 8 {
+        let key = stranger(&mut stage, data);
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        stage.frame(key, &bytes);
+        assert!(stage.closed.contains(&key), "bit {bit} does not count");
+    }
+    let relayed = stranger(&mut stage, OTHER_BINDING);
+    stage.frame(relayed, &good);
+    assert!(stage.closed.contains(&relayed), "made for another connection");
+    let unordered = stranger(&mut stage, data);
+    stage.frame(unordered, &attach(id, first + 1_000, &data));
+    assert!(stage.closed.contains(&unordered), "a number that nobody ordered");
+    assert_eq!(stage.role.counts().2, 0);
+
+    let key = stranger(&mut stage, data);
+    stage.frame(key, &good);
+    assert!(!stage.closed.contains(&key));
+    assert_eq!(stage.role.counts().2, 1);
+    let again = stranger(&mut stage, data);
+    stage.frame(again, &good);
+    assert!(stage.closed.contains(&again), "a number is good once");
+}
+
+#[test]
+fn a_stranger_may_say_nothing_but_hello_and_attach() {
+    for (name, frame) in wire::samples() {
+        if matches!(frame, Frame::Hello(_) | Frame::Transfer(_)) {
+            continue;
+        }
+        let mut stage = server();
+        let key = stranger(&mut stage, BINDING);
+        stage.frame(key, frame.encode().bytes());
+        assert!(stage.closed.contains(&key) && stage.answer(key).is_none(), "{name} was answered");
+    }
+}
+
+fn client() -> (Stage<Client>, Key) {
+    let config = client::Config {
+        servers: vec![("192.0.2.1".into(), 9002)],
+        transport: Transport::Tls,
+        license: license().id(),
+        keys: license().client_keys(),
+        mappings: vec![],
+        allow: Allow::default(),
+        proxies_max: 4,
+    };
+    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
+    stage.step(Input::Start);
+    let key = stage.dialed[0];
+    stage.step(Input::Secured(key, Some(BINDING)));
+    (stage, key)
+}
+
+/// WELCOME for the HELLO that a client sent, by a server with this license and binding.
+fn welcome(stage: &Stage<Client>, key: Key, license: &License, binding: &[u8; 32]) -> Vec<u8> {
+    let (_, hello) = stage.sent.iter().find(|(to, _)| *to == key).expect("a HELLO");
+    let mut welcome = Welcome {
+        version: VERSION,
+        session: [5; 16],
+        generation: 1,
+        capabilities: 0,
+        resumed: false,
+        mac: [0; MAC_BYTES],
+    };
+    let encoded = Frame::Welcome(welcome).encode();
+    let hello = &hello[..hello.len() - SIGNATURE_BYTES];
+    welcome.mac = license.verifier().mac_answer(Transport::Tls, binding, hello, encoded.unproved(MAC_BYTES));
+    Frame::Welcome(welcome).encode().bytes().to_vec()
+}
+
+#[test]
+fn a_client_believes_only_a_server_that_proves_the_license() {
+    let (mut stage, key) = client();
+    let good = welcome(&stage, key, &license(), &BINDING);
+    stage.frame(key, &good);
+    assert!(stage.role.counts().0, "the right server is believed");
+
+    for bit in 8 * 4..good.len() * 8 {
+        let (mut stage, key) = client();
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        // One bit makes `resumed` a forbidden value, which the codec refuses already.
+        if let Ok(Some((frame, _))) = wire::next(&bytes) {
+            stage.step(Input::Frame(key, frame, &bytes));
+            assert!(!stage.role.counts().0 && stage.closed.contains(&key), "bit {bit} does not count");
+        }
+    }
+    for (license, binding) in [(License::from_random([9; 28]), BINDING), (license(), OTHER_BINDING)] {
+        let (mut stage, key) = client();
+        let bytes = welcome(&stage, key, &license, &binding);
+        stage.frame(key, &bytes);
+        assert!(!stage.role.counts().0 && stage.closed.contains(&key));
+    }
+}
+
+#[test]
+fn a_client_takes_nothing_before_welcome() {
+    for (name, frame) in wire::samples() {
+        if matches!(frame, Frame::Transfer(_) | Frame::Reject(_)) {
+            continue;
+        }
+        let (mut stage, key) = client();
+        let before = stage.sent.len();
+        stage.frame(key, frame.encode().bytes());
+        assert!(stage.closed.contains(&key) && stage.sent.len() == before, "{name} was taken");
+    }
+}
+
+#[test]
+fn a_client_s_own_words_sent_back_prove_nothing() {
+    let (mut stage, key) = client();
+    let hello = stage.sent[0].1.clone();
+    stage.frame(key, &hello);
+    assert!(stage.closed.contains(&key) && !stage.role.counts().0);
+    // And a server takes no WELCOME.
+    let mut server = server();
+    let stranger = stranger(&mut server, BINDING);
+    let bytes = welcome(&stage, key, &license(), &BINDING);
+    server.frame(stranger, &bytes);
+    assert!(server.closed.contains(&stranger));
+}

@@ -1,0 +1,222 @@
+//! Visitors and real servers, and the oracle: byte `k` of a stream is a pure function of the stream and `k`, so any prefix
+//! is checked without being kept.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use nt::role::Manner;
+
+use super::net::{EndId, World};
+
+/// Byte `k` of stream `id` in one direction.
+pub fn byte(id: u32, down: bool, k: u64) -> u8 {
+    let mut x = (u64::from(id) << 33) ^ (u64::from(down) << 32) ^ k;
+    x = (x ^ (x >> 15)).wrapping_mul(0xD168_AAAD_2BCD_8F4D);
+    (x ^ (x >> 29)) as u8
+}
+
+/// What a visit does. It stands in the first bytes that the visitor sends, so that the real server knows it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub id: u32,
+    pub up: u32,
+    pub down: u32,
+    /// The visitor ends its direction as soon as it has said everything; else only after it has got everything.
+    pub visitor_ends_first: bool,
+    /// The real server resets after this many bytes of its own.
+    pub reset_at: Option<u32>,
+}
+
+pub const PLAN_BYTES: usize = 17;
+
+impl Plan {
+    pub fn encode(&self) -> [u8; PLAN_BYTES] {
+        let mut bytes = [0; PLAN_BYTES];
+        bytes[..4].copy_from_slice(&self.id.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.up.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.down.to_be_bytes());
+        bytes[12] = u8::from(self.visitor_ends_first);
+        bytes[13..].copy_from_slice(&self.reset_at.unwrap_or(u32::MAX).to_be_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Self {
+        let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let reset_at = Some(number(13)).filter(|&at| at != u32::MAX);
+        Self { id: number(0), up: number(4), down: number(8), visitor_ends_first: bytes[12] == 1, reset_at }
+    }
+}
+
+/// How an endpoint's story ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Running,
+    /// Both directions ended cleanly and whole.
+    Whole,
+    /// It was reset, or refused.
+    Cut,
+}
+
+/// One endpoint: a visitor, or the real server's side of a visit.
+pub struct Endpoint {
+    pub end: EndId,
+    pub plan: Option<Plan>,
+    visitor: bool,
+    head: Vec<u8>,
+    sent: u64,
+    got: u64,
+    shut: bool,
+    peer_ended: bool,
+    pub outcome: Outcome,
+    /// It does not read for so many steps.
+    pub stalled: u32,
+}
+
+impl Endpoint {
+    pub fn visitor(end: EndId, plan: Plan) -> Self {
+        Self::new(end, Some(plan), true)
+    }
+
+    pub fn real(end: EndId) -> Self {
+        Self::new(end, None, false)
+    }
+
+    fn new(end: EndId, plan: Option<Plan>, visitor: bool) -> Self {
+        let (head, outcome) = (Vec::new(), Outcome::Running);
+        Self {
+            end,
+            plan,
+            visitor,
+            head,
+            sent: 0,
+            got: 0,
+            shut: false,
+            peer_ended: false,
+            outcome,
+            stalled: 0,
+        }
+    }
+
+    /// Does what can be done now; whether anything could.
+    pub fn poke(&mut self, world: &mut World) -> bool {
+        if self.outcome != Outcome::Running {
+            return false;
+        }
+        match world.connected(self.end) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(_) => return self.finish(world, Outcome::Cut),
+        }
+        let wrote = self.write(world);
+        let read = self.read(world);
+        if self.outcome == Outcome::Running && self.shut && self.peer_ended {
+            let plan = self.plan.expect("an end came before the plan");
+            let all = u64::from(if self.visitor { plan.down } else { plan.up });
+            assert_eq!(self.got, all, "visit {}: FIN before the last byte", plan.id);
+            world.close(self.end, Manner::End);
+            self.outcome = Outcome::Whole;
+        }
+        wrote || read
+    }
+
+    fn finish(&mut self, world: &mut World, outcome: Outcome) -> bool {
+        world.close(self.end, Manner::Cut);
+        self.outcome = outcome;
+        true
+    }
+
+    fn write(&mut self, world: &mut World) -> bool {
+        let Some(plan) = self.plan else { return false };
+        let head: &[u8] = if self.visitor { &plan.encode() } else { &[] };
+        let body = u64::from(if self.visitor { plan.up } else { plan.down });
+        let all = head.len() as u64 + body;
+        if self.sent < all {
+            let n = (all - self.sent).min(1 + world.rng.below(6000));
+            let bytes: Vec<u8> = (self.sent..self.sent + n)
+                .map(|k| match head.get(k as usize) {
+                    Some(&byte) => byte,
+                    None => byte(plan.id, !self.visitor, k - head.len() as u64),
+                })
+                .collect();
+            match world.write(self.end, &bytes) {
+                Ok(n) => self.sent += n as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(_) => return self.finish(world, Outcome::Cut),
+            }
+            if !self.visitor && plan.reset_at.is_some_and(|at| self.sent >= u64::from(at)) {
+                return self.finish(world, Outcome::Cut);
+            }
+            return true;
+        }
+        let may_end = !self.visitor || plan.visitor_ends_first || self.got == u64::from(plan.down);
+        if !self.shut && may_end {
+            world.shut(self.end);
+            self.shut = true;
+            return true;
+        }
+        false
+    }
+
+    fn read(&mut self, world: &mut World) -> bool {
+        if self.outcome != Outcome::Running || self.peer_ended {
+            return false;
+        }
+        if self.stalled > 0 {
+            self.stalled -= 1;
+            return false;
+        }
+        let mut buffer = [0; 4096];
+        match world.read(self.end, &mut buffer) {
+            Ok(0) => {
+                self.peer_ended = true;
+                if self.plan.is_none() {
+                    // A visitor that was cut before it said anything must not look like one that ended.
+                    panic!("FIN before any byte");
+                }
+                true
+            }
+            Ok(n) => {
+                self.take(&buffer[..n]);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => self.finish(world, Outcome::Cut),
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        if !self.visitor && self.head.len() < PLAN_BYTES {
+            let n = bytes.len().min(PLAN_BYTES - self.head.len());
+            self.head.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.head.len() == PLAN_BYTES {
+                self.plan = Some(Plan::decode(&self.head));
+            }
+        }
+        for &got in bytes {
+            let plan = self.plan.expect("payload comes after the plan");
+            assert_eq!(
+                got,
+                byte(plan.id, self.visitor, self.got),
+                "visit {}: byte {} is wrong",
+                plan.id,
+                self.got
+            );
+            self.got += 1;
+            let all = u64::from(if self.visitor { plan.down } else { plan.up });
+            assert!(self.got <= all, "visit {}: more bytes than were sent", plan.id);
+        }
+    }
+}
+
+/// Counts how often each visit reached a real server: more than once would be a request that ran twice.
+#[derive(Default)]
+pub struct Arrivals(BTreeMap<u32, u32>);
+
+impl Arrivals {
+    pub fn count(&mut self, id: u32) {
+        let times = self.0.entry(id).or_default();
+        *times += 1;
+        assert_eq!(*times, 1, "visit {id} reached the real server twice");
+    }
+}

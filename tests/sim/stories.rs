@@ -1,0 +1,319 @@
+//! One story each: what a person was promised, told once in a calm world.
+
+use nt::license::Transport;
+use nt::limits::STRANGERS_MAX;
+use nt::mapping;
+use nt::role::Manner;
+use nt::time::Span;
+
+use crate::actors::{Outcome, Plan};
+use crate::world::{CLIENT, REAL, REAL_PORT, SERVER, Sim, TUNNEL_PORT, VISITOR};
+use crate::{CALM, at_rest, up, whole};
+
+/// A visit that must come through, now.
+fn served(sim: &mut Sim, port: u16) {
+    let plan = sim.plan();
+    let visitor = sim.visit(port, whole(plan));
+    sim.run_for(Span::from_secs(9));
+    assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+}
+
+#[test]
+fn a_silent_real_server_is_given_ten_seconds() {
+    let mut sim = up(10, CALM, Transport::Plain);
+    sim.world.borrow_mut().cuts.insert((CLIENT, REAL));
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, whole(plan));
+    sim.run_for(Span::from_millis(9_900));
+    assert_eq!(sim.outcome(visitor), Outcome::Running, "{}", sim.log());
+    sim.run_for(Span::from_millis(400));
+    assert_eq!(sim.outcome(visitor), Outcome::Cut, "{}", sim.log());
+    sim.world.borrow_mut().cuts.clear();
+    served(&mut sim, 8080);
+}
+
+#[test]
+fn a_pool_that_died_while_idle_is_replaced_without_the_visitor_noticing() {
+    for seed in 0..20 {
+        for transport in [Transport::Plain, Transport::Tls] {
+            let mut sim = up(seed, CALM, transport);
+            served(&mut sim, 8080);
+            // Both ends' kernels forget every idle ProxyChannel; the server hears of it only when it uses one.
+            let control = sim.world.borrow().oldest(CLIENT, SERVER);
+            sim.world.borrow_mut().forget_idle(CLIENT, SERVER, control);
+            served(&mut sim, 8080);
+            at_rest(&mut sim);
+        }
+    }
+}
+
+#[test]
+fn visitors_wait_for_a_client_that_comes_back() {
+    let mut sim = up(11, CALM, Transport::Plain);
+    sim.world.borrow_mut().reset_all(CLIENT, SERVER);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, whole(plan));
+    sim.run_for(Span::from_secs(9));
+    assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+}
+
+#[test]
+fn a_stalled_visitor_stalls_itself_alone() {
+    let mut sim = up(12, CALM, Transport::Tls);
+    let stalled: Vec<usize> = (0..20)
+        .map(|_| {
+            let plan = sim.plan();
+            let visitor = sim.visit(8080, Plan { down: 5_000_000, ..plan });
+            sim.visitors[visitor].stalled = u32::MAX;
+            visitor
+        })
+        .collect();
+    sim.run_for(Span::from_secs(100));
+    for _ in 0..5 {
+        served(&mut sim, 8080);
+    }
+    for &visitor in &stalled {
+        assert_eq!(sim.outcome(visitor), Outcome::Running, "who pauses may pause\n{}", sim.log());
+        sim.visitors[visitor].stalled = 0;
+    }
+    sim.run_for(Span::from_secs(200));
+    for visitor in stalled {
+        assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+    }
+    at_rest(&mut sim);
+}
+
+#[test]
+fn a_port_in_use_is_said_and_taken_when_it_is_free() {
+    let mut sim = Sim::new(13, CALM, Transport::Plain);
+    sim.world.borrow_mut().listen(SERVER, 8081, usize::MAX);
+    sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700", "8081:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(2));
+    assert!(sim.log().contains("8081 -> 10.0.0.9:700 not ready: the public port is in use"), "{}", sim.log());
+    served(&mut sim, 8080);
+    sim.world.borrow_mut().unlisten(8081);
+    sim.run_for(Span::from_secs(6));
+    served(&mut sim, 8081);
+}
+
+#[test]
+fn a_port_that_the_license_does_not_permit_is_refused_alone() {
+    let mut sim = Sim::new(14, CALM, Transport::Plain);
+    sim.start_client(CLIENT, 0, &["80:10.0.0.9:700", "8080:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(2));
+    assert!(
+        sim.log().contains(":80 -> 10.0.0.9:700 not ready: the license does not permit this port"),
+        "{}",
+        sim.log()
+    );
+    served(&mut sim, 8080);
+}
+
+#[test]
+fn a_port_goes_from_one_license_to_another_when_it_is_given_up() {
+    let mut sim = up(15, CALM, Transport::Plain);
+    sim.start_client(CLIENT + 1, 1, &["8080:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(2));
+    assert!(sim.log().contains("not ready: another license has this port"), "{}", sim.log());
+    sim.world.borrow_mut().stop(CLIENT);
+    sim.run_for(Span::from_secs(7));
+    assert_eq!(sim.exits, [(CLIENT, 0)], "{}", sim.log());
+    served(&mut sim, 8080);
+}
+
+#[test]
+fn any_free_port_is_found() {
+    let mut sim = Sim::new(16, CALM, Transport::Plain);
+    sim.start_client(CLIENT, 0, &["0:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(2));
+    let log = sim.log();
+    let line = log.lines().find(|line| line.contains("10.0.0.1:") && line.ends_with("ready")).expect(&log);
+    let port = line.split("10.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).expect("a port");
+    served(&mut sim, port.parse().expect("a number"));
+}
+
+#[test]
+fn a_mapping_of_the_license_is_served_where_the_client_allows_it() {
+    let mut sim = Sim::new(17, CALM, Transport::Tls);
+    sim.edit_licenses(|directory| {
+        super::give_maps(directory, 0, &["8082:10.0.0.9:700", "8083:127.0.0.1:700"]);
+    });
+    sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(3));
+    let log = sim.log();
+    assert!(log.contains("asks for a mapping to 10.0.0.9:700, which --allow does not cover"), "{log}");
+    assert!(log.contains("8083 -> 127.0.0.1:700 ready"), "{log}");
+    served(&mut sim, 8083);
+    let plan = sim.plan();
+    let refused = sim.visit(8082, plan);
+    sim.run_for(Span::from_secs(1));
+    assert_eq!(sim.outcome(refused), Outcome::Cut);
+}
+
+#[test]
+fn a_revoked_license_is_cut_within_five_seconds_and_keeps_away() {
+    let mut sim = up(18, CALM, Transport::Tls);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, Plan { up: 50_000_000, ..plan });
+    sim.run_for(Span::from_secs(1));
+    sim.edit_licenses(|directory| super::revoke(directory, 0));
+    sim.run_for(Span::from_secs(5));
+    assert_eq!(sim.outcome(visitor), Outcome::Cut, "{}", sim.log());
+    sim.run_for(Span::from_secs(300));
+    let logins = sim.log().matches("login from").count();
+    assert!((1..=12).contains(&logins), "{logins} logins in 300 s\n{}", sim.log());
+}
+
+#[test]
+fn a_license_that_was_just_added_is_known_at_once() {
+    let mut sim = Sim::new(19, CALM, Transport::Tls);
+    sim.edit_licenses(|directory| super::take_away(directory, 0));
+    sim.run_for(Span::from_secs(3));
+    sim.edit_licenses(|directory| super::give_back(directory, 0));
+    sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700"]);
+    sim.run_for(Span::from_millis(500));
+    assert!(sim.log().contains("8080 -> 10.0.0.9:700 ready"), "{}", sim.log());
+}
+
+#[test]
+fn stopping_lets_visits_end() {
+    for host in [SERVER, CLIENT] {
+        let mut sim = up(20, CALM, Transport::Plain);
+        let plan = sim.plan();
+        let visitor = sim.visit(8080, Plan { up: 3_000_000, down: 3_000_000, ..plan });
+        sim.run_for(Span::from_millis(300));
+        sim.world.borrow_mut().stop(host);
+        sim.run_for(Span::from_secs(29));
+        assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+        assert_eq!(sim.exits, [(host, 0)], "{}", sim.log());
+    }
+}
+
+#[test]
+fn stopping_ends_after_thirty_seconds_or_when_asked_again() {
+    for (host, twice) in [(SERVER, false), (SERVER, true), (CLIENT, false), (CLIENT, true)] {
+        let mut sim = up(21, CALM, Transport::Plain);
+        let plan = sim.plan();
+        let visitor = sim.visit(8080, Plan { up: 500_000_000, ..plan });
+        sim.run_for(Span::from_millis(300));
+        sim.world.borrow_mut().stop(host);
+        sim.run_for(Span::from_secs(1));
+        assert!(sim.exits.is_empty());
+        if twice {
+            sim.world.borrow_mut().stop(host);
+        }
+        sim.run_for(Span::from_secs(if twice { 1 } else { 30 }));
+        assert_eq!(sim.exits, [(host, 0)], "{}", sim.log());
+        sim.run_for(Span::from_secs(1));
+        assert_eq!(sim.outcome(visitor), Outcome::Cut, "a cut must not look like an end\n{}", sim.log());
+    }
+}
+
+#[test]
+fn silent_strangers_do_not_keep_a_client_out() {
+    let mut sim = Sim::new(22, CALM, Transport::Tls);
+    let address = std::net::SocketAddr::from(([10, 0, 0, 1], TUNNEL_PORT));
+    for _ in 0..5_000 {
+        sim.world.borrow_mut().connect(VISITOR, SERVER, address);
+    }
+    sim.run_for(Span::from_millis(100));
+    sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700"]);
+    sim.run_for(Span::from_secs(1));
+    assert!(sim.log().contains("8080 -> 10.0.0.9:700 ready"), "{}", sim.log());
+    assert!(sim.counts()[0].1 <= STRANGERS_MAX + 10, "strangers are bounded");
+    sim.run_for(Span::from_secs(6));
+    assert!(sim.counts()[0].1 <= 10, "no stranger stays longer than 5 s");
+    served(&mut sim, 8080);
+}
+
+#[test]
+fn garbage_is_cut_without_a_word() {
+    for transport in [Transport::Tls, Transport::Plain] {
+        let mut sim = up(23, CALM, transport);
+        let address = std::net::SocketAddr::from(([10, 0, 0, 1], TUNNEL_PORT));
+        let mut ends = Vec::new();
+        for (_, frame) in nt::wire::samples() {
+            for cut in [1, 4, usize::MAX] {
+                let end = sim.world.borrow_mut().connect(VISITOR, SERVER, address);
+                sim.run_for(Span::from_millis(40));
+                let encoded = frame.encode();
+                let bytes = encoded.bytes();
+                // Whether it is taken does not matter: a stranger may be gone already.
+                let _ = sim.world.borrow_mut().write(end, &bytes[..bytes.len().min(cut)]);
+                ends.push((end, frame, cut));
+            }
+        }
+        sim.run_for(Span::from_secs(6));
+        for (end, frame, cut) in ends {
+            let mut answer = [0; 64];
+            let result = sim.world.borrow_mut().read(end, &mut answer);
+            let nonce =
+                transport == Transport::Plain && matches!(frame, nt::wire::Frame::Nonce(_)) && cut > 4;
+            assert!(nonce || result.is_err(), "{frame:?} cut at {cut} was answered: {result:?}");
+            sim.world.borrow_mut().close(end, Manner::Cut);
+        }
+        served(&mut sim, 8080);
+        at_rest(&mut sim);
+    }
+}
+
+#[test]
+fn many_mappings_are_all_told() {
+    let mut sim = Sim::new(24, CALM, Transport::Tls);
+    let maps: Vec<String> = (0..300).map(|n| format!("{}:10.0.0.9:700", 20_000 + n)).collect();
+    assert!(maps.iter().all(|map| mapping::parse(map).is_ok()));
+    sim.start_client(CLIENT, 0, &maps.iter().map(String::as_str).collect::<Vec<_>>());
+    sim.run_for(Span::from_secs(3));
+    assert_eq!(sim.log().matches("10.0.0.1:2").count(), 300, "{}", sim.log());
+    served(&mut sim, 20_299);
+}
+
+#[test]
+fn a_real_server_that_was_down_is_served_when_it_is_up() {
+    let mut sim = up(25, CALM, Transport::Plain);
+    sim.world.borrow_mut().unlisten(REAL_PORT);
+    for _ in 0..30 {
+        let plan = sim.plan();
+        sim.visit(8080, plan);
+        sim.run_for(Span::from_millis(30));
+    }
+    sim.run_for(Span::from_secs(1));
+    assert!(sim.visitors.iter().all(|visitor| visitor.outcome == Outcome::Cut), "{}", sim.log());
+    sim.world.borrow_mut().listen(REAL, REAL_PORT, usize::MAX);
+    served(&mut sim, 8080);
+    at_rest(&mut sim);
+}
+
+#[test]
+fn a_torrent_that_came_before_its_channel_flows_on_by_itself() {
+    let mut sim = up(26, torrent(), Transport::Plain);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, Plan { up: 3_000_000, down: 0, visitor_ends_first: true, ..plan });
+    sim.run_for(Span::from_secs(9));
+    assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+}
+
+/// Windows so large that everything is there before it is asked for: no event comes to help.
+fn torrent() -> crate::net::Nasty {
+    crate::net::Nasty { window: 16 << 20, ..CALM }
+}
+
+#[test]
+fn a_channel_that_is_not_given_back_is_given_up() {
+    let mut sim = up(27, CALM, Transport::Plain);
+    let plan = sim.plan();
+    let visitor = sim.visit(8080, Plan { up: 100, down: 5_000_000, ..plan });
+    sim.run_for(Span::from_millis(300));
+    let before = sim.counts()[0].1;
+    // The visitor goes, and nothing more comes from the client, not even the mark that would free the ProxyChannel.
+    sim.world.borrow_mut().cuts.insert((CLIENT, SERVER));
+    let end = sim.visitors[visitor].end;
+    sim.world.borrow_mut().close(end, Manner::Cut);
+    sim.run_for(Span::from_millis(9_000));
+    assert_eq!(sim.counts()[0].1, before - 1, "the visitor has gone, its ProxyChannel drains");
+    sim.run_for(Span::from_millis(1_500));
+    assert_eq!(sim.counts()[0].1, before - 2, "ten seconds are enough");
+    sim.world.borrow_mut().cuts.clear();
+    served(&mut sim, 8080);
+    at_rest(&mut sim);
+}

@@ -1,0 +1,251 @@
+//! Style that is a test: who may import whom, what nobody may call, how long things may be. A rule that is not enforced is
+//! a wish; `docs/CONTRIBUTING.md` gives each rule's reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Each module and the modules of this crate that it may import; a line may name only what stands above it, which keeps
+/// the arrows pointing one way.
+const LAYERS: &[(&str, &[&str])] = &[
+    // Words.
+    ("time", &[]),
+    ("limits", &["time"]),
+    ("reason", &[]),
+    ("wire", &["limits", "reason"]),
+    // Stores.
+    ("slots", &[]),
+    ("arena", &["limits"]),
+    ("timers", &["time"]),
+    ("entropy", &[]),
+    // What the operator says.
+    ("text", &[]),
+    ("names", &["text"]),
+    ("table", &["text"]),
+    ("license", &["text"]),
+    ("policy", &["names", "text"]),
+    ("mapping", &["names", "policy", "text"]),
+    ("directory", &["license", "mapping", "policy", "table", "text"]),
+    ("config", &["license", "mapping", "policy", "table", "text"]),
+    // Decisions.
+    ("note", &["reason", "time"]),
+    ("role", &["directory", "note", "reason", "slots", "time", "wire"]),
+    ("channel", &["limits", "reason", "slots", "time"]),
+    (
+        "server",
+        &[
+            "channel",
+            "directory",
+            "entropy",
+            "license",
+            "limits",
+            "mapping",
+            "note",
+            "reason",
+            "role",
+            "slots",
+            "time",
+            "timers",
+            "wire",
+        ],
+    ),
+    (
+        "client",
+        &[
+            "channel", "entropy", "license", "limits", "mapping", "note", "policy", "reason", "role",
+            "server", "slots", "time", "timers", "wire",
+        ],
+    ),
+    ("demo", &["note", "reason", "role", "slots", "time"]),
+    ("fuzz", &["directory", "license", "mapping", "wire"]),
+    // The world.
+    ("net", &["directory", "note", "reason", "role", "slots", "time"]),
+    ("tls", &["arena", "limits", "reason"]),
+    ("link", &["arena", "limits", "net", "reason", "role", "slots", "tls"]),
+    ("relay", &["arena", "limits", "link", "net", "reason", "slots", "wire"]),
+    (
+        "driver",
+        &[
+            "arena", "limits", "link", "net", "note", "reason", "relay", "role", "slots", "time", "tls",
+            "wire",
+        ],
+    ),
+    ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time"]),
+    ("budget", &["driver", "limits"]),
+    // The edge.
+    ("state", &["directory", "license"]),
+    ("identity", &["entropy", "state"]),
+];
+
+/// Modules at the edge, which may import everything and be imported by nobody but `main`.
+const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
+
+/// What must not be called, by whom it may be all the same, and what to do instead.
+const BANNED: &[(&str, &[&str], &str)] = &[
+    ("std::fs", &["state", "identity", "commands", "run", "cli"], "files belong to the edge"),
+    ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),
+    ("TcpListener", &["os", "run"], "sockets belong to os; above it they are Net::Listener"),
+    ("polling::", &["os"], "the poller belongs to os"),
+    ("rustls::", &["tls", "identity", "run"], "TLS belongs to tls; identity and run read certificates"),
+    ("Instant::now", &[], "time is handed in"),
+    ("SystemTime::now", &[], "time is handed in"),
+    ("clock_gettime", &["os"], "only os reads a clock"),
+    ("unsafe {", &["os"], "unsafe belongs to os"),
+    ("HashMap", &[], "iteration order must not matter: BTreeMap, Table or Vec"),
+    ("HashSet", &[], "iteration order must not matter: BTreeSet or Vec"),
+    ("complete_io", &[], "it loops (RUSTSEC-2024-0336)"),
+    ("println!", &["commands", "main", "run"], "messages are notes; commands print"),
+    ("todo!", &[], "unfinished work is an issue"),
+    ("unimplemented!", &[], "unfinished work is an issue"),
+];
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_CHARS_MAX: usize = 120;
+
+/// Files that are longer, and why.
+const LONG_FILES: &[(&str, &str)] =
+    &[("driver.rs", "the packet's path is read in one file, top to bottom, with every verb's arm")];
+
+/// Functions that are longer, and why.
+const LONG_FUNCTIONS: &[(&str, &str)] =
+    &[("fn fmt(&self, f: &mut fmt::Formatter<'_>)", "one arm for each message, and nothing else")];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("src can be read") {
+            let path = entry.expect("an entry of src can be read").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read_to_string(path).expect("a source can be read")))
+        .collect()
+}
+
+/// The module of this crate that a file belongs to: its first folder, or its own name.
+fn module(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("a path in src");
+    let first = inside.components().next().expect("a path has a first part");
+    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// Code without comments and without the unit tests at the end.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+    lines.enumerate().map(|(n, line)| (n + 1, line.split("//").next().unwrap_or("")))
+}
+
+#[test]
+fn imports_point_one_way() {
+    let position: BTreeMap<&str, usize> =
+        LAYERS.iter().enumerate().map(|(n, (name, _))| (*name, n)).collect();
+    for (n, (name, uses)) in LAYERS.iter().enumerate() {
+        for used in *uses {
+            assert!(position[used] < n, "LAYERS: {name} may not name {used}, which stands below it");
+        }
+    }
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module(&path);
+        if EDGE.contains(&module.as_str()) {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{module} does not stand in LAYERS"));
+            continue;
+        };
+        let imported: BTreeSet<&str> = text
+            .lines()
+            .take_while(|line| line.trim() != "#[cfg(test)]")
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(|line| line.match_indices("crate::").map(move |(at, _)| &line[at + 7..]))
+            .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or(""))
+            .collect();
+        for import in imported {
+            if import != module && !allowed.contains(&import) {
+                wrong.push(format!("{} imports {import}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that LAYERS does not allow:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn channels_do_not_know_each_other() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| module(path) == "channel") {
+        for (n, line) in code(&text) {
+            assert!(!line.contains("channel::"), "{}:{n}: channels meet in a role", path.display());
+        }
+    }
+}
+
+#[test]
+fn nobody_calls_what_is_banned() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module(&path);
+        for (n, line) in code(&text) {
+            for (call, allowed, instead) in BANNED {
+                if line.contains(call) && !allowed.contains(&module.as_str()) {
+                    wrong.push(format!("{}:{n}: {call}: {instead}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_functions_and_lines_are_short() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX && !LONG_FILES.iter().any(|(long, _)| *long == name) {
+            wrong.push(format!("{}: {lines} lines, at most {FILE_LINES_MAX}", path.display()));
+        }
+        for (n, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE_CHARS_MAX {
+                wrong.push(format!("{}:{}: longer than {LINE_CHARS_MAX} characters", path.display(), n + 1));
+            }
+        }
+        for (start, length) in functions(&text) {
+            let head = text.lines().nth(start - 1).unwrap_or("").trim();
+            if length > FUNCTION_LINES_MAX && !LONG_FUNCTIONS.iter().any(|(long, _)| head.starts_with(long)) {
+                wrong.push(format!("{}:{start}: a function of {length} lines", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where functions start, and how many lines they take: rustfmt closes each at the indentation of its head.
+fn functions(text: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (n, line) in lines.iter().enumerate() {
+        let head = line.trim_start();
+        let is_head = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "const fn ", "pub const fn "]
+            .iter()
+            .any(|start| head.starts_with(start));
+        // A declaration without a body ends with a semicolon.
+        let body =
+            lines[n..].iter().find(|line| line.ends_with('{') || line.ends_with(';') || line.ends_with('}'));
+        if is_head && body.is_some_and(|line| line.ends_with('{')) {
+            let indent = line.len() - head.len();
+            let close = format!("{}}}", " ".repeat(indent));
+            if let Some(length) = lines[n..].iter().position(|line| *line == close) {
+                found.push((n + 1, length + 1));
+            }
+        }
+    }
+    found
+}
