@@ -8,7 +8,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::names::{self, Use};
-use crate::text::{did_you_mean, quote};
+use crate::text::{did_you_mean, number, quote};
+
+pub use crate::text::parse_port;
 
 /// Most items that a list of ports, names, networks or targets may have.
 pub const LIST_ITEMS_MAX: usize = 256;
@@ -410,23 +412,6 @@ impl fmt::Display for HostSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.patterns.is_empty() { f.write_str("none") } else { write_list(f, &self.patterns) }
     }
-}
-
-/// Reads a port, 1 to 65535.
-///
-/// # Errors
-/// A sentence that quotes the port.
-pub fn parse_port(text: &str) -> Result<u16, String> {
-    match number(text).and_then(|port| u16::try_from(port).ok()) {
-        Some(port) if port > 0 => Ok(port),
-        _ => Err(format!("port {} is not in 1..65535", quote(text))),
-    }
-}
-
-/// A number of digits alone: `from_str` would take a sign as well.
-fn number(text: &str) -> Option<u32> {
-    let digits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
 }
 
 fn items<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {

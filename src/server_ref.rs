@@ -6,8 +6,7 @@ use std::net::Ipv6Addr;
 
 use crate::license::{License, PREFIX};
 use crate::names::{self, Use};
-use crate::policy::parse_port;
-use crate::text::{hide_secrets, quote};
+use crate::text::{hide_secrets, parse_port, quote};
 
 /// The tunnel port under TLS, where none is named.
 pub const TLS_PORT: u16 = 9002;

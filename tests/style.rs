@@ -25,7 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["names", "text"]),
     ("mapping", &["names", "policy", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
-    ("config", &["license", "mapping", "policy", "table", "text"]),
+    ("server_ref", &["license", "names", "text"]),
+    ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text"]),
     // Decisions.
     ("note", &["reason", "time"]),
     ("role", &["directory", "note", "reason", "slots", "time", "wire"]),

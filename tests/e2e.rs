@@ -1,0 +1,28 @@
+//! The built binary, whole: real kernels, real programs, real faults.
+//!
+//! Each test starts its own server and client on ports and in a directory of its own, so all may run at once. What a
+//! machine lacks (a program, root, `ip`) is said by a line `skipped: …`.
+//!
+//! - `NT_E2E_BIN=PATH` tests that binary instead of the one cargo has just built. Where `release` is a folder of its
+//!   path, the tests that need an optimised build run too: more than 4 GiB in one stream, memory at rest.
+//! - Nothing is benchmarked: a bound on time is a promise of nt, taken generously.
+
+#![cfg(target_os = "linux")]
+#![allow(unreachable_pub, clippy::disallowed_methods)]
+
+#[path = "e2e/data.rs"]
+mod data;
+#[path = "e2e/faults.rs"]
+mod faults;
+#[path = "e2e/harness.rs"]
+mod harness;
+#[path = "e2e/operator.rs"]
+mod operator;
+#[path = "e2e/process.rs"]
+mod process;
+#[path = "e2e/rest.rs"]
+mod rest;
+#[path = "e2e/tcp.rs"]
+mod tcp;
+#[path = "e2e/waiting.rs"]
+mod waiting;

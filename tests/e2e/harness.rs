@@ -1,0 +1,314 @@
+//! A server, a client and what stands behind them, for one test.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::process::{Process, say};
+use super::rest::Files;
+
+/// How long anything may take that should take no time at all, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Over TLS, or plainly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Tls,
+    Plain,
+}
+
+pub const BOTH: [Kind; 2] = [Kind::Tls, Kind::Plain];
+
+/// The binary under test.
+pub fn nt() -> PathBuf {
+    std::env::var_os("NT_E2E_BIN").map_or_else(|| env!("CARGO_BIN_EXE_nt").into(), PathBuf::from)
+}
+
+/// Whether the binary under test is optimised; says so if it is not.
+pub fn need_release() -> bool {
+    let release = nt().components().any(|part| part.as_os_str() == "release");
+    if !release {
+        say("skipped: it needs a release binary in NT_E2E_BIN");
+    }
+    release
+}
+
+/// A port that nobody uses: below those that the kernel gives out by itself.
+pub fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let start = (std::process::id() % 180) as u16 * 100;
+        let port = 12_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let free = |ip: &str| TcpListener::bind((ip, port)).is_ok();
+        if free("0.0.0.0") && free("::") {
+            return port;
+        }
+    }
+}
+
+/// A folder that goes with the test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("nt-e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file, and returns its path.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A TCP service that gives each connection a thread.
+pub struct Backend {
+    pub port: u16,
+    over: Arc<AtomicBool>,
+}
+
+impl Backend {
+    pub fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), serve)
+    }
+
+    pub fn at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let over = Arc::new(AtomicBool::new(false));
+        let (ended, serve) = (Arc::clone(&over), Arc::new(serve));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || serve(stream));
+            }
+        });
+        Self { port, over }
+    }
+
+    /// Sends back what comes, and ends when the visitor does.
+    pub fn echo() -> Self {
+        Self::new(|stream| {
+            let _ = std::io::copy(&mut &stream, &mut &stream);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        })
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+/// `nt -s`, with a state folder of its own.
+pub struct Server {
+    pub folder: Arc<Folder>,
+    pub process: Process,
+    pub tls: u16,
+    pub plain: u16,
+    /// The license `default`.
+    pub license: String,
+}
+
+impl Server {
+    /// The first start, which makes a license.
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// The first start, with more words on the command line or in the environment.
+    pub fn start_with(adapt: impl Fn(&mut Command)) -> Self {
+        super::waiting::begin();
+        let folder = Arc::new(Folder::new());
+        let (tls, plain) = (port(), port());
+        let mut command = Self::command(&folder, tls, plain);
+        adapt(&mut command);
+        let process = Process::start(&mut command);
+        let line = process.wait_for("nt -c nt1", SOON);
+        let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
+        process.wait_for("WITHOUT encryption", SOON);
+        Self { folder, process, tls, plain, license }
+    }
+
+    pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
+        let mut command = Command::new(nt());
+        command.arg("-s").arg("--state").arg(folder.join("state"));
+        command.arg("--listen").arg(format!("127.0.0.1:{tls}"));
+        command.arg("--plain").arg(format!("127.0.0.1:{plain}"));
+        command
+    }
+
+    /// Starts again on the same state; the old process must have ended.
+    pub fn again(&mut self) {
+        self.process = Process::start(&mut Self::command(&self.folder, self.tls, self.plain));
+    }
+
+    pub fn port(&self, kind: Kind) -> u16 {
+        match kind {
+            Kind::Tls => self.tls,
+            Kind::Plain => self.plain,
+        }
+    }
+
+    /// `nt license WORDS --state …`; the last line of its output.
+    pub fn license(&self, words: &[&str]) -> String {
+        let mut command = Command::new(nt());
+        let output =
+            command.arg("license").args(words).arg("--state").arg(self.folder.join("state")).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().lines().last().unwrap_or("").to_owned()
+    }
+
+    /// A client of this server, with the license `default`.
+    pub fn client(&self, kind: Kind, mappings: &[String]) -> Process {
+        self.client_with(kind, &self.license, mappings, |_| {})
+    }
+
+    /// A client of this server. Its license stands in a file, as it does wherever others can see the command line.
+    pub fn client_with(
+        &self,
+        kind: Kind,
+        license: &str,
+        mappings: &[String],
+        adapt: impl Fn(&mut Command),
+    ) -> Process {
+        self.client_at("127.0.0.1", self.port(kind), kind, license, mappings, adapt)
+    }
+
+    /// A client that finds this server at another address.
+    pub fn client_at(
+        &self,
+        host: &str,
+        port: u16,
+        kind: Kind,
+        license: &str,
+        mappings: &[String],
+        adapt: impl Fn(&mut Command),
+    ) -> Process {
+        let name = format!("license-{}-{port}", &license[3..11.min(license.len())]);
+        let file = self.folder.write(&name, format!("{license}@{host}:{port}\n"));
+        let mut command = Command::new(nt());
+        command.arg("-c").arg(format!("@{}", file.display())).args(mappings);
+        if kind == Kind::Plain {
+            command.arg("--plain");
+        }
+        adapt(&mut command);
+        Process::start(&mut command)
+    }
+}
+
+/// A server and a client with two mappings: one to the target of the test, one to an echo.
+pub struct Tunnel {
+    pub server: Server,
+    pub client: Process,
+    pub kind: Kind,
+    /// Public port of the target.
+    pub public: u16,
+    /// Public port of the echo, for [`Tunnel::at_rest`].
+    pub echo: u16,
+    pub mappings: Vec<String>,
+    /// Files that server and client had open when nobody visited.
+    pub baseline: (Files, Files),
+    _echo: Backend,
+}
+
+impl Tunnel {
+    /// A tunnel to this port of loopback.
+    pub fn to(kind: Kind, target: u16) -> Self {
+        Self::with(kind, target, Server::start(), |_| {})
+    }
+
+    /// A tunnel to this port, of this server, by a client that is started in a way of its own.
+    pub fn with(kind: Kind, target: u16, server: Server, adapt: impl Fn(&mut Command)) -> Self {
+        let (echo, public, echo_public) = (Backend::echo(), port(), port());
+        let mappings =
+            vec![format!("{public}:127.0.0.1:{target}"), format!("{echo_public}:127.0.0.1:{}", echo.port)];
+        let client = server.client_with(kind, &server.license, &mappings, adapt);
+        client.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
+        client.wait_for(&format!("-> 127.0.0.1:{} ready", echo.port), SOON);
+        let mut tunnel = Self {
+            server,
+            client,
+            kind,
+            public,
+            echo: echo_public,
+            mappings,
+            baseline: Default::default(),
+            _echo: echo,
+        };
+        tunnel.echo_once();
+        tunnel.note_baseline();
+        tunnel
+    }
+
+    /// The files that are open now are those that are open at rest.
+    pub fn note_baseline(&mut self) {
+        let tunnels = [self.server.tls, self.server.plain];
+        self.baseline = (Files::of(&self.server.process, tunnels), Files::of(&self.client, tunnels));
+    }
+
+    /// A visitor of the target.
+    pub fn visit(&self) -> TcpStream {
+        visit(self.public)
+    }
+
+    /// A visitor of the echo, served or not.
+    pub fn try_echo(&self, timeout: Duration) -> std::io::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.echo));
+        let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.write_all(b"Is anybody there?")?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        if answer == b"Is anybody there?" { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+    }
+
+    pub fn echo_once(&self) {
+        self.try_echo(SOON).expect("a fresh visitor is served");
+    }
+
+    /// Starts the client again, with the same words.
+    pub fn client_again(&mut self) {
+        self.client = self.server.client(self.kind, &self.mappings);
+    }
+}
+
+/// A connection to a public port, whose reads and writes give up in the end.
+pub fn visit(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}

@@ -1,0 +1,295 @@
+//! What the operator does: licenses, signals, files that are damaged, logs that nobody reads.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::data::Pattern;
+use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, Tunnel, nt, port, visit};
+use super::process::{Process, eventually, say};
+use super::rest::keeps_secrets;
+
+#[test]
+fn a_port_that_the_license_does_not_permit_is_not_served_and_the_client_says_why() {
+    let server = Server::start();
+    let backend = Backend::echo();
+    let (good, bad) = (port(), port());
+    let license = server.license(&["add", "narrow", "--ports", &format!("{good}-{good}")]);
+    let mappings = [good, bad].map(|public| format!("{public}:127.0.0.1:{}", backend.port));
+    let client = server.client_with(Kind::Tls, &license, &mappings, |_| {});
+    let line = client.wait_for("not ready: the license does not permit this port", SOON);
+    assert!(line.contains(&bad.to_string()), "{line}");
+    client.wait_for(&format!("{good} -> 127.0.0.1:{} ready", backend.port), SOON);
+    assert!(std::net::TcpStream::connect(("127.0.0.1", bad)).is_err(), "{bad} is open");
+    let mut visitor = visit(good);
+    visitor.write_all(b"?").unwrap();
+    visitor.read_exact(&mut [0]).unwrap();
+    keeps_secrets(&client, &[&license, &server.license]);
+    keeps_secrets(&server.process, &[&license, &server.license]);
+}
+
+#[test]
+fn a_license_added_and_revoked_while_the_server_runs_counts_at_once() {
+    for kind in BOTH {
+        let server = Server::start();
+        let backend = Backend::echo();
+        let public = port();
+        let license = server.license(&["add", "brief"]);
+        let mapping = [format!("{public}:127.0.0.1:{}", backend.port)];
+        let mut client = server.client_with(kind, &license, &mapping, |_| {});
+        client.wait_for(" ready", SOON);
+        let mut visitor = visit(public);
+        visitor.write_all(b"?").unwrap();
+        visitor.read_exact(&mut [0]).unwrap();
+        let begun = Instant::now();
+        server.license(&["revoke", "brief"]);
+        let end = visitor.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "{kind:?}: the visit goes on");
+        assert!(begun.elapsed() < Duration::from_secs(6), "{kind:?}: {:?}", begun.elapsed());
+        client.wait_for("this license was revoked", SOON);
+        assert!(std::net::TcpStream::connect(("127.0.0.1", public)).is_err(), "{public} is open");
+        assert!(client.runs(), "a refused client tries again, slowly");
+        server.process.wait_for("brief: logged out", SOON);
+        keeps_secrets(&client, &[&license]);
+        keeps_secrets(&server.process, &[&license]);
+    }
+}
+
+#[test]
+fn a_wrong_license_is_refused_slowly_and_told_nothing() {
+    for kind in BOTH {
+        let (server, other) = (Server::start(), Server::start());
+        let mapping = [format!("{}:127.0.0.1:9", port())];
+        let mut client = server.client_with(kind, &other.license, &mapping, |_| {});
+        client.wait_for("did not accept this license", SOON);
+        server.process.wait_for("no license of this server proves it", SOON);
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(server.process.log().count("logged in"), 0);
+        assert_eq!(client.log().count("connecting"), 1);
+        assert!(client.runs(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_mistyped_license_is_found_before_anything_is_sent() {
+    let server = Server::start();
+    let mut typed = server.license.clone();
+    let last = typed.pop().unwrap();
+    typed.push(if last == 'a' { 'b' } else { 'a' });
+    let mut client = server.client_with(Kind::Tls, &typed, &["8080".to_owned()], |_| {});
+    assert_eq!(client.wait(SOON).code(), Some(1));
+    assert_eq!(server.process.log().count("127.0.0.1:"), 2, "{:?}", server.process.log().lines());
+}
+
+/// A backend that takes about 4 s for 4 MiB, and then ends.
+fn unhurried() -> Backend {
+    Backend::new(|stream| {
+        let mut pattern = Pattern::new(3);
+        for _ in 0..40 {
+            if pattern.write(&stream, 100 * 1024).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = (&stream).read(&mut [0]);
+    })
+}
+
+fn download(public: u16) -> mpsc::Receiver<(u64, Result<(), std::io::ErrorKind>)> {
+    let (ended, ends) = mpsc::channel();
+    let visitor = visit(public);
+    thread::spawn(move || ended.send(Pattern::new(3).read(&visitor)));
+    thread::sleep(Duration::from_millis(500));
+    ends
+}
+
+#[test]
+fn an_asked_stop_of_the_server_lets_a_transfer_finish() {
+    for kind in BOTH {
+        let backend = unhurried();
+        let mut tunnel = Tunnel::to(kind, backend.port);
+        let ends = download(tunnel.public);
+        tunnel.server.process.signal(Signal::TERM);
+        tunnel.server.process.wait_for("stopping when 1 visits", SOON);
+        assert!(tunnel.try_echo(SOON).is_err(), "{kind:?}: a new visitor is served by a server that stops");
+        assert_eq!(ends.recv_timeout(SOON).unwrap(), (40 * 100 * 1024, Ok(())), "{kind:?}");
+        assert_eq!(tunnel.server.process.wait(SOON).code(), Some(0), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_asked_stop_of_the_client_lets_a_transfer_finish() {
+    for kind in BOTH {
+        let backend = unhurried();
+        let mut tunnel = Tunnel::to(kind, backend.port);
+        let ends = download(tunnel.public);
+        tunnel.client.signal(Signal::TERM);
+        tunnel.client.wait_for("stopping when 1 visits", SOON);
+        assert_eq!(ends.recv_timeout(SOON).unwrap(), (40 * 100 * 1024, Ok(())), "{kind:?}");
+        assert_eq!(tunnel.client.wait(SOON).code(), Some(0), "{kind:?}");
+        tunnel.server.process.wait_for("logged out", SOON);
+    }
+}
+
+#[test]
+fn asked_twice_to_stop_both_stop_at_once_and_cut() {
+    for kind in BOTH {
+        for of_server in [true, false] {
+            let backend = unhurried();
+            let mut tunnel = Tunnel::to(kind, backend.port);
+            let ends = download(tunnel.public);
+            let process = if of_server { &mut tunnel.server.process } else { &mut tunnel.client };
+            process.signal(Signal::TERM);
+            process.wait_for("stopping when 1 visits", SOON);
+            assert!(process.runs());
+            let begun = Instant::now();
+            process.signal(Signal::TERM);
+            assert_eq!(process.wait(SOON).code(), Some(0), "{kind:?}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{kind:?}: {:?}", begun.elapsed());
+            let (total, end) = ends.recv_timeout(SOON).unwrap();
+            assert!(total < 40 * 100 * 1024);
+            assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "{kind:?}: a cut looks like an end");
+        }
+    }
+}
+
+#[test]
+fn an_idle_nt_stops_at_once_when_asked() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut tunnel = Tunnel::to(Kind::Tls, port());
+        tunnel.client.signal(signal);
+        assert_eq!(tunnel.client.wait(SOON).code(), Some(0));
+        tunnel.server.process.signal(signal);
+        assert_eq!(tunnel.server.process.wait(SOON).code(), Some(0));
+    }
+}
+
+#[test]
+fn a_damaged_license_file_stops_a_start_and_not_a_running_server() {
+    let mut tunnel = Tunnel::to(Kind::Tls, port());
+    let file = tunnel.server.folder.join("state/licenses.toml");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let line = tunnel.server.process.wait_for("the licenses of before still hold", SOON);
+    assert!(line.contains("licenses.toml"), "{line}");
+    tunnel.client.kill();
+    tunnel.client_again();
+    tunnel.client.wait_for(" ready", SOON);
+    tunnel.at_rest();
+    tunnel.server.process.kill();
+    tunnel.server.again();
+    assert_eq!(tunnel.server.process.wait(SOON).code(), Some(1));
+    tunnel.server.process.wait_for("licenses.toml", SOON);
+    assert_eq!(std::fs::read(&file).unwrap(), &whole[..whole.len() / 2], "the damaged file is left as it is");
+    std::fs::write(&file, whole).unwrap();
+    tunnel.server.again();
+    tunnel.server.process.wait_for("clients are served on", SOON);
+    eventually("served", SOON, || tunnel.try_echo(SOON).is_ok());
+}
+
+#[test]
+fn a_tunnel_port_in_use_is_said_and_ends_the_program() {
+    let server = Server::start();
+    let folder = Folder::new();
+    let mut second = Process::start(&mut Server::command(&folder, server.tls, port()));
+    assert_eq!(second.wait(SOON).code(), Some(1));
+    second.wait_for("the port is in use", SOON);
+}
+
+/// The write end of a pipe that is full, and the read end that keeps it open.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // What a pipe takes by default (pipe(7)).
+    writer.write_all(&vec![b'\n'; 65_536]).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let mut tunnel = Tunnel::to(Kind::Tls, port());
+    for closed in [false, true] {
+        let (reader, writer) = full_pipe();
+        tunnel.server.process.kill();
+        tunnel.client.kill();
+        let mut server = Server::command(&tunnel.server.folder, tunnel.server.tls, tunnel.server.plain);
+        tunnel.server.process =
+            Process::start_unheard(server.env("NT_LOG", "debug").stderr(writer.try_clone().unwrap()));
+        let license = tunnel
+            .server
+            .folder
+            .write("l", format!("{}@127.0.0.1:{}", tunnel.server.license, tunnel.server.tls));
+        let mut client = Command::new(nt());
+        client.arg("-c").arg(format!("@{}", license.display())).args(&tunnel.mappings);
+        tunnel.client = Process::start_unheard(client.env("NT_LOG", "debug").stderr(writer));
+        if closed {
+            drop(reader);
+            eventually("served with a log that is closed", SOON, || tunnel.try_echo(SOON).is_ok());
+        } else {
+            eventually("served with a log that is full", SOON, || tunnel.try_echo(SOON).is_ok());
+            drop(reader);
+        }
+        for _ in 0..10 {
+            tunnel.echo_once();
+        }
+        tunnel.note_baseline();
+        tunnel.at_rest();
+    }
+}
+
+#[test]
+fn a_closed_standard_error_holds_up_nothing() {
+    let server = Server::start();
+    let mut tunnel = Tunnel::with(Kind::Tls, port(), server, |_| {});
+    tunnel.server.process.kill();
+    tunnel.client.kill();
+    let folder = tunnel.server.folder.path().to_owned();
+    let closed = |arguments: &str| {
+        let mut command = Command::new("sh");
+        let script = format!("exec {} {arguments} 2>&- >&- <&-", nt().display());
+        Process::start_unheard(command.arg("-c").arg(script).stdin(Stdio::null()))
+    };
+    let (tls, plain) = (tunnel.server.tls, tunnel.server.plain);
+    tunnel.server.process = closed(&format!(
+        "-s --state {}/state --listen 127.0.0.1:{tls} --plain 127.0.0.1:{plain}",
+        folder.display()
+    ));
+    let license = tunnel.server.folder.write("l", format!("{}@127.0.0.1:{tls}", tunnel.server.license));
+    tunnel.client = closed(&format!("-c @{} {}", license.display(), tunnel.mappings.join(" ")));
+    eventually("served without a log", SOON, || tunnel.try_echo(SOON).is_ok());
+    tunnel.note_baseline();
+    tunnel.at_rest();
+    // The descriptors 0 to 2 must not have become connections, into which a message would be written.
+    for process in [&tunnel.server.process, &tunnel.client] {
+        for fd in 0..3 {
+            let target = std::fs::read_link(format!("/proc/{}/fd/{fd}", process.id()));
+            let target = target.map(|path| path.display().to_string()).unwrap_or_default();
+            assert!(!target.contains("socket"), "fd {fd} is {target}");
+        }
+    }
+}
+
+#[test]
+fn the_demo_works_by_itself() {
+    let output = Command::new(nt()).args(["demo", "--once"]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("fetched http://"), "{said}");
+    if said.contains("nt1") {
+        say("the demo tells its license");
+    }
+}
+
+#[test]
+fn a_license_on_the_command_line_is_not_shown_to_other_users() {
+    let server = Server::start();
+    let mut command = Command::new(nt());
+    command.arg("-c").arg(format!("{}@127.0.0.1:{}", server.license, server.tls));
+    let client = Process::start(command.arg(format!("{}:9", port())));
+    client.wait_for(" ready", SOON);
+    keeps_secrets(&client, &[&server.license]);
+}

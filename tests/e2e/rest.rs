@@ -1,0 +1,119 @@
+//! What must hold at the end of every test: nothing is left, nothing spins, nothing was told that is secret.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use super::harness::{SOON, Tunnel};
+use super::process::{Process, eventually};
+
+/// Open files of a process, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Connections between client and server: the pool of them follows demand.
+    pub tunnels: usize,
+    /// All others: listeners, visitors, real servers, standard streams, the poller.
+    pub others: usize,
+}
+
+/// Most tunnel connections of one session at rest: the CmdChannel, and a pool that only shrinks by and by. The exact
+/// bound has a test of its own.
+const TUNNELS_MAX: usize = 1 + 2 * nt::limits::POOL_MAX;
+/// Two heartbeats and a look at a file take less than this in 2 s: two ticks of 10 ms.
+const TICKS_AT_REST: u64 = 2;
+
+impl Files {
+    /// The open files of now; tunnel connections are those from or to one of these ports.
+    pub fn of(process: &Process, tunnel_ports: [u16; 2]) -> Self {
+        let sockets = connections(process);
+        let mut files = Self::default();
+        let Ok(folder) = std::fs::read_dir(format!("/proc/{}/fd", process.id())) else {
+            return files;
+        };
+        for entry in folder.flatten() {
+            let Ok(link) = std::fs::read_link(entry.path()) else { continue };
+            let link = link.to_string_lossy();
+            let inode = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            let ends = inode.and_then(|inode| sockets.get(inode)).copied().unwrap_or((0, 0));
+            let is_tunnel = |port: u16| tunnel_ports.contains(&port);
+            if ends.1 != 0 && (is_tunnel(ends.0) || is_tunnel(ends.1)) {
+                files.tunnels += 1;
+            } else {
+                files.others += 1;
+            }
+        }
+        files
+    }
+}
+
+/// Ports of the TCP sockets that the process can see, by inode: its own and the far end's, 0 for a listener.
+fn connections(process: &Process) -> BTreeMap<String, (u16, u16)> {
+    let mut sockets = BTreeMap::new();
+    for table in ["net/tcp", "net/tcp6"] {
+        for line in process.proc_file(table).lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap_or("0"), 16);
+            if let (Some(inode), Ok(own), Ok(far)) = (fields.get(9), port(fields[1]), port(fields[2])) {
+                sockets.insert((*inode).to_owned(), (own, far));
+            }
+        }
+    }
+    sockets
+}
+
+impl Tunnel {
+    /// The end of a test: a fresh visitor is served; then every file of a visit is closed, neither end uses the
+    /// processor, and no secret was told.
+    pub fn at_rest(&mut self) {
+        self.echo_once();
+        let tunnels = [self.server.tls, self.server.plain];
+        let closed = |process: &Process, baseline: Files| {
+            eventually(&format!("{:?} again", baseline), SOON, || {
+                let now = Files::of(process, tunnels);
+                if now.others != baseline.others || now.tunnels > TUNNELS_MAX {
+                    println!("{} has {now:?}, not {baseline:?}", process.id());
+                    thread::sleep(Duration::from_millis(300));
+                }
+                now.others == baseline.others && now.tunnels <= TUNNELS_MAX
+            });
+        };
+        closed(&self.server.process, self.baseline.0);
+        closed(&self.client, self.baseline.1);
+        rests(&[&self.server.process, &self.client]);
+        let secrets = [self.server.license.as_str()];
+        keeps_secrets(&self.server.process, &secrets);
+        keeps_secrets(&self.client, &secrets);
+    }
+}
+
+/// The processes use no processor time for 2 s. A deadline that is served meanwhile may cost one look: the best of
+/// three counts.
+pub fn rests(processes: &[&Process]) {
+    let mut used = Vec::new();
+    for _ in 0..3 {
+        let before: Vec<u64> = processes.iter().map(|process| process.ticks()).collect();
+        thread::sleep(Duration::from_secs(2));
+        used = processes.iter().zip(before).map(|(process, before)| process.ticks() - before).collect();
+        if used.iter().all(|&ticks| ticks <= TICKS_AT_REST) {
+            return;
+        }
+    }
+    panic!("at rest, but ticks used in 2 s: {used:?}");
+}
+
+/// None of these secrets, nor the greater part of one, stands in the log or on the command line. The first start of a
+/// server, which has to tell the license once, is left out.
+pub fn keeps_secrets(process: &Process, secrets: &[&str]) {
+    for secret in secrets {
+        let core = &secret[3..];
+        for part in [&core[..core.len() / 2], &core[core.len() / 2..]] {
+            let told = process
+                .log()
+                .lines()
+                .into_iter()
+                .find(|line| line.contains(part) && !line.contains("nt -c nt1"));
+            assert_eq!(told, None, "a line tells the license");
+            assert!(!process.proc_file("cmdline").contains(part), "the command line shows the license");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Tests that mostly wait, for a timeout of half a minute or so. They begin together, as soon as any test has begun, and
+//! run beside all others, so that the whole takes little longer than the longest of them.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, Once};
+use std::thread::{self, JoinHandle};
+
+use super::process::say;
+
+macro_rules! scenarios {
+    ($($module:ident::$name:ident,)+) => {
+        const ALL: &[(&str, fn())] = &[$((stringify!($name), super::$module::$name as fn()),)+];
+        $(
+            #[test]
+            fn $name() {
+                join(stringify!($name));
+            }
+        )+
+    };
+}
+
+scenarios! {
+    faults::a_stopped_client_is_found_dead_and_comes_back,
+    faults::a_stopped_server_is_found_dead_and_is_come_back_to,
+    faults::a_replaced_client_stays_away_for_a_minute,
+}
+
+static RUNNING: Mutex<BTreeMap<&str, JoinHandle<()>>> = Mutex::new(BTreeMap::new());
+
+/// Starts those that were asked for on the command line, once.
+pub fn begin() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match thread::current().name() {
+            // Its output would be taken for that of the test that happened to start it.
+            Some(name) if ALL.iter().any(|(other, _)| *other == name) => say(&format!("{name}: {info}")),
+            _ => usual(info),
+        }));
+        let mut running = RUNNING.lock().unwrap();
+        for &(name, scenario) in ALL.iter().filter(|(name, _)| is_wanted(name)) {
+            let builder = thread::Builder::new().name(name.to_owned());
+            running.insert(name, builder.spawn(scenario).unwrap());
+        }
+    });
+}
+
+/// Whether the arguments of this test program select the test, as its own harness understands them: by parts of names.
+fn is_wanted(name: &str) -> bool {
+    let name = format!("waiting::{name}");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let skipped = words.windows(2).any(|pair| pair[0] == "--skip" && name.contains(&pair[1]));
+    let mut filters = words.iter().enumerate().filter(|(at, word)| {
+        !word.starts_with('-') && !(*at > 0 && ["--skip", "--test-threads"].contains(&words[at - 1].as_str()))
+    });
+    let any = filters.clone().next().is_some();
+    !skipped && (!any || filters.any(|(_, filter)| name.contains(filter.as_str())))
+}
+
+fn join(name: &str) {
+    begin();
+    let handle = RUNNING.lock().unwrap().remove(name).expect("was started");
+    if let Err(panic) = handle.join() {
+        panic!("{}", message(panic.as_ref()));
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
