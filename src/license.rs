@@ -217,7 +217,11 @@ impl fmt::Display for LicenseError {
                     _ => Ok(()),
                 }
             }
-            Self::Checksum => write!(f, "a letter of the license was mistyped: its checksum does not match"),
+            Self::Checksum => write!(
+                f,
+                "a letter of the license was mistyped: its checksum does \
+                not match"
+            ),
         }
     }
 }
