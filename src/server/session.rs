@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
 use crate::slots::Key;
 use crate::time::Time;
+use crate::timers::Earliest;
 use crate::wire::Frame;
 
 /// One login of one license.
@@ -37,6 +38,10 @@ pub(super) struct Session {
     /// Ordered ProxyChannels that have not come, by number, and when they are given up.
     pub(super) orders: BTreeMap<u64, Time>,
     pub(super) last_order: u64,
+    /// When ordered ProxyChannels are to be looked for.
+    pub(super) orders_due: Earliest,
+    /// When mappings that are down are tried again.
+    pub(super) binds_due: Earliest,
     pub(super) last_visit: u64,
     /// Visitors at once.
     pub(super) visitors: usize,
@@ -74,6 +79,8 @@ impl Session {
             idle: Vec::new(),
             orders: BTreeMap::new(),
             last_order: 0,
+            orders_due: Earliest::default(),
+            binds_due: Earliest::default(),
             last_visit: 0,
             visitors: 0,
             spare: POOL_MIN,

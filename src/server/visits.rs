@@ -123,18 +123,25 @@ impl Server {
             session.last_order += 1;
             session.orders.insert(session.last_order, deadline);
         }
-        self.timers.remind(deadline, Due::Orders(owner));
+        if session.orders_due.lower(deadline) {
+            self.timers.remind(deadline, Due::Orders(owner));
+        }
         out.send(cmd, &Frame::Open { first, count: u16::try_from(count).unwrap_or(u16::MAX) });
     }
 
     /// Orders that did not come in time are given up, and made again if they are still needed.
     pub(super) fn orders_due(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        let before = session.orders.len();
-        session.orders.retain(|_, deadline| *deadline > now);
-        if session.orders.len() < before {
-            self.order(now, owner, out);
+        if !session.orders_due.reached(now) {
+            return;
         }
+        session.orders.retain(|_, deadline| *deadline > now);
+        if let Some(&next) = session.orders.values().min()
+            && session.orders_due.lower(next)
+        {
+            self.timers.remind(next, Due::Orders(owner));
+        }
+        self.order(now, owner, out);
     }
 
     /// Closes what nobody needed since the last review, half of it at a time, oldest first.

@@ -337,3 +337,19 @@ fn a_channel_that_is_not_given_back_is_given_up() {
     served(&mut sim, 8080);
     at_rest(&mut sim);
 }
+
+#[test]
+fn mappings_that_stay_down_cost_little() {
+    let mut sim = Sim::new(29, CALM, Transport::Plain);
+    sim.world.borrow_mut().listen(SERVER, 20_000, usize::MAX);
+    // Not permitted, and in use.
+    let maps: Vec<String> = (0..60).map(|n| format!("{}:10.0.0.9:700", 500 + n)).collect();
+    let maps: Vec<&str> = maps.iter().map(String::as_str).chain(["20000:10.0.0.9:700"]).collect();
+    sim.start_client(CLIENT, 0, &maps);
+    // Were each of them to remind of all of them, this would not end.
+    sim.run_for(Span::from_secs(120));
+    assert_eq!(sim.log().matches("not ready").count(), 61, "said once, not each time\n{}", sim.log());
+    sim.world.borrow_mut().unlisten(20_000);
+    sim.run_for(Span::from_secs(6));
+    served(&mut sim, 20_000);
+}
