@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::session::{Login, neighbourhood};
+use super::session::{Home, Login, Session};
 use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
@@ -39,21 +39,29 @@ impl Server {
     /// have not come through TLS yet. Whoever holds connections open in silence so loses them to whoever
     /// speaks.
     fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
-        let home = neighbourhood(peer);
-        let neighbours =
-            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| neighbourhood(s.peer) == home);
-        let silent =
-            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
-        let crowd: Vec<Key> = if self.strangers.iter().filter(|key| neighbours(self, key)).count()
-            >= STRANGERS_PER_ADDRESS_MAX
+        let home = Home::of(peer);
+        let ordered = |wanted: &dyn Fn(&Session) -> bool| -> usize {
+            self.sessions.iter().filter(|(_, s)| wanted(s)).map(|(_, session)| session.orders.len()).sum()
+        };
+        let neighbours: Vec<Key> = self
+            .strangers
+            .iter()
+            .filter(|key| self.stranger(**key).is_some_and(|s| s.home() == home))
+            .copied()
+            .collect();
+        let crowd = if neighbours.len() >= STRANGERS_PER_ADDRESS_MAX
+            && neighbours.len() >= STRANGERS_PER_ADDRESS_MAX + ordered(&|session| session.home == home)
         {
-            self.strangers.iter().filter(|key| neighbours(self, key)).copied().collect()
-        } else if self.strangers.len() >= STRANGERS_MAX {
+            neighbours
+        } else if self.strangers.len() >= STRANGERS_MAX
+            && self.strangers.len() >= STRANGERS_MAX + ordered(&|_| true)
+        {
             self.strangers.clone()
         } else {
             return;
         };
-        let oldest = crowd.iter().find(|key| silent(self, key)).or_else(|| crowd.first()).copied();
+        let silent = |key: &Key| self.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
+        let oldest = crowd.iter().find(|key| silent(key)).or_else(|| crowd.first()).copied();
         let Some(oldest) = oldest else { return };
         if let Some(Channel::Stranger(stranger)) = self.channels.remove(oldest) {
             out.note(Note::StrangerEvicted { peer: stranger.peer });
@@ -157,8 +165,16 @@ impl Server {
         self.entropy.fill(&mut id);
         let attach = verifier.attach_key(transport, &binding, &id);
         let (name, instance, counter) = (entry.name.clone(), hello.instance, hello.counter);
-        let login =
-            Login { name: name.clone(), license, instance, counter, id, attach, mappings: hello.mappings };
+        let login = Login {
+            name: name.clone(),
+            license,
+            instance,
+            home: Home::of(peer),
+            counter,
+            id,
+            attach,
+            mappings: hello.mappings,
+        };
         self.strangers.retain(|&other| other != key);
         self.channels.remove(key);
         let Some((session, resumed)) = self.log_in(now, key, login, out) else {
@@ -217,12 +233,11 @@ impl Server {
         {
             return false;
         }
-        session.idle.push(key);
         self.strangers.retain(|&other| other != key);
         let proxy = ProxyChannel { session: owner, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
         self.channels.insert(key, Channel::Proxy(proxy));
         self.proxies += 1;
-        self.serve(now, owner, out);
+        self.pool(now, owner, key, out);
         true
     }
 }

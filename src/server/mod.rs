@@ -29,7 +29,7 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
-use session::Session;
+use session::{Home, Session};
 
 /// What a server is made from.
 #[derive(Debug)]
@@ -81,6 +81,12 @@ enum Channel {
     Proxy(ProxyChannel),
     /// A VisitorChannel.
     Visitor(VisitorChannel),
+}
+
+impl Stranger {
+    fn home(&self) -> Home {
+        Home::of(self.peer)
+    }
 }
 
 impl Channel {

@@ -1,7 +1,7 @@
 //! A session: one login of one license, and everything it made.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::mappings::Mapping;
 use super::{Channel, Due, Server};
@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    /// Where its client is: its ProxyChannels come from there too, most likely.
+    pub(super) home: Home,
     pub(super) counter: u64,
     pub(super) id: [u8; 16],
     pub(super) attach: AttachKey,
@@ -56,6 +58,7 @@ pub(super) struct Login {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    pub(super) home: Home,
     pub(super) counter: u64,
     pub(super) id: [u8; 16],
     pub(super) attach: AttachKey,
@@ -68,6 +71,7 @@ impl Session {
             name: login.name,
             license: login.license,
             instance: login.instance,
+            home: login.home,
             counter: login.counter,
             id: login.id,
             attach: login.attach,
@@ -91,6 +95,7 @@ impl Session {
     /// Takes up a new login of the same instance: visits and ProxyChannels go on, mappings are declared anew.
     fn resume(&mut self, now: Time, cmd: Key, login: Login) {
         (self.counter, self.id, self.attach) = (login.counter, login.id, login.attach);
+        self.home = login.home;
         (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));
         self.maps_to_come = login.mappings;
         self.orders.clear();
@@ -268,9 +273,14 @@ impl Channel {
 }
 
 /// `/32` of an IPv4 address, `/64` of an IPv6 one: what one stranger can easily have.
-pub(super) fn neighbourhood(address: SocketAddr) -> u128 {
-    match address.ip().to_canonical() {
-        std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        std::net::IpAddr::V6(ip) => u128::from(ip) >> 64 << 64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home(u128);
+
+impl Home {
+    pub(super) fn of(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => Self(u128::from(u32::from(ip))),
+            IpAddr::V6(ip) => Self(u128::from(ip) >> 64 << 64),
+        }
     }
 }

@@ -230,7 +230,8 @@ impl Server {
         true
     }
 
-    fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
+    /// Puts a free ProxyChannel into the pool, or closes it where the pool is full.
+    pub(super) fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         if session.idle.len() >= POOL_MAX && session.waiting.is_empty() {
             self.channels.remove(key);

@@ -353,3 +353,22 @@ fn mappings_that_stay_down_cost_little() {
     sim.run_for(Span::from_secs(6));
     served(&mut sim, 20_000);
 }
+
+#[test]
+fn a_burst_of_visitors_is_served_whole_and_leaves_a_pool_within_its_bound() {
+    let mut sim = up(30, CALM, Transport::Tls);
+    for _ in 0..3 {
+        let visitors: Vec<usize> = (0..crate::world::BUDGET.raws)
+            .map(|_| {
+                let plan = sim.plan();
+                sim.visit(8080, Plan { down: 10, up: 10, ..plan })
+            })
+            .collect();
+        sim.run_for(Span::from_secs(9));
+        assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+        // The listener, the port, the CmdChannel, and the pool.
+        assert!(sim.counts()[0].1 <= 3 + nt::limits::POOL_MAX);
+    }
+    assert!(!sim.log().contains("more connections without a login"), "{}", sim.log());
+    at_rest(&mut sim);
+}
