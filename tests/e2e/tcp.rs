@@ -72,8 +72,7 @@ fn more_than_4_gib_go_through_one_stream() {
     }
 }
 
-/// What one end does in a visit, in order: `w` writes 1 MiB (or one byte where small), `f` ends its direction, `r` reads
-/// to the end.
+/// What one end does in a visit, in order: `w` writes, `f` ends its direction, `r` reads to the end.
 fn act(stream: &TcpStream, plan: &str, seed: u64, size: u64, peer_size: u64) {
     for step in plan.chars() {
         match step {
@@ -101,16 +100,12 @@ fn each_direction_ends_on_its_own_whoever_is_first() {
                     act(&stream, server_plan, 11, down, up);
                     ended.send(()).unwrap();
                 });
-                let tunnel = shared(kind, backend.port);
+                let tunnel = Tunnel::to(kind, backend.port);
                 act(&tunnel.visit(), visitor_plan, 10, up, down);
                 ends.recv_timeout(SOON).unwrap_or_else(|_| panic!("{kind:?} {visitor_plan} {server_plan}"));
             }
         }
     }
-}
-
-fn shared(kind: Kind, target: u16) -> Tunnel {
-    Tunnel::to(kind, target)
 }
 
 #[test]
@@ -177,8 +172,8 @@ fn cut_mid_stream(kind: Kind, down: bool, cut: impl Fn(&mut Tunnel)) -> Result<(
 fn cut_in_silence(kind: Kind, cut: impl Fn(&mut Tunnel)) -> (Result<(), ErrorKind>, Result<(), ErrorKind>) {
     let (ended, ends) = mpsc::channel();
     let backend = Backend::new(move |mut stream| {
-        stream.write_all(b"!").unwrap();
         stream.read_exact(&mut [0]).unwrap();
+        stream.write_all(b"!").unwrap();
         let result = stream.read(&mut [0]).map(|count| assert_eq!(count, 0)).map_err(|error| error.kind());
         ended.send(result).unwrap();
     });
