@@ -58,6 +58,44 @@ fn a_killed_server_serves_again_after_its_restart_with_the_same_client() {
     }
 }
 
+#[test]
+#[ignore = "finds: within 60 s of its last time, `logged in` is counted and not printed, so an outage seems to go on"]
+fn a_client_that_is_back_says_so() {
+    let mut tunnel = Tunnel::to(Kind::Tls, port());
+    tunnel.server.process.kill();
+    tunnel.client.wait_for("trying again", SOON);
+    tunnel.client.forget();
+    tunnel.server.again();
+    eventually("served again", RESTART, || tunnel.try_echo(RESTART).is_ok());
+    tunnel.client.wait_for("logged in to", SOON);
+    tunnel.client.wait_for(" ready", SOON);
+}
+
+#[test]
+#[ignore = "finds: ProxyChannels on their way are strangers, of whom one address may have 64: the client's own are evicted"]
+fn two_hundred_visitors_who_come_together_and_stay_are_all_served() {
+    for kind in BOTH {
+        let backend = Backend::echo();
+        let mut tunnel = Tunnel::to(kind, backend.port);
+        let public = tunnel.public;
+        let visits: Vec<_> = (0..200)
+            .map(|_| {
+                thread::spawn(move || {
+                    let (begun, mut visitor) = (Instant::now(), visit(public));
+                    let answer = visitor.write_all(b"?").and_then(|()| visitor.read_exact(&mut [0]));
+                    (visitor, answer.map(|()| begun.elapsed()))
+                })
+            })
+            .collect();
+        let visits: Vec<_> = visits.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let served = visits.iter().filter(|(_, answer)| answer.is_ok()).count();
+        let evicted = tunnel.server.process.log().count("more connections without a login");
+        assert_eq!((served, evicted), (200, 0), "{kind:?}: served of 200, and evictions of the client's own");
+        drop(visits);
+        tunnel.at_rest();
+    }
+}
+
 /// A visit with nothing said, and how it ends: when, and whether by a reset.
 fn hold(public: u16) -> mpsc::Receiver<(Instant, bool)> {
     let (ended, ends) = mpsc::channel();
@@ -83,9 +121,8 @@ pub fn a_stopped_client_is_found_dead_and_comes_back() {
         assert!(reset && SILENCE.contains(&(ended - begun)), "{kind:?}: {:?}", ended - begun);
         tunnel.server.process.wait_for(SAID_SILENT, SOON);
         thread::sleep(Duration::from_secs(45).saturating_sub(begun.elapsed()));
-        tunnel.client.forget();
         tunnel.client.signal(Signal::CONT);
-        tunnel.client.wait_for("logged in to", SOON);
+        eventually("served again", SOON, || tunnel.try_echo(SOON).is_ok());
         tunnel.at_rest();
     });
 }
@@ -107,11 +144,10 @@ pub fn a_stopped_server_is_found_dead_and_is_come_back_to() {
         assert!(reset && SILENCE.contains(&(ended - begun)), "{kind:?}: {:?}", ended - begun);
         tunnel.client.wait_for(SAID_SILENT, SOON);
         thread::sleep(Duration::from_secs(45).saturating_sub(begun.elapsed()));
-        tunnel.client.forget();
         tunnel.server.process.signal(Signal::CONT);
         assert!(held.recv_timeout(SOON).expect("the visitor is cut").1, "{kind:?}: by a reset");
         // The client's next attempt may lie a whole pause of 20 s away.
-        tunnel.client.wait_for("logged in to", Duration::from_secs(35));
+        eventually("served again", Duration::from_secs(35), || tunnel.try_echo(SOON).is_ok());
         tunnel.at_rest();
     });
 }

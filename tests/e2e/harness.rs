@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::process::{Process, say};
+use super::process::{Process, mortal, say};
 use super::rest::Files;
 
 /// How long anything may take that should take no time at all, on a busy machine.
@@ -161,7 +161,7 @@ impl Server {
     }
 
     pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
-        let mut command = Command::new(nt());
+        let mut command = mortal(nt());
         command.arg("-s").arg("--state").arg(folder.join("state"));
         command.arg("--listen").arg(format!("127.0.0.1:{tls}"));
         command.arg("--plain").arg(format!("127.0.0.1:{plain}"));
@@ -218,7 +218,7 @@ impl Server {
     ) -> Process {
         let name = format!("license-{}-{port}", &license[3..11.min(license.len())]);
         let file = self.folder.write(&name, format!("{license}@{host}:{port}\n"));
-        let mut command = Command::new(nt());
+        let mut command = mortal(nt());
         command.arg("-c").arg(format!("@{}", file.display())).args(mappings);
         if kind == Kind::Plain {
             command.arg("--plain");

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::data::Pattern;
 use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, Tunnel, nt, port, visit};
-use super::process::{Process, eventually, say};
+use super::process::{Process, eventually, mortal, say};
 use super::rest::keeps_secrets;
 
 #[test]
@@ -223,7 +223,7 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
             .server
             .folder
             .write("l", format!("{}@127.0.0.1:{}", tunnel.server.license, tunnel.server.tls));
-        let mut client = Command::new(nt());
+        let mut client = mortal(nt());
         client.arg("-c").arg(format!("@{}", license.display())).args(&tunnel.mappings);
         tunnel.client = Process::start_unheard(client.env("NT_LOG", "debug").stderr(writer));
         if closed {
@@ -249,7 +249,7 @@ fn a_closed_standard_error_holds_up_nothing() {
     tunnel.client.kill();
     let folder = tunnel.server.folder.path().to_owned();
     let closed = |arguments: &str| {
-        let mut command = Command::new("sh");
+        let mut command = mortal("sh");
         let script = format!("exec {} {arguments} 2>&- >&- <&-", nt().display());
         Process::start_unheard(command.arg("-c").arg(script).stdin(Stdio::null()))
     };
@@ -287,7 +287,7 @@ fn the_demo_works_by_itself() {
 #[test]
 fn a_license_on_the_command_line_is_not_shown_to_other_users() {
     let server = Server::start();
-    let mut command = Command::new(nt());
+    let mut command = mortal(nt());
     command.arg("-c").arg(format!("{}@127.0.0.1:{}", server.license, server.tls));
     let client = Process::start(command.arg(format!("{}:9", port())));
     client.wait_for(" ready", SOON);

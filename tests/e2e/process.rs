@@ -1,5 +1,6 @@
 //! Processes under test: started, listened to, measured in `/proc`, and never left behind.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -50,6 +51,19 @@ impl Log {
             lines = self.more.wait_timeout(lines, left).unwrap().0;
         }
     }
+}
+
+/// A command whose process does not outlive the thread that starts it, even where that has no time to clean up.
+pub fn mortal(program: impl AsRef<OsStr>) -> Command {
+    let mut command = if is_installed("setpriv") {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// A process that is killed when the test is over.
@@ -173,13 +187,15 @@ pub fn eventually(what: &str, timeout: Duration, mut done: impl FnMut() -> bool)
     }
 }
 
+fn is_installed(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"];
+    folders.iter().any(|folder| std::path::Path::new(folder).join(program).exists())
+}
+
 /// Whether the programs are there; says which one is not.
 pub fn need(programs: &[&str]) -> bool {
     for program in programs {
-        let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"]
-            .iter()
-            .any(|folder| std::path::Path::new(folder).join(program).exists());
-        if !found {
+        if !is_installed(program) {
             say(&format!("skipped: {program} is not installed"));
             return false;
         }

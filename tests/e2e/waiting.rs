@@ -50,6 +50,9 @@ pub fn begin() {
 fn is_wanted(name: &str) -> bool {
     let name = format!("waiting::{name}");
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--ignored") {
+        return false;
+    }
     let skipped = words.windows(2).any(|pair| pair[0] == "--skip" && name.contains(&pair[1]));
     let mut filters = words.iter().enumerate().filter(|(at, word)| {
         !word.starts_with('-') && !(*at > 0 && ["--skip", "--test-threads"].contains(&words[at - 1].as_str()))
