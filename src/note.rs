@@ -149,6 +149,8 @@ pub enum Note {
         public: String,
         /// Where they end up.
         target: String,
+        /// Which login it is: after another one it is news again.
+        login: u64,
     },
     /// A mapping is not live, and why.
     NotReady {
@@ -237,9 +239,10 @@ impl Note {
         }
     }
 
-    /// Why, where it says so.
-    pub fn reason(&self) -> Option<Reason> {
+    /// What tells two notes of one kind apart: the reason, or the login.
+    pub fn detail(&self) -> u64 {
         match self {
+            Self::Ready { login, .. } => *login,
             Self::NotListening { reason, .. }
             | Self::SessionAway { reason, .. }
             | Self::SessionOver { reason, .. }
@@ -250,8 +253,8 @@ impl Note {
             | Self::AcceptPaused { reason }
             | Self::Disconnected { reason, .. }
             | Self::NotReady { reason, .. }
-            | Self::RealServerFailed { reason, .. } => Some(*reason),
-            _ => None,
+            | Self::RealServerFailed { reason, .. } => u64::from(reason.code()),
+            _ => 0,
         }
     }
 }
@@ -318,7 +321,7 @@ impl fmt::Display for Note {
             Self::Disconnected { server, reason, retry } => {
                 write!(f, "{server}: {reason}; trying again within {} s", retry.as_secs_up())
             }
-            Self::Ready { public, target } => write!(f, "{public} -> {target} ready"),
+            Self::Ready { public, target, .. } => write!(f, "{public} -> {target} ready"),
             Self::NotReady { public, target, reason } => {
                 write!(f, "{public} -> {target} not ready: {reason}; it is tried again")
             }

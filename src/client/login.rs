@@ -152,7 +152,7 @@ impl Client {
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
         out.note(Note::Connected { server: self.server_name(), resumed: welcome.resumed });
         self.drop_channels(!welcome.resumed, out);
-        self.declare_all(out);
+        self.declare_all(welcome.resumed, out);
         true
     }
 

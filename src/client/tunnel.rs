@@ -25,9 +25,11 @@ pub(super) struct MapState {
 impl Client {
     // ── Mappings ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn declare_all(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn declare_all(&mut self, resumed: bool, out: &mut Outbox<'_>) {
         self.next_map = 0;
-        self.states.iter_mut().for_each(|state| state.told = None);
+        if !resumed {
+            self.states.iter_mut().for_each(|state| state.told = None);
+        }
         self.declare_more(out);
     }
 
@@ -85,7 +87,7 @@ impl Client {
             mapped.public.to_string()
         };
         out.note(match mapped.trouble {
-            None => Note::Ready { public, target },
+            None => Note::Ready { public, target, login: self.logins },
             Some(reason) => Note::NotReady { public, target, reason },
         });
         true

@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::limits::LOG_WINDOW;
 use crate::note::{Level, Note};
-use crate::reason::Reason;
 use crate::time::Time;
 
 pub(super) struct Log {
@@ -24,8 +23,8 @@ pub(super) struct Log {
 
 /// What was said about one subject.
 struct Said {
-    /// The last news: what kind, and why.
-    last: (Discriminant<Note>, Option<Reason>),
+    /// The last news: what kind, and which.
+    last: (Discriminant<Note>, u64),
     /// When its present window began, and the lines printed in it.
     since: Time,
     lines: u32,
@@ -50,7 +49,7 @@ impl Log {
             return;
         }
         let subject = note.subject();
-        let last = (discriminant(note), note.reason());
+        let last = (discriminant(note), note.detail());
         let before = self.subjects.get_mut(&subject).filter(|said| now.since(said.since) < LOG_WINDOW);
         if let Some(said) = before {
             if said.last == last || said.lines >= LINES_MAX {

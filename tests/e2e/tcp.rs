@@ -271,7 +271,6 @@ fn a_hundred_visitors_at_once_get_their_own_bytes() {
 }
 
 #[test]
-#[ignore = "finds: ProxyChannels that attach when nobody waits any more are kept, however many there are"]
 fn a_burst_leaves_no_more_idle_channels_than_the_bound() {
     let backend = Backend::echo();
     let tunnel = Tunnel::to(Kind::Tls, backend.port);
