@@ -1,0 +1,465 @@
+//! What an adversary, or bad luck, can make of the program: one test each, named for what must not happen.
+
+use std::net::SocketAddr;
+
+use nt::client::{self, Client};
+use nt::directory::{Directory, Entry};
+use nt::entropy::Entropy;
+use nt::license::{License, Transport};
+use nt::limits::{MAPPINGS_MAX, SERVER_MAPPING_BIT};
+use nt::policy::Allow;
+use nt::reason::Reason;
+use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::server::{self, Server};
+use nt::slots::{Key, Slots};
+use nt::time::{Span, Time};
+use nt::wire::{
+    self, Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, SIGNATURE_BYTES, VERSION, Welcome,
+};
+
+const BINDING: [u8; 32] = [0xB1; 32];
+
+struct Table(Slots<()>);
+
+impl Keys for Table {
+    fn reserve(&mut self) -> Option<Key> {
+        self.0.insert(())
+    }
+}
+
+/// A role, its clock, and what it wished.
+struct Stage<R> {
+    role: R,
+    now: Time,
+    table: Table,
+    sent: Vec<(Key, Vec<u8>)>,
+    closed: Vec<Key>,
+    dialed: Vec<Key>,
+    resolved: Vec<String>,
+    listening: Vec<(Key, SocketAddr)>,
+}
+
+impl<R: Role> Stage<R> {
+    fn new(role: R) -> Self {
+        Self {
+            role,
+            now: Time::from_micros(1_000_000),
+            table: Table(Slots::default()),
+            sent: vec![],
+            closed: vec![],
+            dialed: vec![],
+            resolved: vec![],
+            listening: vec![],
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
+        self.role.step(self.now, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
+        for verb in verbs {
+            match verb {
+                Verb::Send(key, range) => self.sent.push((key, bytes[range].to_vec())),
+                Verb::Close(key, _) => self.closed.push(key),
+                Verb::Dial(key, ..) => self.dialed.push(key),
+                Verb::Resolve(_, name, _) => self.resolved.push(name),
+                Verb::Listen(key, address, _) => self.listening.push((key, address)),
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&mut self, key: Key, frame: &Frame<'_>) {
+        let encoded = frame.encode();
+        self.raw(key, encoded.bytes());
+    }
+
+    fn raw(&mut self, key: Key, bytes: &[u8]) {
+        let (frame, _) = wire::next(bytes).expect("a frame").expect("a whole frame");
+        self.step(Input::Frame(key, frame, bytes));
+    }
+
+    /// All that went to a connection.
+    fn heard(&self, key: Key) -> Vec<Frame<'_>> {
+        let to = self.sent.iter().filter(|(to, _)| *to == key);
+        to.map(|(_, bytes)| wire::next(bytes).expect("a frame").expect("a whole frame").0).collect()
+    }
+
+    /// Time passes; the role is woken as it asks, up to `most` times.
+    fn pass(&mut self, span: Span, most: usize) {
+        let until = self.now + span;
+        for _ in 0..most {
+            let next = self.role.deadline();
+            if next > until {
+                break;
+            }
+            self.now = self.now.max(next);
+            self.step(Input::Timeout);
+        }
+        self.now = until;
+    }
+}
+
+fn license(n: u8) -> License {
+    License::from_random([n; 28])
+}
+
+fn directory(edit: impl Fn(&mut Entry)) -> Directory {
+    let mut directory = Directory::default();
+    for n in 1..=9 {
+        let mut entry = Entry::new(&format!("license{n}"), &license(n)).expect("a name");
+        edit(&mut entry);
+        directory.add(entry).expect("a new name");
+    }
+    directory
+}
+
+fn server(directory: Directory, visitors_max: usize, sessions_max: usize) -> Stage<Server> {
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let config = server::Config { doors, directory, visitors_max, sessions_max };
+    let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
+    stage.step(Input::Start);
+    stage
+}
+
+fn stranger(stage: &mut Stage<Server>, binding: [u8; 32]) -> Key {
+    let key = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1234));
+    let listener = stage.listening[0].0;
+    stage.step(Input::Accepted { listener, key, peer });
+    stage.step(Input::Secured(key, Some(binding)));
+    key
+}
+
+/// Logs in with license `n`; the CmdChannel.
+fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key {
+    let key = stranger(stage, BINDING);
+    let mut hello = Hello {
+        version: VERSION,
+        license: license(n).id().0,
+        instance: [n; 16],
+        counter,
+        capabilities: 0,
+        mappings,
+        signature: [0; SIGNATURE_BYTES],
+    };
+    let encoded = Frame::Hello(hello).encode();
+    let keys = license(n).client_keys();
+    hello.signature = keys.sign_hello(Transport::Tls, &BINDING, encoded.unproved(SIGNATURE_BYTES));
+    stage.say(key, &Frame::Hello(hello));
+    key
+}
+
+fn map(stage: &mut Stage<Server>, cmd: Key, index: u16, port: u16) {
+    let public = SocketAddr::from(([127, 0, 0, 1], port));
+    stage.say(cmd, &Frame::Map(Map { index, kind: MapKind::Tcp, public, target: "127.0.0.1:80" }));
+}
+
+/// The listener wished last comes up.
+fn bound(stage: &mut Stage<Server>) -> Key {
+    let (key, address) = *stage.listening.last().expect("a listener");
+    stage.step(Input::Bound(key, address));
+    key
+}
+
+fn visit(stage: &mut Stage<Server>, listener: Key) -> Key {
+    let key = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 9], 999));
+    stage.step(Input::Accepted { listener, key, peer });
+    key
+}
+
+/// Brings every ProxyChannel that was ordered on `cmd` and did not come yet.
+fn attach_all(stage: &mut Stage<Server>, n: u8, cmd: Key, from: &mut u64) -> Vec<Key> {
+    let (mut id, mut last) = ([0; 16], 0);
+    for frame in stage.heard(cmd) {
+        match frame {
+            Frame::Welcome(welcome) => id = welcome.session,
+            Frame::Open { first, count } => last = first + u64::from(count) - 1,
+            _ => {}
+        }
+    }
+    let key = license(n).client_keys().attach_key(Transport::Tls, &BINDING, &id);
+    let mut keys = Vec::new();
+    while *from < last {
+        *from += 1;
+        let channel = stranger(stage, BINDING);
+        let mac = key.mac(Transport::Tls, &BINDING, *from);
+        stage.say(channel, &Frame::Attach(Attach { session: id, channel: *from, mac }));
+        keys.push(channel);
+    }
+    keys
+}
+
+/// Two mappings that the license does not permit are tried again every 5 s. Each try of all of them leaves
+/// one reminder a mapping, and each reminder tries all: 2, 4, 8 … after 100 s a million.
+#[test]
+fn mappings_that_are_not_permitted_do_not_multiply_reminders() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 2);
+    map(&mut stage, cmd, 0, 80);
+    map(&mut stage, cmd, 1, 81);
+    for _ in 0..11 {
+        stage.say(cmd, &Frame::Heartbeat);
+        stage.pass(Span::from_secs(5), 10_000);
+    }
+    let reminders = format!("{:?}", stage.role).matches("Bind(#").count();
+    assert!(reminders <= 4, "{reminders} reminders to bind two mappings after 55 s");
+}
+
+/// As above where the system says no: mappings declared at different moments are each tried again at every
+/// one of these moments.
+#[test]
+fn mappings_in_use_are_tried_once_in_five_seconds_each() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 50);
+    let refuse_all = |stage: &mut Stage<Server>| {
+        for (key, _) in stage.listening.split_off(1) {
+            stage.step(Input::BindFailed(key, Reason::InUse));
+        }
+    };
+    for index in 0..50 {
+        map(&mut stage, cmd, index, 2000 + index);
+        refuse_all(&mut stage);
+        stage.now = stage.now + Span::from_millis(20);
+    }
+    stage.say(cmd, &Frame::Heartbeat);
+    let until = stage.now + Span::from_secs(5);
+    let mut tries = 0;
+    while stage.role.deadline() <= until {
+        stage.now = stage.role.deadline();
+        stage.step(Input::Timeout);
+        tries += stage.listening.len() - 1;
+        refuse_all(&mut stage);
+    }
+    assert!(tries <= 100, "50 mappings were tried {tries} times in 5 s");
+}
+
+/// A client that loses its CmdChannel and resumes leaves a chain of pulses behind each time, for the life of
+/// its session.
+#[test]
+fn resuming_a_session_does_not_add_a_pulse() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let mut cmd = log_in(&mut stage, 1, 1, 0);
+    for counter in 2..102 {
+        stage.step(Input::Lost(cmd, Reason::Reset));
+        cmd = log_in(&mut stage, 1, counter, 0);
+    }
+    for _ in 0..24 {
+        stage.say(cmd, &Frame::Heartbeat);
+        stage.pass(Span::from_secs(5), 10_000);
+    }
+    assert_eq!(stage.role.counts().0, 1);
+    let pulses = format!("{:?}", stage.role).matches("Pulse(#").count();
+    assert!(pulses <= 2, "{pulses} pulses of one session, two minutes later");
+}
+
+/// Whose session stands in the full table is no newcomer.
+#[test]
+fn a_full_table_of_sessions_does_not_refuse_those_who_are_in_it() {
+    let mut stage = server(directory(|_| {}), 10, 1);
+    let cmd = log_in(&mut stage, 1, 1, 0);
+    stage.step(Input::Lost(cmd, Reason::Reset));
+    let cmd = log_in(&mut stage, 1, 2, 0);
+    let first = stage.heard(cmd).into_iter().next();
+    assert!(matches!(first, Some(Frame::Welcome(welcome)) if welcome.resumed), "{first:?}");
+}
+
+/// A license that may have one visitor at once takes every ProxyChannel there is: each visit that is cut
+/// leaves one draining for 10 s, and nobody counts it.
+#[test]
+fn one_license_s_drained_channels_do_not_starve_another_license() {
+    let directory = directory(|entry| entry.max_visitors = Some(1));
+    let mut stage = server(directory, 100, 10);
+    let (bad, mut bad_last) = (log_in(&mut stage, 1, 1, 1), 0);
+    map(&mut stage, bad, 0, 2001);
+    let port = bound(&mut stage);
+    for _ in 0..600 {
+        attach_all(&mut stage, 1, bad, &mut bad_last);
+        let visitor = visit(&mut stage, port);
+        stage.step(Input::Lost(visitor, Reason::Reset));
+    }
+    assert_eq!(stage.role.counts().1, 0, "no visitor is there");
+    let (good, mut good_last) = (log_in(&mut stage, 2, 1, 1), 0);
+    map(&mut stage, good, 0, 2002);
+    let port = bound(&mut stage);
+    visit(&mut stage, port);
+    let channels = attach_all(&mut stage, 2, good, &mut good_last);
+    let (_, _, proxies) = stage.role.counts();
+    assert!(!channels.is_empty(), "nothing is ordered for the other license: {proxies} are taken");
+}
+
+/// What other sessions have ordered is on its way too. Together they bring more than was planned for, and
+/// these stand where logins would.
+#[test]
+fn orders_of_all_sessions_together_keep_within_the_plan() {
+    let mut stage = server(directory(|_| {}), 16, 20);
+    let planned = 16 + nt::limits::POOL_MAX;
+    let mut clients = Vec::new();
+    // Each has had its rush, so that 64 are to be kept spare.
+    for n in 1..=8 {
+        let cmd = log_in(&mut stage, n, 1, 1);
+        map(&mut stage, cmd, 0, 2000 + u16::from(n));
+        let port = bound(&mut stage);
+        for _ in 0..6 {
+            let visitor = visit(&mut stage, port);
+            stage.step(Input::Lost(visitor, Reason::Reset));
+        }
+        clients.push((n, cmd));
+    }
+    let mut came = 0;
+    for (n, cmd) in clients {
+        came += attach_all(&mut stage, n, cmd, &mut 0).len();
+    }
+    assert!(
+        stage.role.counts().2 <= planned,
+        "{} ProxyChannels of {planned}, {came} came",
+        stage.role.counts().2
+    );
+}
+
+/// The place of a mapping in the license is not what a visitor came for.
+#[test]
+fn a_visitor_who_waits_does_not_get_another_mapping_s_service() {
+    let entry = |maps: &[&str]| {
+        let mut directory = Directory::default();
+        let mut entry = Entry::new("license1", &license(1)).expect("a name");
+        for map in maps {
+            entry.add_map(map).expect("a mapping");
+        }
+        directory.add(entry).expect("a new name");
+        directory
+    };
+    let mut stage = server(entry(&["2001:10.0.0.1:80", "2002:10.0.0.2:22"]), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 0);
+    let take = |stage: &mut Stage<Server>, index: u16| {
+        let public = SocketAddr::from(([0; 16], 0));
+        stage.say(cmd, &Frame::Mapped(Mapped { index, trouble: None, public }));
+    };
+    take(&mut stage, SERVER_MAPPING_BIT);
+    let web = bound(&mut stage);
+    let visitor = visit(&mut stage, web);
+    // The first mapping is taken out of the license while its visitor waits; the second moves up.
+    stage.step(Input::Licenses(Some(Ok(entry(&["2002:10.0.0.2:22"])))));
+    take(&mut stage, SERVER_MAPPING_BIT);
+    bound(&mut stage);
+    let channels = attach_all(&mut stage, 1, cmd, &mut 0);
+    for channel in channels {
+        for frame in stage.heard(channel) {
+            let Frame::Connect(connect) = frame else { continue };
+            assert!(
+                stage.closed.contains(&visitor),
+                "a visitor of 2001 is sent to 2002's service: {connect:?}"
+            );
+        }
+    }
+}
+
+// ── A bad server, or bad luck, against a client ─────────────────────────────────────────────────────────────────────
+
+fn client(allow: Allow, mappings: &str) -> (Stage<Client>, Key) {
+    let config = client::Config {
+        servers: vec![("192.0.2.1".into(), 9002)],
+        transport: Transport::Tls,
+        license: license(1).id(),
+        keys: license(1).client_keys(),
+        mappings: nt::mapping::parse(mappings).expect("mappings"),
+        allow,
+        proxies_max: 400,
+    };
+    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
+    stage.step(Input::Start);
+    let key = stage.dialed[0];
+    stage.step(Input::Secured(key, Some(BINDING)));
+    let hello = stage.sent[0].1.clone();
+    let mut welcome = Welcome {
+        version: VERSION,
+        session: [5; 16],
+        generation: 1,
+        capabilities: 0,
+        resumed: false,
+        mac: [0; MAC_BYTES],
+    };
+    let encoded = Frame::Welcome(welcome).encode();
+    let hello = &hello[..hello.len() - SIGNATURE_BYTES];
+    let verifier = license(1).verifier();
+    welcome.mac = verifier.mac_answer(Transport::Tls, &BINDING, hello, encoded.unproved(MAC_BYTES));
+    stage.say(key, &Frame::Welcome(welcome));
+    assert!(stage.role.counts().0);
+    (stage, key)
+}
+
+fn offer(stage: &mut Stage<Client>, cmd: Key, index: u16, target: &str) {
+    let public = SocketAddr::from(([0; 16], 80));
+    stage
+        .say(cmd, &Frame::Map(Map { index: SERVER_MAPPING_BIT | index, kind: MapKind::Tcp, public, target }));
+}
+
+/// `count` ProxyChannels, attached.
+fn channels(stage: &mut Stage<Client>, cmd: Key, count: u16) -> Vec<Key> {
+    let before = stage.dialed.len();
+    stage.say(cmd, &Frame::Open { first: 1, count });
+    let keys = stage.dialed[before..].to_vec();
+    for &key in &keys {
+        stage.step(Input::Secured(key, Some(BINDING)));
+    }
+    keys
+}
+
+fn connect(visit: u64, mapping: u16) -> Frame<'static> {
+    Frame::Connect(Connect { visit, mapping, visitor: SocketAddr::from(([192, 0, 2, 9], 999)) })
+}
+
+/// A license with as many mappings as may be: every change of the license file offers them all again.
+#[test]
+fn a_full_list_of_offers_may_be_offered_again() {
+    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "8080");
+    for index in 0..MAPPINGS_MAX as u16 {
+        offer(&mut stage, cmd, index, "10.0.0.1:80");
+    }
+    assert!(!stage.closed.contains(&cmd));
+    offer(&mut stage, cmd, 0, "10.0.0.1:80");
+    assert!(!stage.closed.contains(&cmd), "the session is broken off, and so is each after it");
+}
+
+/// An offer that is changed to something that is not allowed is refused, and not served as before either.
+#[test]
+fn a_refused_offer_replaces_the_one_before_it() {
+    let (mut stage, cmd) = client(Allow::parse("10.0.0.1:80").expect("a word"), "8080");
+    let proxies = channels(&mut stage, cmd, 1);
+    offer(&mut stage, cmd, 0, "10.0.0.1:80");
+    offer(&mut stage, cmd, 0, "10.0.0.2:22");
+    let before = stage.dialed.len();
+    stage.say(proxies[0], &connect(1, SERVER_MAPPING_BIT));
+    assert_eq!(stage.dialed.len(), before, "a mapping that was refused is served");
+}
+
+/// Without `--allow` for anything but loopback, a server has no business to learn which names this network
+/// knows.
+#[test]
+fn a_server_cannot_have_a_client_look_up_names_it_may_not_reach() {
+    let (mut stage, cmd) = client(Allow::parse("10.0.0.1:80").expect("a word"), "8080");
+    let proxies = channels(&mut stage, cmd, 20);
+    offer(&mut stage, cmd, 0, "payroll.corp.internal:22");
+    for (visit, &proxy) in (1..).zip(&proxies) {
+        stage.say(proxy, &connect(visit, SERVER_MAPPING_BIT));
+    }
+    assert!(stage.resolved.is_empty(), "asked the resolver {} times", stage.resolved.len());
+}
+
+/// A ProxyChannel dies on the way back: the client has dialled, the server does not know and repeats the visit
+/// on another within 15 s. A busy port has 256 visits in less.
+#[test]
+fn a_repeated_visit_is_recognised_on_a_busy_port() {
+    let (mut stage, cmd) = client(Allow::default(), "8080");
+    let proxies = channels(&mut stage, cmd, 300);
+    stage.say(proxies[0], &connect(1, 0));
+    let dialed = stage.dialed.len();
+    stage.step(Input::Dialed(stage.dialed[dialed - 1]));
+    stage.step(Input::Lost(proxies[0], Reason::Reset));
+    for (visit, &proxy) in (2..258).zip(&proxies[1..]) {
+        stage.say(proxy, &connect(visit, 0));
+    }
+    let dialed = stage.dialed.len();
+    stage.say(proxies[299], &connect(1, 0));
+    assert_eq!(stage.dialed.len(), dialed, "visit 1 reaches the real server twice");
+}
