@@ -37,6 +37,7 @@ struct Stage<R> {
     dialed: Vec<Key>,
     resolved: Vec<String>,
     listening: Vec<(Key, SocketAddr)>,
+    causes: Vec<String>,
 }
 
 impl<R: Role> Stage<R> {
@@ -50,6 +51,7 @@ impl<R: Role> Stage<R> {
             dialed: vec![],
             resolved: vec![],
             listening: vec![],
+            causes: vec![],
         }
     }
 
@@ -63,6 +65,7 @@ impl<R: Role> Stage<R> {
                 Verb::Dial(key, ..) => self.dialed.push(key),
                 Verb::Resolve(_, name, _) => self.resolved.push(name),
                 Verb::Listen(key, address, _) => self.listening.push((key, address)),
+                Verb::Note(note) => self.causes.push(note.cause()),
                 _ => {}
             }
         }
@@ -462,4 +465,301 @@ fn a_repeated_visit_is_recognised_on_a_busy_port() {
     let dialed = stage.dialed.len();
     stage.say(proxies[299], &connect(1, 0));
     assert_eq!(stage.dialed.len(), dialed, "visit 1 reaches the real server twice");
+}
+
+// ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The log counts a cause instead of repeating it, and remembers 256. Whoever invents causes writes as many
+/// lines as it sends frames.
+#[test]
+fn a_client_cannot_invent_causes_for_the_server_s_log() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 5_000);
+    for n in 0..5_000_u32 {
+        let public = SocketAddr::from(([127, 0, 0, 1], 80));
+        let target = format!("a{n}.example:80");
+        stage.say(
+            cmd,
+            &Frame::Map(Map { index: (n % 2) as u16, kind: MapKind::Tcp, public, target: &target }),
+        );
+        let public = SocketAddr::from(([127, 0, 0, 1], 81 + (n % 900) as u16));
+        stage.say(
+            cmd,
+            &Frame::Map(Map { index: (n % 2) as u16, kind: MapKind::Tcp, public, target: &target }),
+        );
+    }
+    let causes: std::collections::BTreeSet<&String> = stage.causes.iter().collect();
+    assert!(causes.len() < 1_000, "{} lines, each its own cause, from one login", causes.len());
+}
+
+/// As above, the other way.
+#[test]
+fn a_server_cannot_invent_causes_for_the_client_s_log() {
+    let (mut stage, cmd) = client(Allow::default(), "8080");
+    for n in 0..5_000 {
+        offer(&mut stage, cmd, 0, &format!("10.{}.{}.1:80", n / 250, n % 250));
+    }
+    let causes: std::collections::BTreeSet<&String> = stage.causes.iter().collect();
+    assert!(causes.len() < 1_000, "{} lines, each its own cause, from one session", causes.len());
+}
+
+// ── A stranger's TLS ────────────────────────────────────────────────────────────────────────────────────────────────
+
+mod tls {
+    use std::io::{self, Cursor};
+    use std::net::SocketAddr;
+    use std::sync::{Arc, Mutex};
+
+    use nt::arena::Arena;
+    use nt::directory::Directory;
+    use nt::identity::Identity;
+    use nt::limits::PUMP_BYTES_PER_TURN;
+    use nt::link::{Link, Phase};
+    use nt::net::{Accept, Event, Net};
+    use nt::note::Note;
+    use nt::reason::Reason;
+    use nt::role::{Manner, Query, Speech};
+    use nt::slots::{Key, Slots};
+    use nt::time::Time;
+    use nt::tls::{ALPN, Security};
+    use ring::{aead, hmac};
+
+    /// A socket that always has something to read.
+    struct Socket {
+        input: Box<dyn FnMut(&mut [u8]) -> io::Result<usize>>,
+        output: Vec<u8>,
+    }
+
+    struct One;
+
+    impl Net for One {
+        type Stream = Socket;
+        type Listener = ();
+
+        fn now(&mut self) -> Time {
+            Time::default()
+        }
+        fn wait(&mut self, _: Time, _: &mut Vec<Event>) {}
+        fn listen(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<((), SocketAddr), Reason> {
+            Err(Reason::System)
+        }
+        fn accept(&mut self, _: Key, (): &mut ()) -> Accept<Socket> {
+            Accept::Empty
+        }
+        fn watch(&mut self, _: Key, _: &Socket, _: Speech) -> Result<(), Reason> {
+            Ok(())
+        }
+        fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Socket, Reason> {
+            Err(Reason::System)
+        }
+        fn dialed(&mut self, _: Key, _: &mut Socket) -> io::Result<()> {
+            Ok(())
+        }
+        fn read(&mut self, _: Key, stream: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
+            (stream.input)(into)
+        }
+        fn write(&mut self, _: Key, stream: &mut Socket, from: &[u8]) -> io::Result<usize> {
+            stream.output.extend_from_slice(from);
+            Ok(from.len())
+        }
+        fn shut(&mut self, _: &mut Socket) {}
+        fn close(&mut self, _: Key, _: Socket, _: Manner) {}
+        fn close_listener(&mut self, _: Key, (): ()) {}
+        fn resolve(&mut self, _: usize, _: Query, _: &str, _: u16) {}
+        fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
+            None
+        }
+        fn note(&mut self, _: Time, _: &Note) {}
+    }
+
+    /// The client's traffic secret, from the key log.
+    #[derive(Debug, Default)]
+    struct Secret(Mutex<Vec<u8>>);
+
+    impl rustls::KeyLog for Secret {
+        fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+            if label == "CLIENT_TRAFFIC_SECRET_0" {
+                *self.0.lock().unwrap() = secret.to_vec();
+            }
+        }
+    }
+
+    /// HKDF-Expand-Label of RFC 8446 section 7.1, up to 32 bytes, without context.
+    fn expand(secret: &[u8], label: &str, length: usize) -> Vec<u8> {
+        let mut info = vec![0, length as u8, 6 + label.len() as u8];
+        info.extend_from_slice(b"tls13 ");
+        info.extend_from_slice(label.as_bytes());
+        info.extend_from_slice(&[0, 1]);
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &info).as_ref()[..length].to_vec()
+    }
+
+    /// One record of this inner type.
+    fn record(secret: &[u8], sequence: u8, inner: &[u8]) -> Vec<u8> {
+        let key = aead::UnboundKey::new(&aead::AES_128_GCM, &expand(secret, "key", 16)).unwrap();
+        let mut nonce: [u8; 12] = expand(secret, "iv", 12).try_into().unwrap();
+        nonce[11] ^= sequence;
+        let header = [23, 3, 3, 0, inner.len() as u8 + 16];
+        let mut body = inner.to_vec();
+        aead::LessSafeKey::new(key)
+            .seal_in_place_append_tag(
+                aead::Nonce::assume_unique_for_key(nonce),
+                aead::Aad::from(header),
+                &mut body,
+            )
+            .unwrap();
+        [&header[..], &body].concat()
+    }
+
+    /// Who has come through TLS sends records that carry nothing: an empty one, a change of keys, an empty
+    /// one … rustls bounds each kind by itself, and each resets the other's count. As long as they come, one
+    /// call of `Link::fill` goes on: no other connection is served, and no deadline either.
+    #[test]
+    fn records_that_carry_nothing_do_not_keep_the_loop() {
+        let Identity { chain, key } = Identity::fresh().unwrap();
+        let security = Security::default().with_server(chain, key).unwrap();
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|s| s.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let secret = Arc::new(Secret::default());
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Any))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.key_log = secret.clone();
+        let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+
+        let mut arena = Arena::new(3);
+        assert!(arena.reserve(3));
+        let socket = Socket { input: Box::new(|_| Ok(0)), output: vec![] };
+        let tls = Box::new(security.accept().unwrap());
+        let mut link = Link::new(socket, 0, Speech::Tls, Phase::Securing, Some(tls));
+        let key = Slots::default().insert(()).unwrap();
+        for _ in 0..4 {
+            let mut said = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut said).unwrap();
+            }
+            let mut said = Cursor::new(said);
+            link.stream.input = Box::new(move |into| match io::Read::read(&mut said, into)? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                n => Ok(n),
+            });
+            (link.readable, link.writable) = (true, true);
+            link.fill(key, &mut One, &mut arena).expect("a handshake");
+            link.flush(key, &mut One, &mut arena).unwrap();
+            let mut answer = Cursor::new(std::mem::take(&mut link.stream.output));
+            while client.read_tls(&mut answer).unwrap() > 0 {
+                client.process_new_packets().unwrap();
+            }
+        }
+        assert!(link.tls.as_ref().unwrap().is_open());
+
+        let mut traffic = secret.0.lock().unwrap().clone();
+        let (mut ready, total) = (Vec::new(), Arc::new(Mutex::new(0)));
+        let counter = total.clone();
+        link.stream.input = Box::new(move |into| {
+            let mut total = counter.lock().unwrap();
+            // The peer would go on; this test does not.
+            if *total > 16 * PUMP_BYTES_PER_TURN {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            while ready.len() < into.len() {
+                ready.extend(record(&traffic, 0, &[23]));
+                ready.extend(record(&traffic, 1, &[24, 0, 0, 1, 0, 22]));
+                traffic = expand(&traffic, "traffic upd", 32);
+            }
+            let n = into.len();
+            into.copy_from_slice(&ready[..n]);
+            ready.drain(..n);
+            *total += n;
+            Ok(n)
+        });
+        (link.readable, link.writable) = (true, true);
+        let filled = link.fill(key, &mut One, &mut arena);
+        let total = *total.lock().unwrap();
+        assert!(
+            total <= PUMP_BYTES_PER_TURN || filled.is_err(),
+            "one call took {total} bytes without a byte of plaintext, and came to {filled:?}"
+        );
+    }
+
+    #[derive(Debug)]
+    struct Any;
+
+    impl rustls::client::danger::ServerCertVerifier for Any {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            vec![rustls::SignatureScheme::ED25519, rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+}
+
+// ── Local users ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// `--client=LICENSE@HOST` is taken like `-c LICENSE@HOST`, but is not moved out of everybody's sight.
+#[test]
+fn a_license_leaves_the_command_line_however_it_was_written() {
+    let text = license(1).text().to_string();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_nt"))
+        .args([&format!("--client={text}@127.0.0.1:1"), "8080"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program");
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(!line.is_empty(), "it still runs");
+    assert!(!String::from_utf8_lossy(&line).contains(&text), "everybody can read the license");
+}
+
+/// Root looks after the licenses of a server that runs as somebody else, who owns the directory: a link in
+/// the place of the lock must not have root give away what it points to.
+#[test]
+fn root_does_not_give_away_what_a_link_points_to() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    let place = std::env::temp_dir().join(format!("nt-attack-{}", std::process::id()));
+    let state = place.join("state");
+    std::fs::create_dir_all(&state).expect("a directory");
+    let victim = place.join("victim");
+    std::fs::write(&victim, "root's").expect("a file");
+    let owner = std::fs::metadata(&victim).expect("a file").uid();
+    if owner != 0 || chown(&state, Some(65_534), Some(65_534)).is_err() {
+        println!("only root can try this");
+    } else {
+        symlink(&victim, state.join("licenses.lock")).expect("a link");
+        let dir = nt::state::StateDir::open(Some(&state)).expect("a state directory");
+        let _ = dir.edit_licenses(|directory| directory.add(Entry::new("one", &license(1))?));
+    }
+    let after = std::fs::metadata(&victim).expect("a file").uid();
+    let _ = std::fs::remove_dir_all(&place);
+    assert_eq!(after, owner, "root gave its file to the owner of the directory");
 }
