@@ -227,6 +227,7 @@ impl Server {
     /// Tries again whatever is down.
     pub(super) fn bind_all(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        session.bind_at = Time::NEVER;
         let down: Vec<u16> = session
             .mappings
             .iter_mut()
@@ -293,7 +294,10 @@ impl Server {
             let (public, target) = (mapping.wanted, mapping.target.clone());
             out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
         }
-        self.timers.remind(now + BIND_RETRY_EVERY, Due::Bind(key));
+        if session.bind_at == Time::NEVER {
+            session.bind_at = now + BIND_RETRY_EVERY;
+            self.timers.remind(session.bind_at, Due::Bind(key));
+        }
     }
 
     /// Closes the ports that the license does not permit any more.

@@ -37,6 +37,8 @@ pub(super) struct Session {
     /// Ordered ProxyChannels that have not come, by number, and when they are given up.
     pub(super) orders: BTreeMap<u64, Time>,
     pub(super) last_order: u64,
+    /// When mappings that are down are tried again; one reminder for all of them.
+    pub(super) bind_at: Time,
     pub(super) last_visit: u64,
     /// Visitors at once.
     pub(super) visitors: usize,
@@ -74,6 +76,7 @@ impl Session {
             idle: Vec::new(),
             orders: BTreeMap::new(),
             last_order: 0,
+            bind_at: Time::NEVER,
             last_visit: 0,
             visitors: 0,
             spare: POOL_MIN,
