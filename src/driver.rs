@@ -301,7 +301,7 @@ impl<N: Net> Driver<N> {
                 Accept::Empty => return,
                 Accept::Exhausted(reason) => {
                     self.net.note(self.now, &Note::AcceptPaused { reason });
-                    self.resting.0 = self.now + ACCEPT_PAUSE;
+                    self.resting.0 = self.resting.0.min(self.now + ACCEPT_PAUSE);
                     self.resting.1.push(key);
                     return;
                 }
@@ -401,6 +401,8 @@ impl<N: Net> Driver<N> {
             let role = link.role;
             self.feed(role, Input::Secured(key, binding));
             self.enqueue(key);
+        } else if result == Ok(Fill::More) {
+            self.enqueue(key);
         }
     }
 
@@ -477,7 +479,7 @@ impl<N: Net> Driver<N> {
                 }
             }
             match link.fill(key, &mut self.net, &mut self.arena) {
-                Ok(Fill::More) => {}
+                Ok(Fill::More) => frames += 1,
                 Ok(Fill::Dry) => return,
                 Ok(Fill::End) => {
                     link.incoming = Incoming::Ended;
@@ -530,9 +532,10 @@ impl<N: Net> Driver<N> {
             let role = link.role;
             match link.fill(key, &mut self.net, &mut self.arena) {
                 Ok(Fill::More) => {
-                    let mut rx = std::mem::take(&mut link.rx);
-                    self.feed(role, Input::Bytes(key, rx.bytes()));
-                    rx.clear(&mut self.arena);
+                    // Copied, as frames are: the role may close the connection over them.
+                    let bytes = link.rx.bytes().to_vec();
+                    link.rx.clear(&mut self.arena);
+                    self.feed(role, Input::Bytes(key, &bytes));
                 }
                 Ok(Fill::Dry) => return,
                 Ok(Fill::End) => {
@@ -591,12 +594,7 @@ impl<N: Net> Driver<N> {
                     link.payload = Payload::Awaited;
                 }
             }
-            Verb::Release(key) => {
-                if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
-                    link.free_held(&mut self.arena);
-                }
-                self.enqueue(key);
-            }
+            Verb::Release(key) => self.release(key),
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
@@ -650,7 +648,8 @@ impl<N: Net> Driver<N> {
             return;
         };
         (raw.peer, proxy.peer) = (Some(proxy_key), Some(raw_key));
-        proxy.payload = Payload::Passed;
+        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer again.
+        proxy.payload = if hold { Payload::Awaited } else { Payload::Passed };
         if hold && matches!(raw.held, Held::Free) {
             raw.held = Held::Kept(None, 0);
         }
@@ -659,6 +658,16 @@ impl<N: Net> Driver<N> {
         }
         self.enqueue(raw_key);
         self.enqueue(proxy_key);
+    }
+
+    fn release(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        link.free_held(&mut self.arena);
+        let peer = link.peer;
+        if let Some(proxy) = peer.and_then(|peer| self.link(peer)) {
+            proxy.payload = Payload::Passed;
+        }
+        self.enqueue(key);
     }
 
     fn shut(&mut self, key: Key) {

@@ -62,10 +62,12 @@ pub const POOL_MAX: usize = 64;
 pub const WAITING_MAX: usize = 4_096;
 /// Tries of one visitor on ProxyChannels that turn out to be dead.
 pub const VISIT_TRIES_MAX: u8 = 4;
-/// Visits that a client remembers, so that a second CONNECT of the same visit is recognised.
-pub const VISITS_REMEMBERED: usize = 256;
+/// Visits of lost ProxyChannels that a client remembers, so that their repetition is recognised.
+pub const VISITS_REMEMBERED: usize = 4_096;
 /// Bytes of an abandoned visit that are read and thrown away to win its ProxyChannel back.
 pub const DRAIN_BYTES_MAX: u32 = 256 * 1024;
+/// ProxyChannels of one session that are drained at once; the next one is closed instead.
+pub const DRAINING_MAX: usize = 16;
 /// Open files set aside for everything that is neither a visitor nor a tunnel connection.
 pub const FILES_RESERVED: usize = 64;
 /// Listen queue of every listener; the kernel cuts it to its own maximum.

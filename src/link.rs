@@ -187,8 +187,7 @@ impl<S> Link<S> {
         loop {
             if let Some(tls) = &mut self.tls {
                 match tls.process(&mut self.rx, &mut self.tx, arena)? {
-                    Progress::Made if !self.rx.is_empty() => return Ok(Fill::More),
-                    Progress::Made => continue,
+                    Progress::Made => return Ok(Fill::More),
                     Progress::Closed => return Ok(Fill::End),
                     Progress::Need => {}
                 }
@@ -215,8 +214,8 @@ impl<S> Link<S> {
             }
             match result {
                 Ok(0) => return Ok(Fill::End),
-                Ok(_) if self.tls.is_none() => return Ok(Fill::More),
-                Ok(_) => {}
+                // Also where no plaintext comes of it: whoever sends empty records has its turn, and no more.
+                Ok(_) => return Ok(Fill::More),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
                     return Ok(Fill::Dry);
@@ -240,7 +239,7 @@ pub const fn rights(speech: Speech) -> usize {
 /// What [`Link::fill`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Plaintext.
+    /// Plaintext, or a step of TLS: there may be more.
     More,
     /// Nothing for now.
     Dry,

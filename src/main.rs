@@ -50,15 +50,22 @@ fn say(to: &mut impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 
-/// Everybody on a machine can read a command line; the environment only its owner. So a license on the
-/// command line moves there: nt starts itself anew in the same process.
+/// Everybody on a machine can read a command line; the environment only its owner. So a license on the command line
+/// moves there: nt starts itself anew in the same process.
 fn hide_license(args: &[String]) {
-    let [flag, word, rest @ ..] = args else { return };
-    if !matches!(flag.as_str(), "-c" | "--client") || !word.starts_with("nt1") {
+    let (word, rest) = match args {
+        [flag, word, rest @ ..] if matches!(flag.as_str(), "-c" | "--client") => (word.as_str(), rest),
+        [flag, rest @ ..] => match flag.strip_prefix("--client=") {
+            Some(word) => (word, rest),
+            None => return,
+        },
+        [] => return,
+    };
+    if !word.starts_with("nt1") {
         return;
     }
     if let Ok(program) = std::env::current_exe() {
         // Where that fails, nt goes on as it is: the license works all the same.
-        let _ = std::process::Command::new(program).arg(flag).args(rest).env("NT_LICENSE", word).exec();
+        let _ = std::process::Command::new(program).arg("-c").args(rest).env("NT_LICENSE", word).exec();
     }
 }

@@ -234,6 +234,8 @@ impl Note {
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
             Self::StrangerClosed { reason, .. } => format!("stranger {reason:?}"),
             Self::StrangerEvicted { .. } => "evicted".into(),
+            // The server chooses the targets: a few are told, the rest counted.
+            Self::OfferRefused { .. } => "offers".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             other => other.to_string(),
         }
@@ -243,6 +245,9 @@ impl Note {
     pub fn detail(&self) -> u64 {
         match self {
             Self::Ready { login, .. } => *login,
+            Self::OfferRefused { target, .. } => {
+                target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
+            }
             Self::NotListening { reason, .. }
             | Self::SessionAway { reason, .. }
             | Self::SessionOver { reason, .. }

@@ -249,6 +249,15 @@ impl Allow {
         AllowItem::Net { net: Cidr::from_address(address), first: port, last: port }.to_string()
     }
 
+    /// Whether any address beyond this machine is permitted at `port`: if not, a name need not be looked up.
+    pub fn may_permit(&self, port: u16) -> bool {
+        self.items.iter().any(|item| match item {
+            AllowItem::Lan | AllowItem::Any => true,
+            AllowItem::Net { first, last, .. } => (*first..=*last).contains(&port),
+            AllowItem::Loopback | AllowItem::Unix(_) => false,
+        })
+    }
+
     /// The word that, added to the list, permits this Unix socket and nothing else.
     pub fn word_for_unix(path: &str) -> String {
         AllowItem::Unix(path.to_string()).to_string()

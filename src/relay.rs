@@ -71,8 +71,9 @@ pub fn outbound<N: Net>(
                 let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
                 let result = net.read(raw_key, &mut raw.stream, &mut kept[*len..PAYLOAD_BYTES_MAX]);
                 if let Ok(n @ 1..) = result {
-                    transfer(proxy, &kept[*len..*len + n], arena, scratch).map_err(Fault::Proxy)?;
+                    // Counted first: should the tunnel fail now, the next one must have these bytes too.
                     *len += n;
+                    transfer(proxy, &kept[*len - n..*len], arena, scratch).map_err(Fault::Proxy)?;
                 }
                 result
             }

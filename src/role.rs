@@ -117,7 +117,7 @@ pub enum Verb {
     },
     /// Payload may come on a ProxyChannel: it stays where it is until the join.
     Expect(Key),
-    /// The far end has answered: what was held is not needed again.
+    /// The far end has answered: what was held is not needed again, and its payload may pass.
     Release(Key),
     /// End the direction towards a raw connection: FIN, after the last byte.
     Shut(Key),

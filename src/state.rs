@@ -288,7 +288,13 @@ impl LicenseFile {
                 let path = self.path.display();
                 Some(Err(format!("{path} is gone: restore it, or write an empty one to have no licenses")))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                // A file that is wrong stays so until it changes; one that could not be read may be read next time.
+                if File::open(&self.path).is_err() {
+                    self.seen = Seen::Hidden(ErrorKind::Other);
+                }
+                Some(Err(error))
+            }
         }
     }
 }

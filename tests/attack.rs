@@ -65,7 +65,7 @@ impl<R: Role> Stage<R> {
                 Verb::Dial(key, ..) => self.dialed.push(key),
                 Verb::Resolve(_, name, _) => self.resolved.push(name),
                 Verb::Listen(key, address, _) => self.listening.push((key, address)),
-                Verb::Note(note) => self.causes.push(note.cause()),
+                Verb::Note(note) => self.causes.push(note.subject()),
                 _ => {}
             }
         }
@@ -469,8 +469,8 @@ fn a_repeated_visit_is_recognised_on_a_busy_port() {
 
 // ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// The log counts a cause instead of repeating it, and remembers 256. Whoever invents causes writes as many
-/// lines as it sends frames.
+/// The log counts what it has said about a subject instead of repeating it. Whoever could invent subjects would
+/// write as many lines as it sends frames.
 #[test]
 fn a_client_cannot_invent_causes_for_the_server_s_log() {
     let mut stage = server(directory(|_| {}), 10, 10);
@@ -520,7 +520,7 @@ mod tls {
     use nt::identity::Identity;
     use nt::license::Transport;
     use nt::limits::PUMP_BYTES_PER_TURN;
-    use nt::link::{Link, Phase};
+    use nt::link::{Fill, Link, Phase};
     use nt::net::{Accept, Event, Net};
     use nt::note::Note;
     use nt::reason::Reason;
@@ -664,7 +664,7 @@ mod tls {
                 n => Ok(n),
             });
             (link.readable, link.writable) = (true, true);
-            link.fill(key, &mut One, &mut arena).expect("a handshake");
+            while link.fill(key, &mut One, &mut arena).expect("a handshake") == Fill::More {}
             link.flush(key, &mut One, &mut arena).unwrap();
             let mut answer = Cursor::new(std::mem::take(&mut link.stream.output));
             while client.read_tls(&mut answer).unwrap() > 0 {

@@ -82,7 +82,7 @@ const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("std::fs", &["state", "identity", "commands", "run", "cli"], "files belong to the edge"),
+    ("std::fs", &["os", "state", "identity", "commands", "run", "cli"], "files belong to the edge"),
     ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),
     ("TcpListener", &["os", "run"], "sockets belong to os; above it they are Net::Listener"),
     ("polling::", &["os"], "the poller belongs to os"),

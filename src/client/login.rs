@@ -142,7 +142,9 @@ impl Client {
         let encoded = Frame::Welcome(*welcome).encode();
         let answer = encoded.unproved(MAC_BYTES);
         // Before this holds, nothing that came from the other end is believed.
-        if !self.config.keys.check_welcome(transport, binding, hello, answer, &welcome.mac) {
+        if welcome.version != VERSION
+            || !self.config.keys.check_welcome(transport, binding, hello, answer, &welcome.mac)
+        {
             return false;
         }
         let attach = self.config.keys.attach_key(transport, binding, &welcome.session);

@@ -11,7 +11,7 @@ mod login;
 mod tunnel;
 mod visits;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::channel::cmd::{Beat, Cmd};
 use crate::channel::proxy::Proxy;
@@ -73,8 +73,10 @@ pub struct Client {
     next_map: usize,
     /// Mappings that the server declared and this client took, by index.
     offers: BTreeMap<u16, (Target, MapState)>,
-    /// Visits taken lately.
-    taken: VecDeque<u64>,
+    /// Visits whose end the server may not know of: on a living ProxyChannel until the next begins there …
+    taken: BTreeSet<u64>,
+    /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
+    lost: VecDeque<u64>,
     /// Names of targets: being looked up, or known for a while.
     names: BTreeMap<(String, u16), Name>,
     queries: BTreeMap<Query, (String, u16)>,
@@ -121,6 +123,8 @@ struct ProxyChannel {
     real: Option<Real>,
     /// What the visit is for.
     mapping: u16,
+    /// The last visit, over or not.
+    visit: u64,
     /// When a drain is given up.
     deadline: Time,
 }
@@ -193,7 +197,8 @@ impl Client {
             states,
             next_map: 0,
             offers: BTreeMap::new(),
-            taken: VecDeque::new(),
+            taken: BTreeSet::new(),
+            lost: VecDeque::new(),
             names: BTreeMap::new(),
             queries: BTreeMap::new(),
             last_query: 0,

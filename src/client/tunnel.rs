@@ -96,8 +96,13 @@ impl Client {
     /// The server offers a mapping that stands in the license: taken only where `--allow` covers it.
     pub(super) fn offered(&mut self, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
         let Some(cmd) = self.cmd.key() else { return false };
-        if map.index & SERVER_MAPPING_BIT == 0 || self.offers.len() >= MAPPINGS_MAX {
+        if map.index & SERVER_MAPPING_BIT == 0 {
             return false;
+        }
+        // Whatever comes of this one, the one before it is not meant any more; and the oldest make room.
+        self.offers.remove(&map.index);
+        while self.offers.len() >= MAPPINGS_MAX {
+            self.offers.pop_first();
         }
         // The target is parsed by the one grammar, behind a public port that does not matter.
         let target = mapping::parse(&format!("1:{}", map.target))
@@ -111,7 +116,12 @@ impl Client {
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
-            // A name is checked when it is dialled, by the address that it has then.
+            // What may not be reached in any case is not even looked up: whether a name exists is not the server's
+            // business. Else it is checked when it is dialled, by the address that it has then.
+            Some(Target::Tcp { host: Host::Name(_), port }) if !self.config.allow.may_permit(*port) => {
+                out.note(Note::OfferRefused { target: map.target.to_owned(), word: "lan".to_owned() });
+                Some(Reason::NotAllowed)
+            }
             Some(Target::Tcp { .. }) => None,
             Some(Target::Unix(_)) => Some(Reason::NotServed),
         };
@@ -167,7 +177,8 @@ impl Client {
         };
         let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);
         out.send(key, &Frame::Attach(Attach { session: session.id, channel: number, mac }));
-        let proxy = ProxyChannel { state: Proxy::Idle, real: None, mapping: 0, deadline: Time::NEVER };
+        let proxy =
+            ProxyChannel { state: Proxy::Idle, real: None, mapping: 0, visit: 0, deadline: Time::NEVER };
         self.channels.insert(key, Channel::Proxy(proxy));
     }
 
@@ -188,6 +199,7 @@ impl Client {
         if all {
             // Another session counts its visits anew.
             self.taken.clear();
+            self.lost.clear();
             self.queries.clear();
             self.names.clear();
             self.offers.clear();

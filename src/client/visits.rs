@@ -56,12 +56,14 @@ impl Client {
             return false;
         }
         out.push(Verb::Expect(key));
-        if self.taken.contains(&connect.visit) {
+        // That it begins another visit here proves that the server knows how the last one ended.
+        let last = std::mem::replace(&mut proxy.visit, connect.visit);
+        self.taken.remove(&last);
+        if self.lost.contains(&connect.visit) || !self.taken.insert(connect.visit) {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Repeated), out);
         }
-        self.taken.push_back(connect.visit);
-        if self.taken.len() > VISITS_REMEMBERED {
-            self.taken.pop_front();
+        if self.stopping {
+            return self.proxy_event(now, key, Event::LocalCut(Reason::Stopping), out);
         }
         let Some(target) = self.target(connect.mapping).cloned() else {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
@@ -256,6 +258,12 @@ impl Client {
     /// A ProxyChannel's connection failed; it is out of the books already.
     pub(super) fn proxy_lost(&mut self, proxy: ProxyChannel, out: &mut Outbox<'_>) {
         self.proxies -= 1;
+        if self.taken.remove(&proxy.visit) {
+            self.lost.push_back(proxy.visit);
+            if self.lost.len() > VISITS_REMEMBERED {
+                self.lost.pop_front();
+            }
+        }
         if let Some(raw) = proxy.real.as_ref().and_then(Real::key)
             && self.channels.remove(raw).is_some()
         {

@@ -156,7 +156,13 @@ pub fn memory_bytes() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let machine = {
         let info = rustix::system::sysinfo();
-        (info.totalram as u64).saturating_mul(u64::from(info.mem_unit))
+        let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
+        // A container has less than its machine (cgroup v2, memory.max: a number, or "max").
+        let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+        container
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .map_or(machine, |most: u64| machine.min(most))
     };
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let machine = 1 << 30;

@@ -9,6 +9,7 @@ use super::session::{Home, Login, Session};
 use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
+use crate::directory::Entry;
 use crate::license::{LicenseId, Transport, Verifier, plain_binding};
 use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use crate::note::Note;
@@ -144,18 +145,7 @@ impl Server {
             return self.reject(now, key, Reason::Denied, |_| [0; MAC_BYTES], out);
         };
         let prove = |answer: &[u8]| verifier.mac_answer(transport, &binding, signed, answer);
-        let stale =
-            self.by_license.get(&license).and_then(|&old| self.sessions.get(old)).is_some_and(|session| {
-                session.instance == hello.instance && session.counter >= hello.counter
-            });
-        let trouble = match () {
-            () if entry.revoked => Some(Reason::Revoked),
-            () if hello.version < wire::VERSION => Some(Reason::Version),
-            () if stale => Some(Reason::Stale),
-            () if self.stopping.is_some() => Some(Reason::Stopping),
-            () if self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
-            () => None,
-        };
+        let trouble = self.login_trouble(entry, hello);
         if let Some(reason) = trouble {
             out.note(Note::LoginRefused { peer, reason });
             return self.reject(now, key, reason, prove, out);
@@ -196,6 +186,20 @@ impl Server {
         self.mappings_declared(now, session, out);
         self.announce(session, out);
         self.serve(now, session, out);
+    }
+
+    /// Why a client that has proved its license is not let in, if so.
+    fn login_trouble(&self, entry: &Entry, hello: &Hello) -> Option<Reason> {
+        let known = self.by_license.get(&entry.id).and_then(|&session| self.sessions.get(session));
+        let stale = |old: &Session| old.instance == hello.instance && old.counter >= hello.counter;
+        match () {
+            () if entry.revoked => Some(Reason::Revoked),
+            () if hello.version < wire::VERSION => Some(Reason::Version),
+            () if known.is_some_and(stale) => Some(Reason::Stale),
+            () if self.stopping.is_some() => Some(Reason::Stopping),
+            () if known.is_none() && self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
+            () => None,
+        }
     }
 
     fn reject(

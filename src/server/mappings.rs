@@ -86,19 +86,23 @@ impl Server {
             Public::Port { .. } | Public::Name { .. } => None,
         });
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
-        let mut gone = Vec::new();
-        for (index, (wanted, target)) in (SERVER_MAPPING_BIT..).zip(ports.take(MAPPINGS_MAX)) {
-            let mapping = match old.remove(&index) {
-                // One that is the same is offered again, and serves on meanwhile.
-                Some(old) if old.wanted == wanted && old.target == target => old,
-                other => {
-                    gone.extend(other);
-                    Mapping::new(wanted, target, State::Offered)
+        for (wanted, target) in ports.take(MAPPINGS_MAX) {
+            // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is used for
+            // another: a visitor who waits came for what it stood for.
+            let same = old
+                .iter()
+                .find(|(_, old)| old.wanted == wanted && old.target == target)
+                .map(|(&index, _)| index);
+            let (index, mapping) = match same.and_then(|index| old.remove_entry(&index)) {
+                Some(same) => same,
+                None => {
+                    session.last_offer = session.last_offer.saturating_add(1);
+                    (session.last_offer, Mapping::new(wanted, target, State::Offered))
                 }
             };
             session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
         }
-        for mapping in gone.into_iter().chain(old.into_values()) {
+        for mapping in old.into_values() {
             self.drop_listener(mapping.listener(), out);
         }
     }

@@ -315,7 +315,7 @@ impl Server {
                 self.strangers.retain(|&other| other != key);
                 out.note(Note::StrangerClosed { peer: stranger.peer, reason });
             }
-            Some(Channel::Cmd(session)) => self.cmd_lost(now, session, key, reason, out),
+            Some(Channel::Cmd(session)) => self.cmd_lost(session, key, reason, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
             Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),
         }
@@ -403,6 +403,10 @@ impl Server {
             }
         }
         assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
+        let drains = |channel: &Channel| matches!(channel, Channel::Proxy(p) if matches!(p.state, Proxy::Drain { .. }));
+        let draining: usize = self.sessions.iter().map(|(_, session)| session.draining).sum();
+        let drained = self.channels.iter().filter(|(_, channel)| drains(channel)).count();
+        assert_eq!(draining, drained, "drained ProxyChannels were miscounted");
         let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
         assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
         for (key, session) in self.sessions.iter() {

@@ -7,7 +7,7 @@ use super::mappings::Mapping;
 use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
 use crate::license::{AttachKey, LicenseId};
-use crate::limits::POOL_MIN;
+use crate::limits::{POOL_MIN, SERVER_MAPPING_BIT};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
@@ -40,13 +40,19 @@ pub(super) struct Session {
     /// Ordered ProxyChannels that have not come, by number, and when they are given up.
     pub(super) orders: BTreeMap<u64, Time>,
     pub(super) last_order: u64,
+    /// When the heartbeat is due.
+    pub(super) pulse_due: Earliest,
     /// When ordered ProxyChannels are to be looked for.
     pub(super) orders_due: Earliest,
     /// When mappings that are down are tried again.
     pub(super) binds_due: Earliest,
     pub(super) last_visit: u64,
+    /// Index of the mapping that was offered last.
+    pub(super) last_offer: u16,
     /// Visitors at once.
     pub(super) visitors: usize,
+    /// ProxyChannels that are drained of a visit that was cut.
+    pub(super) draining: usize,
     /// Idle ProxyChannels that demand calls for.
     pub(super) spare: usize,
     /// Fewest idle ProxyChannels since the last review: so many nobody needed.
@@ -83,10 +89,13 @@ impl Session {
             idle: Vec::new(),
             orders: BTreeMap::new(),
             last_order: 0,
+            pulse_due: Earliest::default(),
             orders_due: Earliest::default(),
             binds_due: Earliest::default(),
             last_visit: 0,
+            last_offer: SERVER_MAPPING_BIT,
             visitors: 0,
+            draining: 0,
             spare: POOL_MIN,
             unneeded: 0,
         }
@@ -140,7 +149,7 @@ impl Server {
         self.by_license.insert(license, session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
-        self.timers.remind(self.sessions.get(session)?.pulse.next(), Due::Pulse(session));
+        self.watch_pulse(session);
         Some((session, false))
     }
 
@@ -197,7 +206,7 @@ impl Server {
 
     /// The CmdChannel is lost. Visits go on, visitors wait, until the client is back or its silence is too
     /// long.
-    pub(super) fn cmd_lost(&mut self, now: Time, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
+    pub(super) fn cmd_lost(&mut self, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.cmd == Some(cmd)) else {
             return;
         };
@@ -208,28 +217,35 @@ impl Server {
         session.cmd = None;
         session.orders.clear();
         out.note(Note::SessionAway { name: session.name.clone(), reason });
-        self.timers.remind(session.pulse.dead_at().max(now), Due::Pulse(key));
+        self.watch_pulse(key);
+    }
+
+    /// Asks to be reminded of a session's heartbeat, once.
+    fn watch_pulse(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let next = match session.cmd {
+            Some(_) => session.pulse.next(),
+            None => session.pulse.dead_at(),
+        };
+        if session.pulse_due.lower(next) {
+            self.timers.remind(next, Due::Pulse(key));
+        }
     }
 
     pub(super) fn pulse_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if !session.pulse_due.reached(now) {
             return;
-        };
-        let Some(cmd) = session.cmd else {
-            if session.pulse.dead_at() <= now {
-                self.end_session(key, Reason::Silent, out);
-            }
-            return;
-        };
-        match session.pulse.beat(now) {
-            Beat::Dead => self.end_session(key, Reason::Silent, out),
-            Beat::Speak => {
+        }
+        match (session.cmd, session.pulse.dead_at() <= now) {
+            (_, true) => return self.end_session(key, Reason::Silent, out),
+            (Some(cmd), false) if session.pulse.beat(now) == Beat::Speak => {
                 out.send(cmd, &Frame::Heartbeat);
-                self.timers.remind(session.pulse.next(), Due::Pulse(key));
                 self.review_pool(key, out);
             }
-            Beat::Rest => self.timers.remind(session.pulse.next(), Due::Pulse(key)),
+            (Some(_) | None, false) => {}
         }
+        self.watch_pulse(key);
     }
 
     /// The licenses have changed: sessions of those that are gone or revoked end, ports that are not

@@ -10,7 +10,7 @@ use super::mappings::State;
 use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::visitor::{self, Visitor};
-use crate::limits::{CHANNEL_TIMEOUT, DRAIN_TIMEOUT, POOL_MAX, POOL_MIN, WAITING_MAX};
+use crate::limits::{CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, POOL_MAX, POOL_MIN, WAITING_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -85,6 +85,23 @@ impl Server {
     }
 
     fn grant(&mut self, now: Time, key: Key, proxy_key: Key, out: &mut Outbox<'_>) {
+        // Between its coming and now its mapping may have gone.
+        let gone = match self.channels.get(key) {
+            Some(Channel::Visitor(visitor)) => {
+                let session = self.sessions.get(visitor.session);
+                session.is_none_or(|session| !session.mappings.contains_key(&visitor.mapping))
+            }
+            _ => true,
+        };
+        if gone {
+            if let Some(Channel::Proxy(proxy)) = self.channels.get(proxy_key)
+                && let Some(session) = self.sessions.get_mut(proxy.session)
+            {
+                session.idle.push(proxy_key);
+            }
+            self.note_failure(key, Reason::NoSuchMapping, out);
+            return self.forget_visitor(key, Manner::Cut, out);
+        }
         let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
         let visitor::Effect::Ask { ended } = visitor.state.step(now, visitor::Event::Granted(proxy_key))
         else {
@@ -112,11 +129,15 @@ impl Server {
         }
         let coming = session.orders.len();
         let wanted = session.waiting.len() + session.spare.saturating_sub(session.idle.len());
-        let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + coming);
-        let count = wanted.saturating_sub(coming).min(room);
+        let count = wanted.saturating_sub(coming);
         if count == 0 || self.stopping.is_some() {
             return;
         }
+        // What others have ordered is on its way too.
+        let all_coming: usize = self.sessions.iter().map(|(_, session)| session.orders.len()).sum();
+        let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + all_coming);
+        let count = count.min(room);
+        let Some(session) = self.sessions.get_mut(owner).filter(|_| count > 0) else { return };
         let deadline = now + CHANNEL_TIMEOUT;
         let first = session.last_order + 1;
         for _ in 0..count {
@@ -170,11 +191,20 @@ impl Server {
     ) -> bool {
         let event = match frame {
             Frame::Connected => return self.answered(now, key, out),
+            Frame::Fin if self.is_asked(key) => return false,
             Frame::Fin => Event::PeerFin,
             Frame::Disconnect { visit, reason } => Event::PeerCut(visit, reason),
             _ => return false,
         };
         self.proxy_event(now, key, event, out)
+    }
+
+    /// Whether the visit on a ProxyChannel was not answered yet.
+    fn is_asked(&self, key: Key) -> bool {
+        let Some(Channel::Proxy(ProxyChannel { visitor: Some(visitor), .. })) = self.channels.get(key) else {
+            return false;
+        };
+        matches!(self.channels.get(*visitor), Some(Channel::Visitor(v)) if matches!(v.state, Visitor::Asked { .. }))
     }
 
     fn answered(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> bool {
@@ -198,8 +228,13 @@ impl Server {
     /// Carries an event through a ProxyChannel to its visitor, the peer and the pool.
     fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
+        let drained = matches!(proxy.state, Proxy::Drain { .. });
         let Ok(Effect { send, local, free }) = proxy.state.step(event) else { return false };
         let (owner, visitor) = (proxy.session, proxy.visitor);
+        let draining = matches!(proxy.state, Proxy::Drain { .. });
+        if let Some(session) = self.sessions.get_mut(owner) {
+            session.draining = session.draining + usize::from(draining) - usize::from(drained);
+        }
         match send {
             Send::Nothing => {}
             Send::Fin => out.send(key, &Frame::Fin),
@@ -214,7 +249,12 @@ impl Server {
             }
             _ => {}
         }
-        let draining = matches!(event, Event::LocalCut(_)) && !free;
+        if draining && self.sessions.get(owner).is_some_and(|session| session.draining > DRAINING_MAX) {
+            // It would stand where a visitor's could.
+            out.close(key, Manner::End);
+            self.lost(now, key, Reason::Busy, out);
+            return true;
+        }
         if free || draining {
             out.push(Verb::Part(key, draining));
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
@@ -307,6 +347,7 @@ impl Server {
         if let Some(session) = self.sessions.get_mut(proxy.session) {
             session.idle.retain(|&other| other != key);
             session.unneeded = session.unneeded.min(session.idle.len());
+            session.draining -= usize::from(matches!(proxy.state, Proxy::Drain { .. }));
         }
         if let Some(visitor_key) = proxy.visitor
             && let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key)
