@@ -20,8 +20,12 @@ mod harness;
 mod operator;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/programs.rs"]
+mod programs;
 #[path = "e2e/rest.rs"]
 mod rest;
+#[path = "e2e/strangers.rs"]
+mod strangers;
 #[path = "e2e/tcp.rs"]
 mod tcp;
 #[path = "e2e/waiting.rs"]

@@ -278,6 +278,11 @@ impl Tunnel {
         self.baseline = (Files::of(&self.server.process, tunnels), Files::of(&self.client, tunnels));
     }
 
+    /// As [`Tunnel::note_baseline`], for a client that was started again.
+    pub fn note_client(&mut self) {
+        self.baseline.1 = Files::of(&self.client, [self.server.tls, self.server.plain]);
+    }
+
     /// A visitor of the target.
     pub fn visit(&self) -> TcpStream {
         visit(self.public)
