@@ -16,6 +16,8 @@ mod data;
 mod faults;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/netns.rs"]
+mod netns;
 #[path = "e2e/operator.rs"]
 mod operator;
 #[path = "e2e/process.rs"]

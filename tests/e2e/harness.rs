@@ -88,6 +88,7 @@ impl Drop for Folder {
 /// A TCP service that gives each connection a thread.
 pub struct Backend {
     pub port: u16,
+    address: SocketAddr,
     over: Arc<AtomicBool>,
 }
 
@@ -98,7 +99,7 @@ impl Backend {
 
     pub fn at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let over = Arc::new(AtomicBool::new(false));
         let (ended, serve) = (Arc::clone(&over), Arc::new(serve));
         thread::spawn(move || {
@@ -111,7 +112,7 @@ impl Backend {
                 thread::spawn(move || serve(stream));
             }
         });
-        Self { port, over }
+        Self { port: address.port(), address, over }
     }
 
     /// Sends back what comes, and ends when the visitor does.
@@ -126,7 +127,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
     }
 }
 
@@ -143,17 +144,15 @@ pub struct Server {
 impl Server {
     /// The first start, which makes a license.
     pub fn start() -> Self {
-        Self::start_with(|_| {})
+        Self::start_at("127.0.0.1")
     }
 
-    /// The first start, with more words on the command line or in the environment.
-    pub fn start_with(adapt: impl Fn(&mut Command)) -> Self {
+    /// The first start, at another address.
+    pub fn start_at(host: &str) -> Self {
         super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tls, plain) = (port(), port());
-        let mut command = Self::command(&folder, tls, plain);
-        adapt(&mut command);
-        let process = Process::start(&mut command);
+        let process = Process::start(&mut Self::command_at(host, &folder, tls, plain));
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
         process.wait_for("WITHOUT encryption", SOON);
@@ -161,10 +160,14 @@ impl Server {
     }
 
     pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
+        Self::command_at("127.0.0.1", folder, tls, plain)
+    }
+
+    fn command_at(host: &str, folder: &Folder, tls: u16, plain: u16) -> Command {
         let mut command = mortal(nt());
         command.arg("-s").arg("--state").arg(folder.join("state"));
-        command.arg("--listen").arg(format!("127.0.0.1:{tls}"));
-        command.arg("--plain").arg(format!("127.0.0.1:{plain}"));
+        command.arg("--listen").arg(format!("{host}:{tls}"));
+        command.arg("--plain").arg(format!("{host}:{plain}"));
         command
     }
 
