@@ -10,6 +10,10 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods)]
 
+#[path = "e2e/between.rs"]
+mod between;
+#[path = "e2e/command_line.rs"]
+mod command_line;
 #[path = "e2e/data.rs"]
 mod data;
 #[path = "e2e/faults.rs"]
@@ -24,6 +28,8 @@ mod operator;
 mod process;
 #[path = "e2e/programs.rs"]
 mod programs;
+#[path = "e2e/relay.rs"]
+mod relay;
 #[path = "e2e/rest.rs"]
 mod rest;
 #[path = "e2e/strangers.rs"]

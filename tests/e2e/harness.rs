@@ -117,7 +117,11 @@ impl Backend {
 
     /// Sends back what comes, and ends when the visitor does.
     pub fn echo() -> Self {
-        Self::new(|stream| {
+        Self::echo_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    pub fn echo_at(address: SocketAddr) -> Self {
+        Self::at(address, |stream| {
             let _ = std::io::copy(&mut &stream, &mut &stream);
             let _ = stream.shutdown(std::net::Shutdown::Write);
         })

@@ -120,10 +120,7 @@ impl Far {
     fn new(kind: Kind, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Option<(Self, Backend)> {
         let link = Link::new()?;
         let here = |host| SocketAddr::new(link.address(host), 0);
-        let echo = Backend::at(here(5), |stream| {
-            let _ = std::io::copy(&mut &stream, &mut &stream);
-            let _ = stream.shutdown(Shutdown::Write);
-        });
+        let echo = Backend::echo_at(here(5));
         let backend = Backend::at(here(5), serve);
         let (public, echo_public) = (port(), port());
         let server = Server::start_at(&link.address(1).to_string());

@@ -2,7 +2,7 @@
 //! have one do not notice.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use super::data::Random;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, port};
 use super::process::{Process, eventually, need};
+use super::relay::Relay;
 use super::rest::keeps_secrets;
 
 /// A connection from one of the many addresses of loopback.
@@ -195,47 +196,18 @@ fn tls_without_the_name_of_nt_is_refused() {
     assert!(said.contains("Cipher is (NONE)") && !said.contains("BEGIN CERT"), "{said}");
 }
 
-/// A relay on a port of its own; what the client said is kept.
-fn relay(target: u16) -> (Backend, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let recorded = Arc::new(Mutex::new(Vec::new()));
-    let keep = Arc::clone(&recorded);
-    let backend = Backend::new(move |client| {
-        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).unwrap();
-        let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut from_server, &mut to_client);
-            let _ = to_client.shutdown(Shutdown::Both);
-        });
-        let number = {
-            let mut all = keep.lock().unwrap();
-            all.push(Vec::new());
-            all.len() - 1
-        };
-        let (mut client, mut server, mut buffer) = (client, server, [0; 4096]);
-        while let Ok(count @ 1..) = client.read(&mut buffer) {
-            keep.lock().unwrap()[number].extend_from_slice(&buffer[..count]);
-            if server.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = server.shutdown(Shutdown::Both);
-    });
-    (backend, recorded)
-}
-
 #[test]
 fn what_was_recorded_cannot_be_played_again() {
     for kind in BOTH {
         let server = Server::start();
-        let (relay, recorded) = relay(server.port(kind));
+        let relay = Relay::to(server.port(kind));
         let echo = Backend::echo();
         let mapping = [format!("{}:127.0.0.1:{}", port(), echo.port)];
-        let client = server.client_at("127.0.0.1", relay.port, kind, &server.license, &mapping, |_| {});
+        let client = server.client_at("127.0.0.1", relay.port(), kind, &server.license, &mapping, |_| {});
         client.wait_for(" ready", SOON);
-        eventually("a ProxyChannel was made", SOON, || recorded.lock().unwrap().len() >= 2);
+        eventually("a ProxyChannel was made", SOON, || relay.said().len() >= 2);
         thread::sleep(Duration::from_millis(500));
-        let channels = recorded.lock().unwrap().clone();
-        for (n, said) in channels.into_iter().enumerate() {
+        for (n, said) in relay.said().into_iter().enumerate() {
             let answer = answer_to(Ipv4Addr::new(127, 0, 0, 7), server.port(kind), &said);
             if kind == Kind::Plain {
                 // A nonce, and then REJECT or nothing at all; WELCOME is type 2, CONNECT 16.
@@ -255,9 +227,8 @@ fn what_was_recorded_cannot_be_played_again() {
         }
         keeps_secrets(&server.process, &[&server.license]);
         let seed = nt_bytes(&server.license);
-        let told = recorded
-            .lock()
-            .unwrap()
+        let told = relay
+            .said()
             .iter()
             .any(|said| contains(said, &seed) || contains(said, server.license.as_bytes()));
         assert!(!told, "{kind:?}: the license went over the wire");
