@@ -27,7 +27,9 @@ sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --release --test sim
 
 fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
-	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) -- -max_total_time=$(SECONDS)
+	mkdir -p tests/fuzz/found/$(TARGET)
+	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) tests/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET) \
+	    -- -max_total_time=$(SECONDS)
 
 clean:           ## removes what was built
 	$(CARGO) clean

@@ -231,7 +231,11 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
 /// Why the first word behind `-c` is no server, and what may have been meant.
 fn no_server(word: &str, what: &str) -> String {
     match mapping::parse(word) {
-        Ok(_) => format!("{} is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)", route_of(word)),
+        Ok(_) => format!(
+            "{} is a mapping; before it goes LICENSE@HOST (or set \
+            NT_LICENSE)",
+            route_of(word)
+        ),
         Err(_) if ServerWord::is_meant_by(word) => what.to_string(),
         // Not even quoted: it may be a license that lost its beginning.
         Err(_) => format!("{what} (see `nt -c --help`)"),

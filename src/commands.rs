@@ -108,7 +108,11 @@ pub fn version() -> String {
         ""
     };
     format!(
-        "nt {}\ntarget: {}-{}{environment}\nTLS: 1.3, rustls with ring\nserves: tcp\nreads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
+        "nt {}\n\
+         target: {}-{}{environment}\n\
+         TLS: 1.3, rustls with ring\n\
+         serves: tcp\n\
+         reads, but does not serve yet: udp, http, https, tls, unix, options of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,
@@ -209,8 +213,11 @@ fn said(state: &StateDir, what: &str) -> Output {
 fn list(state: &StateDir) -> Result<Output, String> {
     let directory = state.load_licenses()?;
     if directory.is_empty() {
-        let what =
-            format!("There are no licenses in {}; `nt license add NAME` makes one.", state.path().display());
+        let what = format!(
+            "There are no licenses in {}; `nt license add NAME` makes \
+                one.",
+            state.path().display()
+        );
         return Ok(said(state, &what));
     }
     let mut rows = vec![["NAME", "STATE", "PORTS", "HOSTS", "MAPPINGS"].map(str::to_string)];
@@ -238,7 +245,16 @@ fn list(state: &StateDir) -> Result<Output, String> {
 fn show(state: &StateDir, name: &str) -> Result<Output, String> {
     let directory = state.load_licenses()?;
     let entry = directory.find(name)?;
-    let bound = |bound: Option<u32>| bound.map_or_else(|| "no bound".to_string(), |bound| bound.to_string());
+    let bound = |bound: Option<u32>| {
+        bound.map_or_else(
+            || {
+                "no \
+        bound"
+                    .to_string()
+            },
+            |bound| bound.to_string(),
+        )
+    };
     let mut lines = vec![
         ("name", entry.name.clone()),
         ("id", entry.id.to_string()),

@@ -365,7 +365,11 @@ ca = "webpki"
                 "public_host = \"a b\"",
                 "line 1: name `a b` contains ' ': a name has letters, digits and hyphens",
             ),
-            ("[limits]\nvisitor = 1", "line 2: there is no setting `visitor` here; did you mean `visitors`?"),
+            (
+                "[limits]\nvisitor = 1",
+                "line 2: there is no setting `visitor` here; did you mean \
+                `visitors`?",
+            ),
             ("[limits]\nmemory = 64", "line 2: `memory` has to be a string in quotes"),
             (
                 "[limits]\nmemory = \"64MB\"",
@@ -390,7 +394,8 @@ ca = "webpki"
             ("plain = \"yes\"", "line 1: `plain` has to be true or false"),
             (
                 "allow = \"none\"",
-                "line 1: `none` is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here)",
+                "line 1: `none` is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
+                 (192.168.1.5:22) or unix:/path (names do not count here)",
             ),
             ("ca = \"\"", "line 1: the certificate authority is `webpki` or a file"),
             ("listen = \"x\"", "line 1: these are the settings of a server: start it with nt -s"),

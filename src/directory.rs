@@ -37,8 +37,10 @@ pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 const FIELDS: [&str; 10] =
     ["name", "id", "public", "mac", "ports", "hosts", "map", "max_mappings", "max_visitors", "revoked"];
 
-const HEADING: &str = "# The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.\n\
-                       # Written by `nt license ...`; comments of your own are lost then. Read again when it changes.\n";
+const HEADING: &str = "\
+# The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.
+# Written by `nt license ...`; comments of your own are lost then. Read again when it changes.
+";
 
 /// Why a text is no directory.
 pub type DirectoryError = FileError;

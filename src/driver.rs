@@ -18,8 +18,8 @@ use std::io;
 
 use crate::arena::Arena;
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, DRAIN_BYTES_MAX, FRAMES_PER_TURN, HANDSHAKES_PER_TURN, LINGER_TIMEOUT,
-    PUMP_BYTES_PER_TURN, TLS_PLAIN_BYTES_MAX,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
+    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
@@ -458,13 +458,15 @@ impl<N: Net> Driver<N> {
                         Payload::Passed | Payload::Drained(_) => continue,
                     }
                 }
-                Ok(Some((frame, used))) => {
-                    self.feed(role, Input::Frame(key, frame, &rx.bytes()[..used]));
-                    frames += 1;
+                Ok(Some((_, used))) => {
+                    // Copied, so that the connection holds no buffer that its end would not give back.
+                    let mut copy = [0; CONTROL_FRAME_BYTES_MAX];
+                    copy[..used].copy_from_slice(&rx.bytes()[..used]);
                     rx.consume(used, &mut self.arena);
-                    match self.slots.get_mut(key) {
-                        Some(Slot::Link(link)) => link.rx = rx,
-                        _ => rx.clear(&mut self.arena),
+                    link.rx = rx;
+                    frames += 1;
+                    if let Ok(Some((frame, _))) = wire::next(&copy[..used]) {
+                        self.feed(role, Input::Frame(key, frame, &copy[..used]));
                     }
                     continue;
                 }
@@ -652,7 +654,7 @@ impl<N: Net> Driver<N> {
         if hold && matches!(raw.held, Held::Free) {
             raw.held = Held::Kept(None, 0);
         }
-        if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena) {
+        if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
             return self.lose(proxy_key, reason);
         }
         self.enqueue(raw_key);

@@ -86,7 +86,8 @@ mod tests {
     use super::*;
 
     /// Python: `hmac.new(bytes(range(32)), n.to_bytes(8, "big"), "sha256").hexdigest()` for n = 0, 1.
-    const STREAM: &str = "9f0cd9b94097fe4929918d2b8942b34439574261a35dc50163f06c67d4e48899c432e059c378eef7fe2f1181a4050836f51e0856fd74937be81784fa0efa7a1c";
+    const STREAM: &str = "9f0cd9b94097fe4929918d2b8942b34439574261a35dc50163f06c67d4e48899\
+                          c432e059c378eef7fe2f1181a4050836f51e0856fd74937be81784fa0efa7a1c";
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -217,7 +217,11 @@ impl fmt::Display for LicenseError {
                     _ => Ok(()),
                 }
             }
-            Self::Checksum => write!(f, "a letter of the license was mistyped: its checksum does not match"),
+            Self::Checksum => write!(
+                f,
+                "a letter of the license was mistyped: its checksum does \
+                not match"
+            ),
         }
     }
 }
@@ -231,6 +235,13 @@ pub enum Transport {
     Tls,
     /// The plain port: the binding is a hash of both ends' nonces. Label `tcp`.
     Plain,
+}
+
+/// What proofs are bound to on the plain port: a hash of both ends' nonces.
+pub fn plain_binding(client: &[u8; 32], server: &[u8; 32]) -> [u8; 32] {
+    let text = [b"nt/1 plain binding\0".as_slice(), client, server].concat();
+    let hash = digest::digest(&digest::SHA256, &text);
+    hash.as_ref().try_into().expect("a SHA-256 has 32 bytes")
 }
 
 /// What a client derives from its license: the Ed25519 key that signs, the MAC key that both share.

@@ -45,7 +45,8 @@ const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
 /// Visitors at once, whatever memory and open files allow.
 pub const VISITORS_MAX: usize = 30_000;
-/// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6).
+/// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6); those
+/// that a session from there was ordered to bring come on top.
 pub const STRANGERS_MAX: usize = 256;
 /// See [`STRANGERS_MAX`].
 pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
@@ -58,7 +59,7 @@ pub const POOL_MIN: usize = 2;
 /// See [`POOL_MIN`].
 pub const POOL_MAX: usize = 64;
 /// Visitors of one session that wait for a ProxyChannel at once.
-pub const WAITING_MAX: usize = 512;
+pub const WAITING_MAX: usize = 4_096;
 /// Tries of one visitor on ProxyChannels that turn out to be dead.
 pub const VISIT_TRIES_MAX: u8 = 4;
 /// Visits that a client remembers, so that a second CONNECT of the same visit is recognised.
@@ -109,6 +110,8 @@ pub const HEARTBEAT_EVERY: Span = Span::from_secs(10);
 pub const PEER_SILENCE_MAX: Span = Span::from_secs(30);
 /// A real server that does not answer the connect.
 pub const REAL_SERVER_TIMEOUT: Span = Span::from_secs(10);
+/// The addresses of a target's name are believed so long before it is looked up again.
+pub const NAME_LIFE: Span = Span::from_secs(10);
 /// A visitor waits so long for a ProxyChannel.
 pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
 /// A visitor waits so long for CONNECTED: the client's own limit and the way there and back.

@@ -150,7 +150,7 @@ impl fmt::Display for Target {
 
 /// One public place and the one real server behind it.
 ///
-/// `Display` writes the text that [`parse`] reads back as this mapping, **with any password in it**;
+/// `Display` writes the text that [`parse()`] reads back as this mapping, **with any password in it**;
 /// for a log or an error there is [`Mapping::route`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {

@@ -149,6 +149,8 @@ pub enum Note {
         public: String,
         /// Where they end up.
         target: String,
+        /// Which login it is: after another one it is news again.
+        login: u64,
     },
     /// A mapping is not live, and why.
     NotReady {
@@ -211,15 +213,48 @@ impl Note {
         }
     }
 
-    /// What makes two notes the same news: kind, reason and what they are about, but not the far end's
-    /// address, which a flood of strangers can choose.
-    pub fn cause(&self) -> String {
+    /// What it is news about. News that follows other news about the same thing is told; the same news
+    /// again is only counted. The far end's address is no part of it: a flood of strangers can choose that.
+    pub fn subject(&self) -> String {
         match self {
+            Self::Connecting { server }
+            | Self::Connected { server, .. }
+            | Self::Disconnected { server, .. } => {
+                format!("server {server}")
+            }
+            Self::SessionUp { name, .. }
+            | Self::SessionAway { name, .. }
+            | Self::SessionOver { name, .. } => {
+                format!("session {name}")
+            }
+            Self::MappingUp { name, public, .. } | Self::MappingDown { name, public, .. } => {
+                format!("mapping {name} {}", public.port())
+            }
+            Self::Ready { public, .. } | Self::NotReady { public, .. } => format!("mapping {public}"),
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
             Self::StrangerClosed { reason, .. } => format!("stranger {reason:?}"),
             Self::StrangerEvicted { .. } => "evicted".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             other => other.to_string(),
+        }
+    }
+
+    /// What tells two notes of one kind apart: the reason, or the login.
+    pub fn detail(&self) -> u64 {
+        match self {
+            Self::Ready { login, .. } => *login,
+            Self::NotListening { reason, .. }
+            | Self::SessionAway { reason, .. }
+            | Self::SessionOver { reason, .. }
+            | Self::LoginRefused { reason, .. }
+            | Self::StrangerClosed { reason, .. }
+            | Self::MappingDown { reason, .. }
+            | Self::VisitFailed { reason, .. }
+            | Self::AcceptPaused { reason }
+            | Self::Disconnected { reason, .. }
+            | Self::NotReady { reason, .. }
+            | Self::RealServerFailed { reason, .. } => u64::from(reason.code()),
+            _ => 0,
         }
     }
 }
@@ -286,7 +321,7 @@ impl fmt::Display for Note {
             Self::Disconnected { server, reason, retry } => {
                 write!(f, "{server}: {reason}; trying again within {} s", retry.as_secs_up())
             }
-            Self::Ready { public, target } => write!(f, "{public} -> {target} ready"),
+            Self::Ready { public, target, .. } => write!(f, "{public} -> {target} ready"),
             Self::NotReady { public, target, reason } => {
                 write!(f, "{public} -> {target} not ready: {reason}; it is tried again")
             }

@@ -8,7 +8,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::names::{self, Use};
-use crate::text::{did_you_mean, quote};
+use crate::text::{did_you_mean, number, quote};
+
+pub use crate::text::parse_port;
 
 /// Most items that a list of ports, names, networks or targets may have.
 pub const LIST_ITEMS_MAX: usize = 256;
@@ -136,7 +138,8 @@ impl Cidr {
         let network = masked(written, bits);
         if network != written {
             return Err(format!(
-                "{} has bits behind its prefix: write {network}/{bits}, or {written}/{width} for this one address",
+                "{} has bits behind its prefix: write {network}/{bits}, \
+                 or {written}/{width} for this one address",
                 quote(text)
             ));
         }
@@ -325,7 +328,8 @@ impl AllowItem {
             return format!("{} is a port: write where it is, as in 127.0.0.1:{text}", quote(text));
         }
         format!(
-            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here){}",
+            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) \
+             or unix:/path (names do not count here){}",
             quote(text),
             did_you_mean(text, &["loopback", "lan", "any"])
         )
@@ -408,23 +412,6 @@ impl fmt::Display for HostSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.patterns.is_empty() { f.write_str("none") } else { write_list(f, &self.patterns) }
     }
-}
-
-/// Reads a port, 1 to 65535.
-///
-/// # Errors
-/// A sentence that quotes the port.
-pub fn parse_port(text: &str) -> Result<u16, String> {
-    match number(text).and_then(|port| u16::try_from(port).ok()) {
-        Some(port) if port > 0 => Ok(port),
-        _ => Err(format!("port {} is not in 1..65535", quote(text))),
-    }
-}
-
-/// A number of digits alone: `from_str` would take a sign as well.
-fn number(text: &str) -> Option<u32> {
-    let digits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
 }
 
 fn items<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {

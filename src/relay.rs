@@ -71,8 +71,7 @@ pub fn outbound<N: Net>(
                 let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
                 let result = net.read(raw_key, &mut raw.stream, &mut kept[*len..PAYLOAD_BYTES_MAX]);
                 if let Ok(n @ 1..) = result {
-                    proxy.send(&transfer_header(n), arena).map_err(Fault::Proxy)?;
-                    proxy.send(&kept[*len..*len + n], arena).map_err(Fault::Proxy)?;
+                    transfer(proxy, &kept[*len..*len + n], arena, scratch).map_err(Fault::Proxy)?;
                     *len += n;
                 }
                 result
@@ -151,12 +150,27 @@ pub fn inbound<N: Net>(
 ///
 /// # Errors
 /// Why the ProxyChannel failed.
-pub fn repeat<S>(held: &Held, proxy: &mut Link<S>, arena: &mut Arena) -> Result<(), Reason> {
+pub fn repeat<S>(
+    held: &Held,
+    proxy: &mut Link<S>,
+    arena: &mut Arena,
+    scratch: &mut [u8],
+) -> Result<(), Reason> {
     match held {
-        Held::Kept(Some(buf), len @ 1..) => {
-            proxy.send(&transfer_header(*len), arena)?;
-            proxy.send(&Buf::bytes(buf)[..*len], arena)
-        }
+        Held::Kept(Some(buf), len @ 1..) => transfer(proxy, &Buf::bytes(buf)[..*len], arena, scratch),
         Held::Kept(..) | Held::Free => Ok(()),
     }
+}
+
+/// Queues payload under its header, as one piece: over TLS they share a record.
+fn transfer<S>(
+    proxy: &mut Link<S>,
+    payload: &[u8],
+    arena: &mut Arena,
+    scratch: &mut [u8],
+) -> Result<(), Reason> {
+    let frame = &mut scratch[..HEADER_BYTES + payload.len()];
+    frame[..HEADER_BYTES].copy_from_slice(&transfer_header(payload.len()));
+    frame[HEADER_BYTES..].copy_from_slice(payload);
+    proxy.send(frame, arena)
 }

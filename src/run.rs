@@ -90,8 +90,9 @@ fn welcome(license: &License, settings: &ServerConfig, state: &Path) -> String {
         "first start: made a key and a license `default`, in {}\n\n  \
          On the machine behind NAT, to publish its port 22 as port 2222 here, paste\n\n    \
          nt -c {}@{host}{port} 2222:22\n\n  \
-         Put this server's public name or address for {host} if that is another, and open TCP port {} and the public ports \
-         in its firewall.\n  This license is not shown again: `nt license rotate default` makes a new one.\n",
+         Put this server's public name or address for {host} if that is another, and open TCP port {} \
+         and the public ports in its firewall.\n  \
+         This license is not shown again: `nt license rotate default` makes a new one.\n",
         state.display(),
         license.text(),
         listen,
@@ -126,7 +127,8 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
     let mut os = start_os(None)?;
     tell(&mut os, Level::Info, plan.to_string());
     if plain {
-        let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change what visitors send";
+        let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change \
+                    what visitors send";
         tell(&mut os, Level::Warn, text.to_owned());
     }
     let config = client::Config {

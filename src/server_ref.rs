@@ -6,8 +6,7 @@ use std::net::Ipv6Addr;
 
 use crate::license::{License, PREFIX};
 use crate::names::{self, Use};
-use crate::policy::parse_port;
-use crate::text::{hide_secrets, quote};
+use crate::text::{hide_secrets, parse_port, quote};
 
 /// The tunnel port under TLS, where none is named.
 pub const TLS_PORT: u16 = 9002;
@@ -39,7 +38,9 @@ impl ServerRef {
             None => (text, None),
         };
         if hosts.is_none() && !has_prefix(text) {
-            return Err("a server is written LICENSE@HOST, with a license that begins with `nt1`".to_string());
+            return Err("a server is written LICENSE@HOST, with a license that begins with \
+                `nt1`"
+                .to_string());
         }
         let license = License::parse(license).map_err(|error| error.to_string())?;
         let Some(hosts) = hosts else {

@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::directory::{Directory, Entry};
 use crate::license::License;
@@ -163,9 +163,7 @@ impl StateDir {
     /// Keeps others from changing the files here until the returned value is dropped.
     pub(crate) fn lock(&self) -> Result<File, String> {
         let path = self.path.join(LOCK);
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = open.map_err(|error| explain("open", &path, &error))?;
-        self.give_to_owner(&file, &path)?;
+        let file = self.open_lock(&path).map_err(|error| explain("open", &path, &error))?;
         for _ in 0..LOCK_TRIES {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
@@ -175,6 +173,24 @@ impl StateDir {
             }
         }
         Err(format!("another nt command has been holding {} for 10 s: see which one hangs", path.display()))
+    }
+
+    /// Opens the lock, or makes it. Whoever owns the directory could put a link there, and have root open
+    /// or give away another file: so no link is followed, and only what was just made is given away.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+        let mut existing = OpenOptions::new();
+        existing.write(true).custom_flags(nofollow);
+        match existing.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => (),
+            opened => return opened,
+        }
+        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+            Ok(file) => self.give_to_owner(&file).map(|()| file),
+            // Another command was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => existing.open(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts `bytes` in the place of the file `name`, whole or not at all.
@@ -199,19 +215,20 @@ impl StateDir {
         }
         let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(new);
         let mut file = made.map_err(|error| explain("make", new, &error))?;
-        self.give_to_owner(&file, new)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| explain("write", new, &error))
+        self.give_to_owner(&file)
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .map_err(|error| explain("write", new, &error))
     }
 
     /// A file that root makes for a server of another user is that user's, or the server
     /// could not read it.
-    fn give_to_owner(&self, file: &File, path: &Path) -> Result<(), String> {
+    fn give_to_owner(&self, file: &File) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Ok(());
         }
-        let owner = fs::metadata(&self.path).map_err(|error| explain("read", &self.path, &error))?;
+        let owner = fs::metadata(&self.path)?;
         fchown(file, Some(owner.uid()), Some(owner.gid()))
-            .map_err(|error| explain("give the directory's owner", path, &error))
     }
 }
 
@@ -281,7 +298,10 @@ pub fn secrecy_warning(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
     let shown = path.display();
     (mode & 0o077 != 0).then(|| {
-        format!("{shown} is secret, but others than its owner have access (mode {mode:o}): chmod 600 {shown}")
+        format!(
+            "{shown} is secret, but others than its owner have access (mode {mode:o}): chmod \
+            600 {shown}"
+        )
     })
 }
 
@@ -309,7 +329,10 @@ fn read_licenses(path: &Path) -> Result<Option<(Directory, Stamp)>, String> {
 /// What could not be done, and what a person can do about it.
 pub(crate) fn explain(action: &str, path: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
-        ErrorKind::PermissionDenied => ": run nt as the owner of that place, or say another with --state DIR",
+        ErrorKind::PermissionDenied => {
+            ": run nt as the owner of that place, or say another with \
+            --state DIR"
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": make room; the old file is as it was",
         ErrorKind::ReadOnlyFilesystem => ": say another place with --state DIR",
         _ => "",

@@ -70,6 +70,23 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     closest(word, known).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
+/// Reads a port, 1 to 65535.
+///
+/// # Errors
+/// A sentence that quotes the port.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    match number(text).and_then(|port| u16::try_from(port).ok()) {
+        Some(port) if port > 0 => Ok(port),
+        _ => Err(format!("port {} is not in 1..65535", quote(text))),
+    }
+}
+
+/// A number of 1 to 9 digits and nothing else: `from_str` would take a sign as well.
+pub fn number(text: &str) -> Option<u32> {
+    let digits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
 /// A number of bytes: digits and an optional `K`, `M` or `G`, which are decimal (1 K = 1000).
 ///
 /// # Errors

@@ -56,6 +56,41 @@ impl<R: Ord> Timers<R> {
     }
 }
 
+/// The earliest of many deadlines that are kept elsewhere, so that thousands of short-lived owners need one
+/// reminder between them: whoever gets a deadline says so here, and is looked for when the earliest has
+/// come.
+#[derive(Clone, Copy, Debug)]
+pub struct Earliest(Time);
+
+impl Default for Earliest {
+    fn default() -> Self {
+        Self(Time::NEVER)
+    }
+}
+
+impl Earliest {
+    /// Somebody has a deadline: whether a reminder must be asked for, because it is earlier than all before.
+    #[must_use]
+    pub fn lower(&mut self, deadline: Time) -> bool {
+        let earlier = deadline < self.0;
+        if earlier {
+            self.0 = deadline;
+        }
+        earlier
+    }
+
+    /// A reminder came: whether it is the one that counts. If so all deadlines must be looked at, and told
+    /// anew.
+    #[must_use]
+    pub fn reached(&mut self, now: Time) -> bool {
+        let reached = self.0 <= now;
+        if reached {
+            self.0 = Time::NEVER;
+        }
+        reached
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

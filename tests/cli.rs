@@ -28,7 +28,8 @@ fn read(source: Source<'_>) -> Result<String, String> {
     match source {
         Source::File("license") => Ok(format!("{LICENSE}@filed\n")),
         Source::File("c.toml") => Ok(format!(
-            "server = \"{LICENSE}@configured\"\nmap = [\"80\"]\nplain = true\nallow = \"lan\"\nca = \"x.pem\""
+            "server = \"{LICENSE}@configured\"\nmap = [\"80\"]\nplain = true\nallow = \"lan\"\nca \
+                = \"x.pem\""
         )),
         Source::File("maps.toml") => Ok("map = [\"80\"]".to_string()),
         Source::File("s.toml") => {
@@ -101,58 +102,59 @@ fn a_clients_flags_count_more_than_its_file() {
     assert_eq!((plan.allow.to_string().as_str(), plan.ca), ("10.0.0.1:80,any", Some(nt::config::Ca::Webpki)));
 }
 
+const WHICH: &str =
+    "which server? Write nt -c LICENSE@HOST, nt -c @FILE, or set NT_LICENSE (see `nt -c --help`)";
+
+/// Words, what is in NT_LICENSE, and what is said.
+const NO_CLIENT: [(&str, Option<&str>, &str); 18] = [
+    ("-c", None, WHICH),
+    ("-c", Some(""), WHICH),
+    ("-c 8080", None, "`8080` is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)"),
+    (
+        "-c a.com:80,auth=me:hunter2",
+        None,
+        "`a.com:80` is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)",
+    ),
+    (
+        "-c vps 8080",
+        None,
+        "a server is written LICENSE@HOST, with a license that begins with `nt1` (see `nt -c --help`)",
+    ),
+    ("-c xLICENSE@vps", None, "a license begins with `nt1`, this does not (see `nt -c --help`)"),
+    ("-c LICENSE", None, "the license is good, but names no server: write LICENSE@HOST"),
+    ("-c LICENSEa@vps", None, "a license has 55 characters, this has 56: there are too many"),
+    ("-c @", None, "`@` needs a file behind it, or `-` for standard input"),
+    (
+        "-c",
+        Some("vps"),
+        "in NT_LICENSE: a server is written LICENSE@HOST, with a license that begins with `nt1`",
+    ),
+    ("-c LICENSE@vps x", None, "in `x`: name `x` has no dot: a public name looks like `blog.example.com`"),
+    ("-c LICENSE@vps 2222:70000", None, "in `2222:70000`: port `70000` is not in 1..65535"),
+    (
+        "-c LICENSE@vps --allow no",
+        None,
+        "`no` is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
+                (192.168.1.5:22) or unix:/path (names do not count here)",
+    ),
+    (
+        "-c LICENSE@vps --plian",
+        None,
+        "`--plian` is not known here; did you mean `--plain`?\nSee `nt -c --help`.",
+    ),
+    ("-c LICENSE@vps --allow", None, "No value provided for option '--allow'.\nSee `nt -c --help`."),
+    ("-c LICENSE@vps LICENSE@vps", None, "LICENSE@HOST comes once, before the mappings"),
+    (
+        "-c LICENSE@vps -- --a=b",
+        None,
+        "in `--a=b`: name `--a=b` contains '=': a name has letters, digits and hyphens",
+    ),
+    ("-c LICENSE@vps -x", None, "`-x` is not known here\nSee `nt -c --help`."),
+];
+
 #[test]
 fn a_client_that_cannot_be_is_told_why() {
-    const WHICH: &str =
-        "which server? Write nt -c LICENSE@HOST, nt -c @FILE, or set NT_LICENSE (see `nt -c --help`)";
-    for (words, env, what) in [
-        ("-c", None, WHICH),
-        ("-c", Some(""), WHICH),
-        ("-c 8080", None, "`8080` is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)"),
-        (
-            "-c a.com:80,auth=me:hunter2",
-            None,
-            "`a.com:80` is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)",
-        ),
-        (
-            "-c vps 8080",
-            None,
-            "a server is written LICENSE@HOST, with a license that begins with `nt1` (see `nt -c --help`)",
-        ),
-        ("-c xLICENSE@vps", None, "a license begins with `nt1`, this does not (see `nt -c --help`)"),
-        ("-c LICENSE", None, "the license is good, but names no server: write LICENSE@HOST"),
-        ("-c LICENSEa@vps", None, "a license has 55 characters, this has 56: there are too many"),
-        ("-c @", None, "`@` needs a file behind it, or `-` for standard input"),
-        (
-            "-c",
-            Some("vps"),
-            "in NT_LICENSE: a server is written LICENSE@HOST, with a license that begins with `nt1`",
-        ),
-        (
-            "-c LICENSE@vps x",
-            None,
-            "in `x`: name `x` has no dot: a public name looks like `blog.example.com`",
-        ),
-        ("-c LICENSE@vps 2222:70000", None, "in `2222:70000`: port `70000` is not in 1..65535"),
-        (
-            "-c LICENSE@vps --allow no",
-            None,
-            "`no` is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here)",
-        ),
-        (
-            "-c LICENSE@vps --plian",
-            None,
-            "`--plian` is not known here; did you mean `--plain`?\nSee `nt -c --help`.",
-        ),
-        ("-c LICENSE@vps --allow", None, "No value provided for option '--allow'.\nSee `nt -c --help`."),
-        ("-c LICENSE@vps LICENSE@vps", None, "LICENSE@HOST comes once, before the mappings"),
-        (
-            "-c LICENSE@vps -- --a=b",
-            None,
-            "in `--a=b`: name `--a=b` contains '=': a name has letters, digits and hyphens",
-        ),
-        ("-c LICENSE@vps -x", None, "`-x` is not known here\nSee `nt -c --help`."),
-    ] {
+    for (words, env, what) in NO_CLIENT {
         let exit = parse_with(words, env).expect_err(words);
         assert_eq!(exit, Exit { text: format!("nt: {what}\n"), code: 1 });
     }
@@ -191,7 +193,11 @@ fn a_server_is_settled() {
         ("-s --http :80", "`--http` is not served yet by this version; leave it out"),
         ("-s --https=:443", "`--https` is not served yet by this version; leave it out"),
         ("-s --admin 127.0.0.1:1", "`--admin` is not served yet by this version; leave it out"),
-        ("-s --listen vps:1", "--listen: `vps:1` is not ADDRESS:PORT, as in `[::]:9002` or `127.0.0.1:9002`"),
+        (
+            "-s --listen vps:1",
+            "--listen: `vps:1` is not ADDRESS:PORT, as in `[::]:9002` or \
+            `127.0.0.1:9002`",
+        ),
         ("-s --lisen x", "`--lisen` is not known here; did you mean `--listen`?\nSee `nt -s --help`."),
         ("-s 8080", "`8080` is not known here\nSee `nt -s --help`."),
         ("-s -c LICENSE@vps", "`-c` is not known here\nSee `nt -s --help`."),
@@ -206,7 +212,8 @@ fn commands_are_told_apart() {
     for (words, shown) in [
         (
             "license add nas --ports=80 --map 1:2 --map 3:4",
-            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, map: [\"1:2\", \"3:4\"], max_mappings: None, max_visitors: None, state: None }))",
+            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, map: \
+                [\"1:2\", \"3:4\"], max_mappings: None, max_visitors: None, state: None }))",
         ),
         ("license list --state x", "License(List(LicenseList { state: Some(\"x\") }))"),
         ("license show a", "License(Show(LicenseShow { name: \"a\", state: None }))"),
@@ -225,13 +232,18 @@ fn commands_are_told_apart() {
     for (words, what) in [
         ("lisence add", "there is no command `lisence`; did you mean `license`?\nSee `nt --help`."),
         ("xyz", "there is no command `xyz`\nSee `nt --help`."),
-        ("--plain", "begin with -s (server), -c (client) or a command, not with `--plain`\nSee `nt --help`."),
+        (
+            "--plain",
+            "begin with -s (server), -c (client) or a command, not with `--plain`\nSee \
+            `nt --help`.",
+        ),
         ("LICENSE@vps", "the license comes behind -c: nt -c LICENSE@HOST [MAPPING...]"),
         ("@file", "the license comes behind -c: nt -c LICENSE@HOST [MAPPING...]"),
         ("8080", "`8080` is a mapping; it comes behind a server: nt -c LICENSE@HOST [MAPPING...]"),
         (
             "license",
-            "One of the following subcommands must be present:\n    help\n    add\n    list\n    show\n    revoke\n    rotate\n    remove\nSee `nt license --help`.",
+            "One of the following subcommands must be present:\n    help\n    add\n    list\n    \
+                show\n    revoke\n    rotate\n    remove\nSee `nt license --help`.",
         ),
         ("license shwo a", "`shwo` is not known here; did you mean `show`?\nSee `nt license --help`."),
         (
@@ -246,15 +258,18 @@ fn commands_are_told_apart() {
         ("check LICENSE LICENSE", "`nt1...` is not known here\nSee `nt check --help`."),
         (
             "map add nas 80",
-            "`nt map` is not served yet by this version; give the client its mappings, or the license at `nt license add NAME --map MAPPING`",
+            "`nt map` is not served yet by this version; give the client its mappings, or the \
+                license at `nt license add NAME --map MAPPING`",
         ),
         (
             "status --json",
-            "`nt status` is not served yet by this version; `nt license list` shows the licenses, the server's log its sessions",
+            "`nt status` is not served yet by this version; `nt license list` shows the licenses, \
+                the server's log its sessions",
         ),
         (
             "reload",
-            "`nt reload` is not served yet by this version; licenses are read again by themselves, for nt.toml start again",
+            "`nt reload` is not served yet by this version; licenses are read again by \
+                themselves, for nt.toml start again",
         ),
         (
             "doctor LICENSE@vps",
@@ -262,7 +277,8 @@ fn commands_are_told_apart() {
         ),
         (
             "bench",
-            "`nt bench` is not served yet by this version; measure through a mapping with a tool of your own",
+            "`nt bench` is not served yet by this version; measure through a mapping with a tool \
+                of your own",
         ),
     ] {
         assert_eq!(parse(words).expect_err(words), Exit { text: format!("nt: {what}\n"), code: 1 });

@@ -63,9 +63,9 @@ fn last_license(output: &Output) -> License {
 #[test]
 fn a_license_is_made_and_printed_once() {
     let scratch = Scratch::new();
-    let output = scratch.ok(
-        "license add nas --ports 22,2000-3000 --hosts a.example.com --map 2222:22 --max-mappings 3 --max-visitors 9",
-    );
+    let output = scratch
+        .ok("license add nas --ports 22,2000-3000 --hosts a.example.com --map 2222:22 --max-mappings \
+            3 --max-visitors 9");
     let license = last_license(&output);
     assert_eq!(output.stdout, format!("{}\n", license.text()), "alone");
     assert_eq!(
@@ -140,10 +140,18 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
     scratch.ok("license add nas");
     let before = fs::read(scratch.0.join("licenses.toml")).expect("a file");
     for (words, what) in [
-        ("add nas", "there is a license `nas` already; `nt license rotate nas` makes a new one in its place"),
+        (
+            "add nas",
+            "there is a license `nas` already; `nt license rotate nas` makes a new one in \
+            its place",
+        ),
         ("add a/b", "the name `a/b` is not 1 to 64 letters, digits, dots, underscores and hyphens"),
         ("add x --ports 0", "--ports: port `0` is not in 1..65535"),
-        ("add x --hosts nas", "--hosts: name `nas` has no dot: a public name looks like `blog.example.com`"),
+        (
+            "add x --hosts nas",
+            "--hosts: name `nas` has no dot: a public name looks like \
+            `blog.example.com`",
+        ),
         ("add x --map 2222:x:y", "--map: in `2222:x:y`: port `y` is not in 1..65535"),
         ("add x --map 8080 --map 8080:1", "--map: `8080` is published twice by this license"),
         ("add x --map 22", "license `x` may not publish port 22; its ports: 1024-65535"),
@@ -183,7 +191,12 @@ fn files_are_checked() {
         let file = scratch.file(name, text);
         assert_eq!(scratch.run(&format!("check {file}"), false), Err(what.replace("FILE", &file)));
     };
-    wrong("s.toml", b"\nlisen = 1", "FILE, line 2: there is no setting `lisen` here; did you mean `listen`?");
+    wrong(
+        "s.toml",
+        b"\nlisen = 1",
+        "FILE, line 2: there is no setting `lisen` here; did you mean \
+        `listen`?",
+    );
     wrong("s.toml", b"admin = \":1\"", "FILE: `admin` is not served yet by this version; leave it out");
     wrong(
         "c.toml",

@@ -145,73 +145,82 @@ fn policy_is_said_plainly() {
     assert_eq!(portless.permits(&one("0:22")), Err(what.to_string()));
 }
 
+/// A text of the good file, what stands in its place, and what is said about that.
+const DAMAGE: [(&str, &str, &str); 18] = [
+    (
+        "name = \"default\"",
+        "name = \"a b\"",
+        "line 5: the name `a b` is not 1 to 64 letters, digits, dots, underscores and hyphens",
+    ),
+    ("name = \"default\"\n", "", "line 4: `name` is missing here"),
+    (
+        "name = \"default\"",
+        "name = \"nas.Home_1-x\"",
+        "line 13: there is a license `nas.Home_1-x` already; `nt license rotate nas.Home_1-x` \
+                makes a new one in its place",
+    ),
+    (
+        "name = \"default\"",
+        "nome = \"default\"",
+        "line 5: there is no setting `nome` here; did you mean `name`?",
+    ),
+    (
+        "[[license]]\nname = \"default\"",
+        "[[licence]]\nname = \"default\"",
+        "line 4: there is no setting `licence` here; did you mean `license`?",
+    ),
+    (
+        "[[license]]\nname = \"default\"",
+        "[license]\nname = \"default\"",
+        "line 13: this is not TOML: duplicate key",
+    ),
+    (
+        "id = \"0001",
+        "id = \"001",
+        "line 6: `id` is not 16 hexadecimal digits: restore the file, or rotate this license",
+    ),
+    (
+        "mac = \"e",
+        "mac = \"g",
+        "line 8: `mac` is not 64 hexadecimal digits: restore the file, or rotate this license",
+    ),
+    (
+        "mac = \"e",
+        "mac = \"é",
+        "line 8: `mac` is not 64 hexadecimal digits: restore the file, or rotate this license",
+    ),
+    (
+        "public = \"8",
+        "public = \"+",
+        "line 7: `public` is not 64 hexadecimal digits: restore the file, or rotate this license",
+    ),
+    ("ports = \"1024-65535\"", "ports = \"1024-65536\"", "line 9: port `65536` is not in 1..65535"),
+    ("ports = \"1024-65535\"", "ports = 1024", "line 9: `ports` has to be a string in quotes"),
+    (
+        "hosts = []",
+        "hosts = [\n\"a.b\",\n\"x_.b\"]",
+        "line 12: name `x_.b` contains '_': a name has letters, digits and hyphens",
+    ),
+    (
+        "map = []",
+        "map = [\"8080\",\n\"8080:80\"]",
+        "line 12: `8080` is published twice by \
+            this license",
+    ),
+    ("map = []", "map = [\"1-1024\", \"2000\"]", "line 11: a license has at most 1024 mappings"),
+    ("map = []", "map = \"8080\"", "line 11: `map` has to be strings in brackets, as in [\"8080\"]"),
+    (
+        "max_visitors = 0",
+        "max_visitors = -1",
+        "line 22: `max_visitors` has to be a number from 0 to 4294967295",
+    ),
+    ("revoked = true", "revoked = 1", "line 23: `revoked` has to be true or false"),
+];
+
 #[test]
 fn what_is_wrong_is_named() {
     let good = sample().to_toml();
-    for (from, to, error) in [
-        (
-            "name = \"default\"",
-            "name = \"a b\"",
-            "line 5: the name `a b` is not 1 to 64 letters, digits, dots, underscores and hyphens",
-        ),
-        ("name = \"default\"\n", "", "line 4: `name` is missing here"),
-        (
-            "name = \"default\"",
-            "name = \"nas.Home_1-x\"",
-            "line 13: there is a license `nas.Home_1-x` already; `nt license rotate nas.Home_1-x` makes a new one in its place",
-        ),
-        (
-            "name = \"default\"",
-            "nome = \"default\"",
-            "line 5: there is no setting `nome` here; did you mean `name`?",
-        ),
-        (
-            "[[license]]\nname = \"default\"",
-            "[[licence]]\nname = \"default\"",
-            "line 4: there is no setting `licence` here; did you mean `license`?",
-        ),
-        (
-            "[[license]]\nname = \"default\"",
-            "[license]\nname = \"default\"",
-            "line 13: this is not TOML: duplicate key",
-        ),
-        (
-            "id = \"0001",
-            "id = \"001",
-            "line 6: `id` is not 16 hexadecimal digits: restore the file, or rotate this license",
-        ),
-        (
-            "mac = \"e",
-            "mac = \"g",
-            "line 8: `mac` is not 64 hexadecimal digits: restore the file, or rotate this license",
-        ),
-        (
-            "mac = \"e",
-            "mac = \"é",
-            "line 8: `mac` is not 64 hexadecimal digits: restore the file, or rotate this license",
-        ),
-        (
-            "public = \"8",
-            "public = \"+",
-            "line 7: `public` is not 64 hexadecimal digits: restore the file, or rotate this license",
-        ),
-        ("ports = \"1024-65535\"", "ports = \"1024-65536\"", "line 9: port `65536` is not in 1..65535"),
-        ("ports = \"1024-65535\"", "ports = 1024", "line 9: `ports` has to be a string in quotes"),
-        (
-            "hosts = []",
-            "hosts = [\n\"a.b\",\n\"x_.b\"]",
-            "line 12: name `x_.b` contains '_': a name has letters, digits and hyphens",
-        ),
-        ("map = []", "map = [\"8080\",\n\"8080:80\"]", "line 12: `8080` is published twice by this license"),
-        ("map = []", "map = [\"1-1024\", \"2000\"]", "line 11: a license has at most 1024 mappings"),
-        ("map = []", "map = \"8080\"", "line 11: `map` has to be strings in brackets, as in [\"8080\"]"),
-        (
-            "max_visitors = 0",
-            "max_visitors = -1",
-            "line 22: `max_visitors` has to be a number from 0 to 4294967295",
-        ),
-        ("revoked = true", "revoked = 1", "line 23: `revoked` has to be true or false"),
-    ] {
+    for (from, to, error) in DAMAGE {
         assert!(good.contains(from), "{from}");
         let error_found = Directory::parse(&good.replacen(from, to, 1)).expect_err(to);
         assert_eq!(error_found.to_string(), error, "{to}");

@@ -8,7 +8,7 @@
 //! - Nothing is benchmarked: a bound on time is a promise of nt, taken generously.
 
 #![cfg(target_os = "linux")]
-#![allow(unreachable_pub, clippy::disallowed_methods)]
+#![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[path = "e2e/between.rs"]
 mod between;

@@ -89,7 +89,8 @@ fn wrong_networks_are_named() {
         ("::/129", "`::/129` has a prefix that is not in 0..128"),
         (
             "10.1.0.0/8",
-            "`10.1.0.0/8` has bits behind its prefix: write 10.0.0.0/8, or 10.1.0.0/32 for this one address",
+            "`10.1.0.0/8` has bits behind its prefix: write 10.0.0.0/8, or 10.1.0.0/32 for this \
+                one address",
         ),
     ] {
         assert_eq!(Cidr::parse(text), Err(error.to_string()));
@@ -163,7 +164,8 @@ fn the_word_to_add_is_enough_and_no_more() {
 
 #[test]
 fn wrong_targets_are_named() {
-    const FORMS: &str = "is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) or unix:/path (names do not count here)";
+    const FORMS: &str = "is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
+        (192.168.1.5:22) or unix:/path (names do not count here)";
     for (text, error) in [
         ("", "the list of allowed targets `` has an empty part".to_string()),
         ("lan,", "the list of allowed targets `lan,` has an empty part".to_string()),

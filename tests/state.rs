@@ -150,6 +150,50 @@ fn places_that_cannot_be_are_named() {
 }
 
 #[test]
+fn no_link_is_followed() {
+    let scratch = Scratch::new();
+    let state = scratch.state();
+    let other = scratch.0.join("other");
+    fs::write(&other, "other").expect("mine");
+    for name in ["licenses.lock", "licenses.toml.new", "server.key.new", "server.crt.new"] {
+        std::os::unix::fs::symlink(&other, state.path().join(name)).expect("mine");
+    }
+    let error = state.edit_licenses(|directory| add(directory, "a", 1)).expect_err("a link");
+    assert!(
+        error.starts_with(&format!(
+            "cannot open {}/licenses.lock: \
+        ",
+            state.path().display()
+        )),
+        "{error}"
+    );
+    fs::remove_file(state.path().join("licenses.lock")).expect("mine");
+    state.edit_licenses(|directory| add(directory, "a", 1)).expect("the others are in the way of nothing");
+    state.identity(None).expect("made");
+    assert_eq!(fs::read_to_string(&other).expect("a file"), "other");
+    assert!(!state.path().join("server.key").is_symlink());
+}
+
+/// Files that root makes are the directory's owner's, as a server of another user has to read them.
+#[test]
+fn files_belong_to_the_directorys_owner() {
+    let scratch = Scratch::new();
+    let state = scratch.state();
+    let owner = if std::os::unix::fs::chown(state.path(), Some(12345), Some(12346)).is_ok() {
+        (12345, 12346)
+    } else {
+        let about = fs::metadata(state.path()).expect("mine");
+        (about.uid(), about.gid())
+    };
+    state.edit_licenses(|directory| add(directory, "a", 1)).expect("written");
+    state.identity(None).expect("made");
+    for name in ["licenses.toml", "licenses.lock", "server.key", "server.crt"] {
+        let about = fs::metadata(state.path().join(name)).expect("a file");
+        assert_eq!((about.uid(), about.gid()), owner, "{name}");
+    }
+}
+
+#[test]
 fn commands_at_once_lose_nothing() {
     let scratch = Scratch::new();
     let state = scratch.state();
@@ -184,7 +228,14 @@ fn a_change_is_seen_once() {
     let good = fs::read_to_string(&path).expect("a file");
     fs::write(&path, good.replace("ports", "prots")).expect("mine");
     let error = file.changed().expect("a change").expect_err("damaged");
-    assert!(error.contains("licenses.toml, line 9: ") && error.contains("did you mean `ports`?"), "{error}");
+    assert!(
+        error.contains("licenses.toml, line 9: ")
+            && error.contains(
+                "did you mean \
+        `ports`?"
+            ),
+        "{error}"
+    );
     assert_eq!(file.changed(), None, "an error is said once");
     fs::write(&path, good).expect("mine");
     assert_eq!(file.changed().expect("a change").expect("good").len(), 1);

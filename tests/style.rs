@@ -25,7 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["names", "text"]),
     ("mapping", &["names", "policy", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
-    ("config", &["license", "mapping", "policy", "table", "text"]),
+    ("server_ref", &["license", "names", "policy", "text"]),
+    ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text"]),
     // Decisions.
     ("note", &["reason", "time"]),
     ("role", &["directory", "note", "reason", "slots", "time", "wire"]),
@@ -52,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "client",
         &[
             "channel", "entropy", "license", "limits", "mapping", "note", "policy", "reason", "role",
-            "server", "slots", "time", "timers", "wire",
+            "slots", "time", "timers", "wire",
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),

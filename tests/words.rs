@@ -167,7 +167,8 @@ const REFUSED: [(&str, &str); 79] = [
     ("example.com/api", "a public name needs a target, as in `example.com/api:3000`"),
     (
         "nas:22",
-        "name `nas` has no dot: a public name looks like `blog.example.com`; for a target write `22:nas:22`",
+        "name `nas` has no dot: a public name looks like `blog.example.com`; for a target write \
+            `22:nas:22`",
     ),
     ("nas:x:22", "name `nas` has no dot: a public name looks like `blog.example.com`"),
     ("blog.example.com:80-81", "a name goes to one port, not to a range"),
@@ -225,11 +226,13 @@ const REFUSED_OPTIONS: [(&str, &str); 32] = [
     ("2222:22,proxy", "option `proxy` has no value"),
     (
         "2222:22,porxy=v2",
-        "`porxy` is not an option (proxy, allow, rate, host, auth, header, accept-proxy, check); did you mean `proxy`?",
+        "`porxy` is not an option (proxy, allow, rate, host, auth, header, accept-proxy, check); \
+            did you mean `proxy`?",
     ),
     (
         "2222:22,Proxy=v2",
-        "`Proxy` is not an option (proxy, allow, rate, host, auth, header, accept-proxy, check); did you mean `proxy`?",
+        "`Proxy` is not an option (proxy, allow, rate, host, auth, header, accept-proxy, check); \
+            did you mean `proxy`?",
     ),
     ("2222:22,proxy=", "option `proxy` has no value"),
     ("2222:22,proxy=v3", "option `proxy`: `v3` is not v1 or v2"),
@@ -238,7 +241,8 @@ const REFUSED_OPTIONS: [(&str, &str); 32] = [
     ("2222:22,allow=10.0.0.0", "OK"),
     (
         "2222:22,allow=10.0.0.1/8",
-        "option `allow`: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8, or 10.0.0.1/32 for this one address",
+        "option `allow`: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8, or \
+            10.0.0.1/32 for this one address",
     ),
     ("2222:22,allow=10.0.0.0/8+", "option `allow`: `` is not a network such as 10.0.0.0/8 or fd00::/8"),
     ("2222:22,rate=0", "option `rate`: `0` is nothing: leave it out for no bound"),
@@ -259,7 +263,11 @@ const REFUSED_OPTIONS: [(&str, &str); 32] = [
     ("a.com:80,auth=me:", "option `auth`: write USER:PASSWORD, without spaces or commas"),
     ("a.com:80,auth=me:hunt er2", "option `auth`: write USER:PASSWORD, without spaces or commas"),
     ("a.com:80,header=hunter2", "option `header`: write NAME:VALUE, in visible ASCII and without commas"),
-    ("a.com:80,header=X Y:hunter2", "option `header`: write NAME:VALUE, in visible ASCII and without commas"),
+    (
+        "a.com:80,header=X Y:hunter2",
+        "option `header`: write NAME:VALUE, in visible ASCII and \
+        without commas",
+    ),
     ("a.com:80,header=X:hunter2\n", "OK"),
     (
         "a.com:80,header=X:hunter2\r\nY:z",
@@ -310,15 +318,18 @@ fn what_this_version_serves() {
         ("53:53/udp", "53:53/udp: UDP mappings are not served yet by this version; leave this one out"),
         (
             "a.com:80",
-            "a.com:80: mappings by name are not served yet by this version; publish a port instead, as in `8080:3000`",
+            "a.com:80: mappings by name are not served yet by this version; publish a port \
+                instead, as in `8080:3000`",
         ),
         (
             "80:80/http",
-            "80:80/http: `/http` is not served yet by this version; leave out `/http` to pass the bytes on as they are",
+            "80:80/http: `/http` is not served yet by this version; leave out `/http` to pass the \
+                bytes on as they are",
         ),
         (
             "2222:unix:/x",
-            "2222:unix:/x: Unix sockets as targets are not served yet by this version; have the service listen at a port of 127.0.0.1",
+            "2222:unix:/x: Unix sockets as targets are not served yet by this version; have the \
+                service listen at a port of 127.0.0.1",
         ),
         ("1:2,rate=1,check=tcp", "1:2: the option `rate` is not served yet by this version; leave it out"),
         (

@@ -134,8 +134,12 @@ pub(super) enum Word {
     subcommand,
     name = "license",
     help_triggers("-h", "--help"),
-    example = "nt license add nas\nnt license add blog --ports none --hosts blog.example.com\nnt license add cam --ports 8000-8099 --map 8000:192.168.1.7:80\nnt license revoke nas",
-    note = "The licenses are in licenses.toml in the state directory: --state, else $STATE_DIRECTORY,\nelse /var/lib/nt for root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt."
+    example = "nt license add nas\n\
+               nt license add blog --ports none --hosts blog.example.com\n\
+               nt license add cam --ports 8000-8099 --map 8000:192.168.1.7:80\n\
+               nt license revoke nas",
+    note = "The licenses are in licenses.toml in the state directory: --state, else $STATE_DIRECTORY,\n\
+            else /var/lib/nt for root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt."
 )]
 pub(super) struct LicenseArgs {
     #[argh(subcommand)]

@@ -25,7 +25,8 @@ More: nt -s --help, nt -c --help, nt license --help
 pub(super) const SERVE: &str = "\
 Usage: nt -s [FLAGS]
 
-Be the server. The first start makes a key and a license `default`, and prints the line to paste on the client.
+Be the server. The first start makes a key and a license `default`, and prints the line to paste on
+the client.
 
 Flags:
   --listen ADDR:PORT    the tunnel port under TLS (default [::]:9002, IPv4 and IPv6)

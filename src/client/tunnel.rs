@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{Channel, Client, Cmd, Due, Host, Mapping, ProxyChannel, Public, Target};
+use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Public, Target};
 use crate::channel::proxy::Proxy;
+use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::mapping;
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
-use crate::server::plain_binding;
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Attach, Frame, MAC_BYTES, Map, MapKind, Mapped};
@@ -25,9 +25,11 @@ pub(super) struct MapState {
 impl Client {
     // ── Mappings ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn declare_all(&mut self, out: &mut Outbox<'_>) {
+    pub(super) fn declare_all(&mut self, resumed: bool, out: &mut Outbox<'_>) {
         self.next_map = 0;
-        self.states.iter_mut().for_each(|state| state.told = None);
+        if !resumed {
+            self.states.iter_mut().for_each(|state| state.told = None);
+        }
         self.declare_more(out);
     }
 
@@ -85,7 +87,7 @@ impl Client {
             mapped.public.to_string()
         };
         out.note(match mapped.trouble {
-            None => Note::Ready { public, target },
+            None => Note::Ready { public, target, login: self.logins },
             Some(reason) => Note::NotReady { public, target, reason },
         });
         true
@@ -132,7 +134,7 @@ impl Client {
             let Some(key) = out.dial(address, self.speech()) else { return };
             let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
             self.channels.insert(key, Channel::Coming { number, nonce: None, deadline });
-            self.timers.remind(deadline, Due::Proxy(key));
+            self.watch(deadline);
             self.proxies += 1;
         }
     }
@@ -187,6 +189,7 @@ impl Client {
             // Another session counts its visits anew.
             self.taken.clear();
             self.queries.clear();
+            self.names.clear();
             self.offers.clear();
         }
     }

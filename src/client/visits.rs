@@ -2,16 +2,33 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Due, Host, ProxyChannel, Target};
+use super::{Channel, Client, Host, ProxyChannel, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
-use crate::limits::{DRAIN_TIMEOUT, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
+use crate::limits::{DRAIN_TIMEOUT, NAME_LIFE, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Speech, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Connect, Frame};
+
+/// What is known of a target's name.
+#[derive(Debug)]
+pub(super) enum Name {
+    /// It is being looked up, for these visits.
+    Asked(Vec<(Key, u64)>),
+    /// Its addresses, and until when they are believed.
+    Known(Time, Vec<SocketAddr>),
+}
+
+impl ProxyChannel {
+    /// Whether this visit is on, and waits for its target's addresses.
+    fn awaits(&self, visit: u64) -> bool {
+        let on = matches!(self.state, Proxy::Visit { visit: present, .. } if present == visit);
+        on && matches!(self.real, Some(Real::Resolving { .. }))
+    }
+}
 
 impl Client {
     /// A frame on a ProxyChannel. `false` if the peer broke the protocol.
@@ -50,17 +67,15 @@ impl Client {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
         };
         let real = Real::wanted(now);
-        self.timers.remind(real.deadline(), Due::Proxy(key));
+        self.watch(real.deadline());
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         (proxy.real, proxy.mapping) = (Some(real), connect.mapping);
         match target {
             Target::Tcp { host: Host::Ip(ip), port } => {
-                self.target_resolved(now, key, vec![SocketAddr::new(ip, port)], out);
+                self.target_resolved(now, key, connect.visit, vec![SocketAddr::new(ip, port)], out);
             }
             Target::Tcp { host: Host::Name(name), port } => {
-                let query = self.query();
-                self.queries.insert(query, key);
-                out.push(Verb::Resolve(query, name, port));
+                self.look_up(now, key, connect.visit, (name, port), out)
             }
             Target::Unix(_) => return self.refuse(now, key, Reason::NotServed, out),
         }
@@ -75,18 +90,52 @@ impl Client {
         }
     }
 
+    /// Looks a target's name up, once for all visits that want it at this time.
+    fn look_up(&mut self, now: Time, key: Key, visit: u64, name: (String, u16), out: &mut Outbox<'_>) {
+        match self.names.get_mut(&name) {
+            Some(Name::Known(until, addresses)) if *until > now => {
+                let addresses = addresses.clone();
+                self.target_resolved(now, key, visit, addresses, out);
+            }
+            Some(Name::Asked(visits)) => visits.push((key, visit)),
+            Some(Name::Known(..)) | None => {
+                let query = self.query();
+                out.push(Verb::Resolve(query, name.0.clone(), name.1));
+                self.names.insert(name.clone(), Name::Asked(vec![(key, visit)]));
+                self.queries.insert(query, name);
+            }
+        }
+    }
+
+    pub(super) fn name_resolved(
+        &mut self,
+        now: Time,
+        name: (String, u16),
+        addresses: &[SocketAddr],
+        out: &mut Outbox<'_>,
+    ) {
+        let Some(Name::Asked(visits)) = self.names.remove(&name) else { return };
+        if !addresses.is_empty() {
+            self.names.insert(name, Name::Known(now + NAME_LIFE, addresses.to_vec()));
+        }
+        for (key, visit) in visits {
+            self.target_resolved(now, key, visit, addresses.to_vec(), out);
+        }
+    }
+
     /// The target's addresses are known; those of a server-declared mapping must be allowed, now as ever.
-    pub(super) fn target_resolved(
+    fn target_resolved(
         &mut self,
         now: Time,
         key: Key,
+        visit: u64,
         addresses: Vec<SocketAddr>,
         out: &mut Outbox<'_>,
     ) {
-        let Some(Channel::Proxy(ProxyChannel { real: Some(Real::Resolving { .. }), mapping, .. })) =
-            self.channels.get(key)
-        else {
-            return;
+        // The visit that asked may be over, and another one be on.
+        let mapping = match self.channels.get(key) {
+            Some(Channel::Proxy(proxy)) if proxy.awaits(visit) => proxy.mapping,
+            _ => return,
         };
         let offered = mapping & SERVER_MAPPING_BIT != 0;
         let found = !addresses.is_empty();
@@ -197,7 +246,8 @@ impl Client {
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
             proxy.real = None;
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
-            self.timers.remind(proxy.deadline, Due::Proxy(key));
+            let deadline = proxy.deadline;
+            self.watch(deadline);
         }
         self.stop_if_idle(out);
         true

@@ -120,7 +120,9 @@ impl Route {
                 Err(format!("/{kind} carries no name: write a public port, or /http, /https or /tls"))
             }
             (PublicSide::Name { path: Some(_), .. }, Some(Kind::Tls)) => {
-                Err("/tls cannot see a path: leave it out, or let the server end TLS with /https".to_string())
+                Err("/tls cannot see a path: leave it out, or let the server end TLS with \
+                    /https"
+                    .to_string())
             }
             (_, Some(Kind::Udp)) if matches!(self.target, TargetSide::Unix(_)) => {
                 Err("a Unix socket takes no datagrams here: /udp needs HOST:PORT".to_string())
@@ -179,13 +181,17 @@ impl PublicSide {
         }
         if let Some(addr) = parse_address(first)? {
             let Some((&port, rest)) = rest.split_first() else {
-                return Err(format!("a public address needs its port and a target, as in `{first}:8081:80`"));
+                return Err(format!(
+                    "a public address needs its port and a target, as in \
+                    `{first}:8081:80`"
+                ));
             };
             let ports = Ports::parse(port, true)?;
             if rest.is_empty() {
                 let target = if port == "0" { "22" } else { port };
                 return Err(format!(
-                    "this could be the public side or the target: write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
+                    "this could be the public side or the target: \
+                     write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
                 ));
             }
             return Ok((Self::Ports { addr: Some(addr), ports }, rest));
@@ -289,7 +295,11 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
         match byte {
             b'[' if !open && at == start => open = true,
             b']' if open => open = false,
-            b'[' | b']' => return Err("brackets stand around an IPv6 address, as in `[fd00::5]`".to_string()),
+            b'[' | b']' => {
+                return Err("brackets stand around an IPv6 address, as in \
+                `[fd00::5]`"
+                    .to_string());
+            }
             b':' if !open => {
                 parts.push(&text[start..at]);
                 start = at + 1;
@@ -305,7 +315,9 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     }
     parts.push(&text[start..]);
     if parts[0] == "unix" {
-        return Err("a Unix socket can only be a target: write the public port first, as in `2222:unix:/run/app.sock`".to_string());
+        return Err("a Unix socket can only be a target: write the public port first, \
+                    as in `2222:unix:/run/app.sock`"
+            .to_string());
     }
     Ok(parts)
 }
@@ -334,7 +346,15 @@ fn take_kind(parts: &mut [&str]) -> Result<Option<Kind>, String> {
         )),
         None => {
             let words = Kind::ALL.map(Kind::word);
-            Err(format!("{} is not a kind ({}){}", quote(word), words.join(", "), did_you_mean(word, &words)))
+            Err(format!(
+                "{} is not a kind ({}){}",
+                quote(word),
+                words.join(
+                    ", \
+                "
+                ),
+                did_you_mean(word, &words)
+            ))
         }
     }
 }

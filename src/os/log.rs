@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::mem::{Discriminant, discriminant};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,42 +13,73 @@ use crate::time::Time;
 
 pub(super) struct Log {
     level: Level,
-    /// When each cause was last printed, and how often it came since.
-    causes: BTreeMap<String, (Time, u64)>,
+    /// What was said about each subject lately.
+    subjects: BTreeMap<String, Said>,
     /// Lines that found nobody reading.
     lost: u64,
+    /// Lines left out because too many subjects were spoken of.
+    unsaid: u64,
 }
 
-/// Causes remembered at once: what comes beyond is printed without being counted.
-const CAUSES_MAX: usize = 256;
+/// What was said about one subject.
+struct Said {
+    /// The last news: what kind, and which.
+    last: (Discriminant<Note>, u64),
+    /// When its present window began, and the lines printed in it.
+    since: Time,
+    lines: u32,
+    /// News that was only counted.
+    counted: u64,
+}
+
+/// Subjects remembered at once.
+const SUBJECTS_MAX: usize = 1_024;
+/// Lines about one subject in one window: a client that logs in and out all day does not fill a disk.
+const LINES_MAX: u32 = 12;
 /// Longest line; within what a pipe takes whole when it takes anything (PIPE_BUF, pipe(7)).
 const LINE_BYTES_MAX: usize = 2_000;
 
 impl Log {
     pub(super) fn new(level: Level) -> Self {
-        Self { level, causes: BTreeMap::new(), lost: 0 }
+        Self { level, subjects: BTreeMap::new(), lost: 0, unsaid: 0 }
     }
 
     pub(super) fn note(&mut self, now: Time, note: &Note) {
         if note.level() > self.level {
             return;
         }
-        let cause = note.cause();
-        let mut more = 0;
-        if let Some((printed, count)) = self.causes.get_mut(&cause) {
-            if now.since(*printed) < LOG_WINDOW {
-                *count += 1;
-                return;
+        let subject = note.subject();
+        let last = (discriminant(note), note.detail());
+        let before = self.subjects.get_mut(&subject).filter(|said| now.since(said.since) < LOG_WINDOW);
+        if let Some(said) = before {
+            if said.last == last || said.lines >= LINES_MAX {
+                said.counted += 1;
+            } else {
+                (said.last, said.lines) = (last, said.lines + 1);
+                self.line(note.level(), &note.to_string());
             }
-            more = *count;
-        } else if self.causes.len() >= CAUSES_MAX {
-            self.causes.retain(|_, (printed, _)| now.since(*printed) < LOG_WINDOW);
+            return;
         }
-        if self.causes.len() < CAUSES_MAX || more > 0 {
-            self.causes.insert(cause, (now, 0));
+        let counted = self.subjects.remove(&subject).map_or(0, |said| said.counted);
+        if self.subjects.len() >= SUBJECTS_MAX {
+            self.subjects.retain(|_, said| now.since(said.since) < LOG_WINDOW);
         }
-        let again =
-            if more > 0 { format!(" ({more} times more since it was last said)") } else { String::new() };
+        if self.subjects.len() >= SUBJECTS_MAX {
+            // Who can invent subjects must not be able to flood.
+            self.unsaid += 1;
+            return;
+        }
+        self.subjects.insert(subject, Said { last, since: now, lines: 1, counted: 0 });
+        if self.unsaid > 0 {
+            let text = format!("{} lines were left out: too many subjects in a minute", self.unsaid);
+            self.unsaid = 0;
+            self.line(Level::Warn, &text);
+        }
+        let again = if counted > 0 {
+            format!(" (and {counted} times since it was last said)")
+        } else {
+            String::new()
+        };
         self.line(note.level(), &format!("{note}{again}"));
     }
 

@@ -34,6 +34,7 @@ impl Default for Resolver {
 impl Resolver {
     pub(super) fn ask(&mut self, role: usize, query: Query, host: &str, port: u16, poller: &Arc<Poller>) {
         let (answer, poller, host) = (self.answer.clone(), Arc::clone(poller), host.to_owned());
+        let wake = Arc::clone(&poller);
         self.asking += 1;
         let ask = move || {
             let mut addresses: Vec<SocketAddr> =
@@ -47,6 +48,7 @@ impl Resolver {
             && thread::Builder::new().name("resolver".into()).stack_size(STACK_BYTES).spawn(ask).is_ok();
         if !asked {
             let _ = self.answer.send((role, query, Vec::new()));
+            let _ = wake.notify();
         }
     }
 

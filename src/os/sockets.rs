@@ -63,9 +63,11 @@ fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
 }
 
 pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, peer) = rustix::net::acceptfrom_with(listener, flags)?;
+    let peer = peer.ok_or(rustix::io::Errno::CONNABORTED)?;
+    let peer = SocketAddr::try_from(peer).map_err(|_| rustix::io::Errno::CONNABORTED)?;
+    Ok((TcpStream::from(stream), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
 /// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's

@@ -5,13 +5,11 @@
 
 use std::net::SocketAddr;
 
-use ring::digest;
-
-use super::session::{Login, neighbourhood};
-use super::{Channel, Due, ProxyChannel, Server, Stranger};
+use super::session::{Home, Login, Session};
+use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
-use crate::license::{LicenseId, Transport, Verifier};
+use crate::license::{LicenseId, Transport, Verifier, plain_binding};
 use crate::limits::{LOGIN_TIMEOUT, REFUSED_BACKOFF_FIRST, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
@@ -34,28 +32,36 @@ impl Server {
         let stranger = Stranger { state: Entrance::Entering, peer, transport, deadline };
         self.channels.insert(key, Channel::Stranger(stranger));
         self.strangers.push(key);
-        self.timers.remind(deadline, Due::Stranger(key));
+        self.watch(deadline);
     }
 
     /// Evicts the oldest stranger where there are too many: of the same address first, and of those that
     /// have not come through TLS yet. Whoever holds connections open in silence so loses them to whoever
     /// speaks.
     fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
-        let home = neighbourhood(peer);
-        let neighbours =
-            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| neighbourhood(s.peer) == home);
-        let silent =
-            |server: &Self, key: &Key| server.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
-        let crowd: Vec<Key> = if self.strangers.iter().filter(|key| neighbours(self, key)).count()
-            >= STRANGERS_PER_ADDRESS_MAX
+        let home = Home::of(peer);
+        let ordered = |wanted: &dyn Fn(&Session) -> bool| -> usize {
+            self.sessions.iter().filter(|(_, s)| wanted(s)).map(|(_, session)| session.orders.len()).sum()
+        };
+        let neighbours: Vec<Key> = self
+            .strangers
+            .iter()
+            .filter(|key| self.stranger(**key).is_some_and(|s| s.home() == home))
+            .copied()
+            .collect();
+        let crowd = if neighbours.len() >= STRANGERS_PER_ADDRESS_MAX
+            && neighbours.len() >= STRANGERS_PER_ADDRESS_MAX + ordered(&|session| session.home == home)
         {
-            self.strangers.iter().filter(|key| neighbours(self, key)).copied().collect()
-        } else if self.strangers.len() >= STRANGERS_MAX {
+            neighbours
+        } else if self.strangers.len() >= STRANGERS_MAX
+            && self.strangers.len() >= STRANGERS_MAX + ordered(&|_| true)
+        {
             self.strangers.clone()
         } else {
             return;
         };
-        let oldest = crowd.iter().find(|key| silent(self, key)).or_else(|| crowd.first()).copied();
+        let silent = |key: &Key| self.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
+        let oldest = crowd.iter().find(|key| silent(key)).or_else(|| crowd.first()).copied();
         let Some(oldest) = oldest else { return };
         if let Some(Channel::Stranger(stranger)) = self.channels.remove(oldest) {
             out.note(Note::StrangerEvicted { peer: stranger.peer });
@@ -68,13 +74,6 @@ impl Server {
         match self.channels.get(key) {
             Some(Channel::Stranger(stranger)) => Some(stranger),
             _ => None,
-        }
-    }
-
-    pub(super) fn stranger_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        if self.stranger(key).is_some_and(|stranger| stranger.deadline <= now) {
-            out.close(key, Manner::Cut);
-            self.lost(now, key, Reason::TimedOut, out);
         }
     }
 
@@ -166,8 +165,16 @@ impl Server {
         self.entropy.fill(&mut id);
         let attach = verifier.attach_key(transport, &binding, &id);
         let (name, instance, counter) = (entry.name.clone(), hello.instance, hello.counter);
-        let login =
-            Login { name: name.clone(), license, instance, counter, id, attach, mappings: hello.mappings };
+        let login = Login {
+            name: name.clone(),
+            license,
+            instance,
+            home: Home::of(peer),
+            counter,
+            id,
+            attach,
+            mappings: hello.mappings,
+        };
         self.strangers.retain(|&other| other != key);
         self.channels.remove(key);
         let Some((session, resumed)) = self.log_in(now, key, login, out) else {
@@ -226,23 +233,11 @@ impl Server {
         {
             return false;
         }
-        session.idle.push(key);
         self.strangers.retain(|&other| other != key);
         let proxy = ProxyChannel { session: owner, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
         self.channels.insert(key, Channel::Proxy(proxy));
         self.proxies += 1;
-        self.serve(now, owner, out);
+        self.pool(now, owner, key, out);
         true
     }
-}
-
-/// What proofs are bound to on the plain port: both ends' randomness.
-pub(crate) fn plain_binding(client: &[u8; 32], server: &[u8; 32]) -> [u8; 32] {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(b"nt/1 plain binding\0");
-    hash.update(client);
-    hash.update(server);
-    let mut binding = [0; 32];
-    binding.copy_from_slice(hash.finish().as_ref());
-    binding
 }

@@ -227,6 +227,9 @@ impl Server {
     /// Tries again whatever is down.
     pub(super) fn bind_all(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if !session.binds_due.reached(now) {
+            return;
+        }
         let down: Vec<u16> = session
             .mappings
             .iter_mut()
@@ -293,7 +296,10 @@ impl Server {
             let (public, target) = (mapping.wanted, mapping.target.clone());
             out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
         }
-        self.timers.remind(now + BIND_RETRY_EVERY, Due::Bind(key));
+        // One reminder for all that are down: each of them being tried would remind of all of them again.
+        if session.binds_due.lower(now + BIND_RETRY_EVERY) {
+            self.timers.remind(now + BIND_RETRY_EVERY, Due::Bind(key));
+        }
     }
 
     /// Closes the ports that the license does not permit any more.

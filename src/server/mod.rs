@@ -27,10 +27,9 @@ use crate::reason::Reason;
 use crate::role::{Input, Manner, Outbox, Role, Speech, Verb};
 use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
-use crate::timers::Timers;
+use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
-pub(crate) use entrance::plain_binding;
-use session::Session;
+use session::{Home, Session};
 
 /// What a server is made from.
 #[derive(Debug)]
@@ -51,6 +50,8 @@ pub struct Server {
     config: Config,
     entropy: Entropy,
     timers: Timers<Due>,
+    /// Of all channels' deadlines.
+    earliest: Earliest,
     /// Every connection, by its key.
     channels: Table<Channel>,
     /// The listeners for clients.
@@ -80,6 +81,24 @@ enum Channel {
     Proxy(ProxyChannel),
     /// A VisitorChannel.
     Visitor(VisitorChannel),
+}
+
+impl Stranger {
+    fn home(&self) -> Home {
+        Home::of(self.peer)
+    }
+}
+
+impl Channel {
+    /// When it has had its time, in its present state.
+    fn deadline(&self) -> Time {
+        match self {
+            Self::Stranger(stranger) => stranger.deadline,
+            Self::Cmd(_) => Time::NEVER,
+            Self::Proxy(proxy) => proxy.deadline,
+            Self::Visitor(visitor) => visitor.state.deadline(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -112,12 +131,8 @@ struct VisitorChannel {
 /// What a reminder is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    /// A stranger's time is up.
-    Stranger(Key),
-    /// A visitor waits too long.
-    Visitor(Key),
-    /// A drained ProxyChannel takes too long.
-    Drain(Key),
+    /// A stranger, a visitor or a drained ProxyChannel may have had its time.
+    Channels,
     /// A session's heartbeat, and the review of its pool.
     Pulse(Key),
     /// A session has mappings to bind again.
@@ -165,6 +180,7 @@ impl Server {
             config,
             entropy,
             timers: Timers::default(),
+            earliest: Earliest::default(),
             channels: Table::default(),
             doors: Table::default(),
             ports: Table::default(),
@@ -201,9 +217,7 @@ impl Server {
     fn timeout(&mut self, now: Time, out: &mut Outbox<'_>) {
         while let Some(due) = self.timers.due(now) {
             match due {
-                Due::Stranger(key) => self.stranger_due(now, key, out),
-                Due::Visitor(key) => self.visitor_due(now, key, out),
-                Due::Drain(key) => self.drain_due(now, key, out),
+                Due::Channels => self.channels_due(now, out),
                 Due::Pulse(session) => self.pulse_due(now, session, out),
                 Due::Bind(session) => self.bind_all(now, session, out),
                 Due::Orders(session) => self.orders_due(now, session, out),
@@ -214,6 +228,33 @@ impl Server {
                 Due::Stop => out.push(Verb::Exit(0)),
             }
         }
+    }
+
+    /// A channel has a deadline: it will be looked for then.
+    fn watch(&mut self, deadline: Time) {
+        if self.earliest.lower(deadline) {
+            self.timers.remind(deadline, Due::Channels);
+        }
+    }
+
+    fn channels_due(&mut self, now: Time, out: &mut Outbox<'_>) {
+        if !self.earliest.reached(now) {
+            return;
+        }
+        let due: Vec<Key> =
+            self.channels.iter().filter(|(_, c)| c.deadline() <= now).map(|(key, _)| key).collect();
+        for key in due {
+            match self.channels.get(key) {
+                Some(Channel::Visitor(_)) => self.visitor_due(now, key, out),
+                Some(Channel::Stranger(_) | Channel::Proxy(_)) => {
+                    out.close(key, Manner::Cut);
+                    self.lost(now, key, Reason::TimedOut, out);
+                }
+                Some(Channel::Cmd(_)) | None => {}
+            }
+        }
+        let next = self.channels.iter().map(|(_, channel)| channel.deadline()).min();
+        self.watch(next.unwrap_or(Time::NEVER));
     }
 
     fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {

@@ -1,7 +1,7 @@
 //! A session: one login of one license, and everything it made.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::mappings::Mapping;
 use super::{Channel, Due, Server};
@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
 use crate::slots::Key;
 use crate::time::Time;
+use crate::timers::Earliest;
 use crate::wire::Frame;
 
 /// One login of one license.
@@ -21,6 +22,8 @@ pub(super) struct Session {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    /// Where its client is: its ProxyChannels come from there too, most likely.
+    pub(super) home: Home,
     pub(super) counter: u64,
     pub(super) id: [u8; 16],
     pub(super) attach: AttachKey,
@@ -37,6 +40,10 @@ pub(super) struct Session {
     /// Ordered ProxyChannels that have not come, by number, and when they are given up.
     pub(super) orders: BTreeMap<u64, Time>,
     pub(super) last_order: u64,
+    /// When ordered ProxyChannels are to be looked for.
+    pub(super) orders_due: Earliest,
+    /// When mappings that are down are tried again.
+    pub(super) binds_due: Earliest,
     pub(super) last_visit: u64,
     /// Visitors at once.
     pub(super) visitors: usize,
@@ -51,6 +58,7 @@ pub(super) struct Login {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    pub(super) home: Home,
     pub(super) counter: u64,
     pub(super) id: [u8; 16],
     pub(super) attach: AttachKey,
@@ -63,6 +71,7 @@ impl Session {
             name: login.name,
             license: login.license,
             instance: login.instance,
+            home: login.home,
             counter: login.counter,
             id: login.id,
             attach: login.attach,
@@ -74,6 +83,8 @@ impl Session {
             idle: Vec::new(),
             orders: BTreeMap::new(),
             last_order: 0,
+            orders_due: Earliest::default(),
+            binds_due: Earliest::default(),
             last_visit: 0,
             visitors: 0,
             spare: POOL_MIN,
@@ -84,6 +95,7 @@ impl Session {
     /// Takes up a new login of the same instance: visits and ProxyChannels go on, mappings are declared anew.
     fn resume(&mut self, now: Time, cmd: Key, login: Login) {
         (self.counter, self.id, self.attach) = (login.counter, login.id, login.attach);
+        self.home = login.home;
         (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));
         self.maps_to_come = login.mappings;
         self.orders.clear();
@@ -261,9 +273,14 @@ impl Channel {
 }
 
 /// `/32` of an IPv4 address, `/64` of an IPv6 one: what one stranger can easily have.
-pub(super) fn neighbourhood(address: SocketAddr) -> u128 {
-    match address.ip().to_canonical() {
-        std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        std::net::IpAddr::V6(ip) => u128::from(ip) >> 64 << 64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home(u128);
+
+impl Home {
+    pub(super) fn of(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => Self(u128::from(u32::from(ip))),
+            IpAddr::V6(ip) => Self(u128::from(ip) >> 64 << 64),
+        }
     }
 }

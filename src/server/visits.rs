@@ -39,9 +39,9 @@ impl Server {
         session.last_visit += 1;
         session.visitors += 1;
         session.waiting.push_back(key);
-        let state = Visitor::accepted(now);
-        self.timers.remind(state.deadline(), Due::Visitor(key));
-        let visitor = VisitorChannel { session: owner, mapping, visit: session.last_visit, peer, state };
+        let (visit, state) = (session.last_visit, Visitor::accepted(now));
+        self.watch(state.deadline());
+        let visitor = VisitorChannel { session: owner, mapping, visit, peer, state };
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
         self.serve(now, owner, out);
@@ -90,8 +90,9 @@ impl Server {
         else {
             return;
         };
-        self.timers.remind(visitor.state.deadline(), Due::Visitor(key));
         let connect = Connect { visit: visitor.visit, mapping: visitor.mapping, visitor: visitor.peer };
+        let deadline = visitor.state.deadline();
+        self.watch(deadline);
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy_key) else { return };
         proxy.visitor = Some(key);
         let started = proxy.state.step(Event::Start(connect.visit));
@@ -122,18 +123,25 @@ impl Server {
             session.last_order += 1;
             session.orders.insert(session.last_order, deadline);
         }
-        self.timers.remind(deadline, Due::Orders(owner));
+        if session.orders_due.lower(deadline) {
+            self.timers.remind(deadline, Due::Orders(owner));
+        }
         out.send(cmd, &Frame::Open { first, count: u16::try_from(count).unwrap_or(u16::MAX) });
     }
 
     /// Orders that did not come in time are given up, and made again if they are still needed.
     pub(super) fn orders_due(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        let before = session.orders.len();
-        session.orders.retain(|_, deadline| *deadline > now);
-        if session.orders.len() < before {
-            self.order(now, owner, out);
+        if !session.orders_due.reached(now) {
+            return;
         }
+        session.orders.retain(|_, deadline| *deadline > now);
+        if let Some(&next) = session.orders.values().min()
+            && session.orders_due.lower(next)
+        {
+            self.timers.remind(next, Due::Orders(owner));
+        }
+        self.order(now, owner, out);
     }
 
     /// Closes what nobody needed since the last review, half of it at a time, oldest first.
@@ -212,7 +220,8 @@ impl Server {
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
             proxy.visitor = None;
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
-            self.timers.remind(proxy.deadline, Due::Drain(key));
+            let deadline = proxy.deadline;
+            self.watch(deadline);
         }
         if free {
             self.pool(now, owner, key, out);
@@ -221,7 +230,8 @@ impl Server {
         true
     }
 
-    fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
+    /// Puts a free ProxyChannel into the pool, or closes it where the pool is full.
+    pub(super) fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         if session.idle.len() >= POOL_MAX && session.waiting.is_empty() {
             self.channels.remove(key);
@@ -303,7 +313,8 @@ impl Server {
         {
             match visitor.state.step(now, visitor::Event::ChannelLost) {
                 visitor::Effect::WaitAgain => {
-                    self.timers.remind(visitor.state.deadline(), Due::Visitor(visitor_key));
+                    let deadline = visitor.state.deadline();
+                    self.watch(deadline);
                     if let Some(session) = self.sessions.get_mut(proxy.session) {
                         session.waiting.push_front(visitor_key);
                     }
@@ -326,14 +337,5 @@ impl Server {
         self.note_failure(key, reason, out);
         out.close(key, Manner::Cut);
         self.lost(now, key, reason, out);
-    }
-
-    /// A drain may have taken too long.
-    pub(super) fn drain_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(Channel::Proxy(proxy)) = self.channels.get(key) else { return };
-        if proxy.deadline <= now {
-            out.close(key, Manner::Cut);
-            self.lost(now, key, Reason::TimedOut, out);
-        }
     }
 }

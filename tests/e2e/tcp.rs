@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::data::{Pattern, Random};
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, need_release, port, visit};
+use super::rest::Files;
 
 /// Up and down, whole: the backend reads everything and writes everything at once, as the visitor does.
 fn both_ways(kind: Kind, seed: u64, up: u64, down: u64) {
@@ -266,6 +267,19 @@ fn a_hundred_visitors_at_once_get_their_own_bytes() {
         let mut tunnel = Tunnel::to(kind, backend.port);
         a_hundred_visits(tunnel.public);
         tunnel.at_rest();
+    }
+}
+
+#[test]
+fn a_burst_leaves_no_more_idle_channels_than_the_bound() {
+    let backend = Backend::echo();
+    let tunnel = Tunnel::to(Kind::Tls, backend.port);
+    for _ in 0..3 {
+        a_hundred_visits(tunnel.public);
+        thread::sleep(Duration::from_millis(500));
+        let now = Files::of(&tunnel.server.process, [tunnel.server.tls, tunnel.server.plain]).tunnels;
+        let most = 1 + nt::limits::POOL_MAX;
+        assert!(now <= most, "{now} tunnel connections of one session at rest; at most {most} are promised");
     }
 }
 

@@ -60,7 +60,8 @@ fn is_wanted(name: &str) -> bool {
     }
     let skipped = words.windows(2).any(|pair| pair[0] == "--skip" && name.contains(&pair[1]));
     let mut filters = words.iter().enumerate().filter(|(at, word)| {
-        !word.starts_with('-') && !(*at > 0 && ["--skip", "--test-threads"].contains(&words[at - 1].as_str()))
+        let value = *at > 0 && ["--skip", "--test-threads"].contains(&words[at - 1].as_str());
+        !word.starts_with('-') && !value
     });
     let any = filters.clone().next().is_some();
     !skipped && (!any || filters.any(|(_, filter)| name.contains(filter.as_str())))

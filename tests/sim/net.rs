@@ -104,6 +104,8 @@ pub struct World {
     /// Directions between hosts that carry nothing.
     pub cuts: BTreeSet<(Host, Host)>,
     pub notes: Vec<(Time, Host, String)>,
+    /// Names that were looked up.
+    pub lookups: usize,
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
     next_port: u16,
@@ -125,6 +127,7 @@ impl World {
             events: BTreeMap::new(),
             cuts: BTreeSet::new(),
             notes: Vec::new(),
+            lookups: 0,
             licenses: None,
             next_port: 40_000,
             trace: 0,
@@ -570,6 +573,7 @@ impl Net for SimNet {
         let address = SocketAddr::from(([10, 0, 0, 9], port));
         let host = self.host;
         let mut world = self.world.borrow_mut();
+        world.lookups += 1;
         world.events.entry(host).or_default().push(Event::Resolved(role, query, vec![address]));
     }
 

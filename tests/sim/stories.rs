@@ -133,6 +133,26 @@ fn any_free_port_is_found() {
 }
 
 #[test]
+fn a_name_is_looked_up_once_for_many_visits() {
+    let mut sim = Sim::new(28, CALM, Transport::Plain);
+    sim.start_client(CLIENT, 0, &["8080:nas.lan:700"]);
+    sim.run_for(Span::from_secs(2));
+    let visitors: Vec<usize> = (0..30)
+        .map(|_| {
+            let plan = sim.plan();
+            sim.visit(8080, whole(plan))
+        })
+        .collect();
+    sim.run_for(Span::from_secs(9));
+    assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+    assert_eq!(sim.world.borrow().lookups, 1);
+    sim.run_for(Span::from_secs(3));
+    served(&mut sim, 8080);
+    assert_eq!(sim.world.borrow().lookups, 2, "an address is not believed for ever");
+    at_rest(&mut sim);
+}
+
+#[test]
 fn a_mapping_of_the_license_is_served_where_the_client_allows_it() {
     let mut sim = Sim::new(17, CALM, Transport::Tls);
     sim.edit_licenses(|directory| {
@@ -315,5 +335,40 @@ fn a_channel_that_is_not_given_back_is_given_up() {
     assert_eq!(sim.counts()[0].1, before - 2, "ten seconds are enough");
     sim.world.borrow_mut().cuts.clear();
     served(&mut sim, 8080);
+    at_rest(&mut sim);
+}
+
+#[test]
+fn mappings_that_stay_down_cost_little() {
+    let mut sim = Sim::new(29, CALM, Transport::Plain);
+    sim.world.borrow_mut().listen(SERVER, 20_000, usize::MAX);
+    // Not permitted, and in use.
+    let maps: Vec<String> = (0..60).map(|n| format!("{}:10.0.0.9:700", 500 + n)).collect();
+    let maps: Vec<&str> = maps.iter().map(String::as_str).chain(["20000:10.0.0.9:700"]).collect();
+    sim.start_client(CLIENT, 0, &maps);
+    // Were each of them to remind of all of them, this would not end.
+    sim.run_for(Span::from_secs(120));
+    assert_eq!(sim.log().matches("not ready").count(), 61, "said once, not each time\n{}", sim.log());
+    sim.world.borrow_mut().unlisten(20_000);
+    sim.run_for(Span::from_secs(6));
+    served(&mut sim, 20_000);
+}
+
+#[test]
+fn a_burst_of_visitors_is_served_whole_and_leaves_a_pool_within_its_bound() {
+    let mut sim = up(30, CALM, Transport::Tls);
+    for _ in 0..3 {
+        let visitors: Vec<usize> = (0..crate::world::BUDGET.raws)
+            .map(|_| {
+                let plan = sim.plan();
+                sim.visit(8080, Plan { down: 10, up: 10, ..plan })
+            })
+            .collect();
+        sim.run_for(Span::from_secs(9));
+        assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+        // The listener, the port, the CmdChannel, and the pool.
+        assert!(sim.counts()[0].1 <= 3 + nt::limits::POOL_MAX);
+    }
+    assert!(!sim.log().contains("more connections without a login"), "{}", sim.log());
     at_rest(&mut sim);
 }

@@ -27,7 +27,7 @@ pub const CLIENT: Host = 3;
 pub const TUNNEL_PORT: u16 = 9002;
 pub const REAL_PORT: u16 = 700;
 
-pub const BUDGET: Budget = Budget { raws: 40, locals: 0, tunnels: 140 };
+pub const BUDGET: Budget = Budget { raws: 120, locals: 0, tunnels: 220 };
 
 pub struct Sim {
     pub world: Rc<RefCell<World>>,

@@ -1,0 +1,242 @@
+//! The client's login: one attempt from top to bottom, and the pause after one that failed.
+//!
+//! Every step has its deadline; whichever way an attempt or a session ends, it ends in [`Client::rest`], so
+//! that there is one place where a client waits, and nothing after which it does not try again.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Channel, Client, Due, Session};
+use crate::channel::cmd::{Cmd, Pulse};
+use crate::license::{Transport, plain_binding};
+use crate::limits::{
+    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, REFUSED_BACKOFF_FIRST,
+    REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, RESOLVE_TIMEOUT,
+};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Query, Speech, Verb};
+use crate::slots::Key;
+use crate::time::{Span, Time};
+use crate::wire::{Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Welcome};
+
+impl Client {
+    pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
+        let (host, port) = self.config.servers[self.server].clone();
+        let query = self.query();
+        self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
+        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(ip) => self.dial_server(now, vec![SocketAddr::new(ip, port)], Reason::Unreachable, out),
+            Err(_) => out.push(Verb::Resolve(query, host, port)),
+        }
+    }
+
+    pub(super) fn query(&mut self) -> Query {
+        self.last_query += 1;
+        Query(self.last_query)
+    }
+
+    pub(super) fn resolved(
+        &mut self,
+        now: Time,
+        query: Query,
+        addresses: Vec<SocketAddr>,
+        out: &mut Outbox<'_>,
+    ) {
+        if let Some(name) = self.queries.remove(&query) {
+            self.name_resolved(now, name, &addresses, out);
+        } else if matches!(self.cmd, Cmd::Resolving { query: ours, .. } if ours == query.0) {
+            self.dial_server(now, addresses, Reason::NoSuchHost, out);
+        }
+    }
+
+    pub(super) fn dial_server(
+        &mut self,
+        now: Time,
+        mut addresses: Vec<SocketAddr>,
+        otherwise: Reason,
+        out: &mut Outbox<'_>,
+    ) {
+        if addresses.is_empty() {
+            return self.rest(now, otherwise, out);
+        }
+        let rest = addresses.split_off(1);
+        let address = addresses[0];
+        match out.dial(address, self.speech()) {
+            Some(key) => self.set_cmd(Cmd::Dialing { key, address, rest, deadline: now + CONNECT_TIMEOUT }),
+            None => self.rest(now, Reason::System, out),
+        }
+    }
+
+    pub(super) fn speech(&self) -> Speech {
+        match self.config.transport {
+            Transport::Tls => Speech::Tls,
+            Transport::Plain => Speech::Plain,
+        }
+    }
+
+    pub(super) fn secured(&mut self, now: Time, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
+        if let Some(Channel::Coming { .. }) = self.channels.get(key) {
+            return self.proxy_secured(key, binding, out);
+        }
+        let Cmd::Dialing { key: ours, address, .. } = self.cmd else { return };
+        if ours != key {
+            return;
+        }
+        match binding {
+            Some(binding) => self.greet(now, key, address, binding, out),
+            None => {
+                let nonce = self.send_nonce(key, out);
+                self.set_cmd(Cmd::Noncing { key, address, nonce, deadline: now + CONNECT_TIMEOUT });
+            }
+        }
+    }
+
+    pub(super) fn send_nonce(&mut self, key: Key, out: &mut Outbox<'_>) -> [u8; 32] {
+        let mut nonce = [0; 32];
+        self.entropy.fill(&mut nonce);
+        out.send(key, &Frame::Nonce(nonce));
+        nonce
+    }
+
+    fn greet(&mut self, now: Time, key: Key, address: SocketAddr, binding: [u8; 32], out: &mut Outbox<'_>) {
+        self.logins += 1;
+        let mut hello = Hello {
+            version: VERSION,
+            license: self.config.license.0,
+            instance: self.instance,
+            counter: self.logins,
+            capabilities: 0,
+            mappings: u16::try_from(self.config.mappings.len()).unwrap_or(u16::MAX),
+            signature: [0; SIGNATURE_BYTES],
+        };
+        let signed = Frame::Hello(hello).encode().unproved(SIGNATURE_BYTES).to_vec();
+        hello.signature = self.config.keys.sign_hello(self.config.transport, &binding, &signed);
+        out.send(key, &Frame::Hello(hello));
+        self.set_cmd(Cmd::Greeting { key, address, binding, hello: signed, deadline: now + CONNECT_TIMEOUT });
+    }
+
+    /// A frame on the control connection.
+    pub(super) fn cmd_spoke(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
+        match (&mut self.cmd, frame) {
+            (&mut Cmd::Noncing { key, address, nonce, .. }, Frame::Nonce(theirs)) => {
+                self.greet(now, key, address, plain_binding(&nonce, &theirs), out);
+                true
+            }
+            (Cmd::Greeting { .. }, Frame::Welcome(welcome)) => self.welcomed(now, &welcome, out),
+            (Cmd::Greeting { .. }, Frame::Reject(reject)) => {
+                self.rejected(now, &reject, out);
+                true
+            }
+            (Cmd::Ready { pulse, .. }, frame) => {
+                pulse.heard(now);
+                self.alive_until = pulse.dead_at();
+                self.session_spoke(now, frame, out)
+            }
+            _ => false,
+        }
+    }
+
+    fn welcomed(&mut self, now: Time, welcome: &Welcome, out: &mut Outbox<'_>) -> bool {
+        let Cmd::Greeting { key, address, binding, hello, .. } = &self.cmd else { return false };
+        let (key, address, transport) = (*key, *address, self.config.transport);
+        let encoded = Frame::Welcome(*welcome).encode();
+        let answer = encoded.unproved(MAC_BYTES);
+        // Before this holds, nothing that came from the other end is believed.
+        if !self.config.keys.check_welcome(transport, binding, hello, answer, &welcome.mac) {
+            return false;
+        }
+        let attach = self.config.keys.attach_key(transport, binding, &welcome.session);
+        self.session = Some(Session { id: welcome.session, attach });
+        let pulse = Pulse::new(now);
+        self.alive_until = pulse.dead_at();
+        self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
+        out.note(Note::Connected { server: self.server_name(), resumed: welcome.resumed });
+        self.drop_channels(!welcome.resumed, out);
+        self.declare_all(welcome.resumed, out);
+        true
+    }
+
+    fn rejected(&mut self, now: Time, reject: &Reject, out: &mut Outbox<'_>) {
+        let Cmd::Greeting { binding, hello, .. } = &self.cmd else { return };
+        let encoded = Frame::Reject(*reject).encode();
+        let answer = encoded.unproved(MAC_BYTES);
+        let proved =
+            self.config.keys.check_welcome(self.config.transport, binding, hello, answer, &reject.mac);
+        // Whoever cannot prove the license may only be told "denied".
+        let reason = if proved { reject.reason } else { Reason::Denied };
+        match reason {
+            Reason::Stopping | Reason::Busy | Reason::Stale => self.rest(now, reason, out),
+            _ => {
+                let pause = self.refused_pause;
+                if proved {
+                    self.refused_pause = pause.doubled(REFUSED_BACKOFF_MAX);
+                }
+                self.rest_for(now, pause, reason, out);
+            }
+        }
+    }
+
+    /// A frame of a session that is up.
+    fn session_spoke(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
+        match frame {
+            Frame::Heartbeat => true,
+            Frame::Mapped(mapped) => self.mapping_answered(&mapped, out),
+            Frame::Map(map) => self.offered(&map, out),
+            Frame::Open { first, count } => {
+                self.bring_proxies(now, first, count, out);
+                true
+            }
+            Frame::Goodbye { reason, .. } => {
+                match reason {
+                    Reason::Stopping => self.rest(now, reason, out),
+                    Reason::Replaced => {
+                        self.drop_channels(true, out);
+                        self.rest_for(now, REPLACED_BACKOFF, reason, out);
+                    }
+                    _ => {
+                        self.drop_channels(true, out);
+                        let pause = self.refused_pause;
+                        self.refused_pause = pause.doubled(REFUSED_BACKOFF_MAX);
+                        self.rest_for(now, pause, reason, out);
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    // ── The end of an attempt or a session ──────────────────────────────────────────────────────────────────────
+
+    /// Pauses for a random while below the present bound; the next server has its turn.
+    pub(super) fn rest(&mut self, now: Time, reason: Reason, out: &mut Outbox<'_>) {
+        if let Cmd::Ready { since, .. } = self.cmd
+            && now.since(since) >= BACKOFF_RESET_AFTER
+        {
+            (self.pause, self.refused_pause) = (BACKOFF_FIRST, REFUSED_BACKOFF_FIRST);
+        }
+        let pause = Span::from_micros(self.entropy.below(self.pause.as_micros() + 1));
+        self.pause = self.pause.doubled(BACKOFF_MAX);
+        self.server = (self.server + 1) % self.config.servers.len();
+        self.rest_for(now, pause, reason, out);
+    }
+
+    fn rest_for(&mut self, now: Time, pause: Span, reason: Reason, out: &mut Outbox<'_>) {
+        if let Some(key) = self.cmd.key() {
+            out.close(key, Manner::Cut);
+        }
+        out.note(Note::Disconnected { server: self.server_name(), reason, retry: pause });
+        self.set_cmd(Cmd::Resting { until: now + pause });
+        self.timers.remind(self.alive_until.max(now), Due::Silence);
+    }
+
+    pub(super) fn set_cmd(&mut self, cmd: Cmd) {
+        self.timers.remind(cmd.deadline(), Due::Cmd);
+        self.cmd = cmd;
+    }
+
+    pub(super) fn server_name(&self) -> String {
+        let (host, port) = &self.config.servers[self.server];
+        format!("{host}:{port}")
+    }
+}
