@@ -10,18 +10,30 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
+#[path = "e2e/between.rs"]
+mod between;
+#[path = "e2e/command_line.rs"]
+mod command_line;
 #[path = "e2e/data.rs"]
 mod data;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/netns.rs"]
+mod netns;
 #[path = "e2e/operator.rs"]
 mod operator;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/programs.rs"]
+mod programs;
+#[path = "e2e/relay.rs"]
+mod relay;
 #[path = "e2e/rest.rs"]
 mod rest;
+#[path = "e2e/strangers.rs"]
+mod strangers;
 #[path = "e2e/tcp.rs"]
 mod tcp;
 #[path = "e2e/waiting.rs"]

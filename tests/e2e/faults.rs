@@ -150,7 +150,8 @@ pub fn a_stopped_server_is_found_dead_and_is_come_back_to() {
     });
 }
 
-fn for_both_at_once(test: impl Fn(Kind) + Send + Sync) {
+/// Both kinds side by side, by threads of the same name.
+pub fn for_both_at_once(test: impl Fn(Kind) + Send + Sync) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     thread::scope(|scope| {
         let start = |kind| {
@@ -158,7 +159,7 @@ fn for_both_at_once(test: impl Fn(Kind) + Send + Sync) {
             thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || test(kind)).unwrap()
         };
         for thread in BOTH.map(start) {
-            thread.join().unwrap();
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
 }

@@ -88,6 +88,7 @@ impl Drop for Folder {
 /// A TCP service that gives each connection a thread.
 pub struct Backend {
     pub port: u16,
+    address: SocketAddr,
     over: Arc<AtomicBool>,
 }
 
@@ -98,7 +99,7 @@ impl Backend {
 
     pub fn at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let over = Arc::new(AtomicBool::new(false));
         let (ended, serve) = (Arc::clone(&over), Arc::new(serve));
         thread::spawn(move || {
@@ -111,12 +112,16 @@ impl Backend {
                 thread::spawn(move || serve(stream));
             }
         });
-        Self { port, over }
+        Self { port: address.port(), address, over }
     }
 
     /// Sends back what comes, and ends when the visitor does.
     pub fn echo() -> Self {
-        Self::new(|stream| {
+        Self::echo_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    pub fn echo_at(address: SocketAddr) -> Self {
+        Self::at(address, |stream| {
             let _ = std::io::copy(&mut &stream, &mut &stream);
             let _ = stream.shutdown(std::net::Shutdown::Write);
         })
@@ -126,7 +131,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
     }
 }
 
@@ -143,17 +148,15 @@ pub struct Server {
 impl Server {
     /// The first start, which makes a license.
     pub fn start() -> Self {
-        Self::start_with(|_| {})
+        Self::start_at("127.0.0.1")
     }
 
-    /// The first start, with more words on the command line or in the environment.
-    pub fn start_with(adapt: impl Fn(&mut Command)) -> Self {
+    /// The first start, at another address.
+    pub fn start_at(host: &str) -> Self {
         super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tls, plain) = (port(), port());
-        let mut command = Self::command(&folder, tls, plain);
-        adapt(&mut command);
-        let process = Process::start(&mut command);
+        let process = Process::start(&mut Self::command_at(host, &folder, tls, plain));
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
         process.wait_for("WITHOUT encryption", SOON);
@@ -161,10 +164,14 @@ impl Server {
     }
 
     pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
+        Self::command_at("127.0.0.1", folder, tls, plain)
+    }
+
+    fn command_at(host: &str, folder: &Folder, tls: u16, plain: u16) -> Command {
         let mut command = mortal(nt());
         command.arg("-s").arg("--state").arg(folder.join("state"));
-        command.arg("--listen").arg(format!("127.0.0.1:{tls}"));
-        command.arg("--plain").arg(format!("127.0.0.1:{plain}"));
+        command.arg("--listen").arg(format!("{host}:{tls}"));
+        command.arg("--plain").arg(format!("{host}:{plain}"));
         command
     }
 
@@ -276,6 +283,11 @@ impl Tunnel {
     pub fn note_baseline(&mut self) {
         let tunnels = [self.server.tls, self.server.plain];
         self.baseline = (Files::of(&self.server.process, tunnels), Files::of(&self.client, tunnels));
+    }
+
+    /// As [`Tunnel::note_baseline`], for a client that was started again.
+    pub fn note_client(&mut self) {
+        self.baseline.1 = Files::of(&self.client, [self.server.tls, self.server.plain]);
     }
 
     /// A visitor of the target.

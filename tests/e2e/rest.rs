@@ -16,9 +16,8 @@ pub struct Files {
     pub others: usize,
 }
 
-/// Most tunnel connections of one session at rest: the CmdChannel, and a pool that only shrinks by and by. The exact
-/// bound has a test of its own.
-const TUNNELS_MAX: usize = 1 + 2 * nt::limits::POOL_MAX;
+/// Most tunnel connections of one session at rest: the CmdChannel, and a pool that only shrinks by and by.
+const TUNNELS_MAX: usize = 1 + nt::limits::POOL_MAX;
 /// Two heartbeats and a look at a file take less than this in 2 s: two ticks of 10 ms.
 const TICKS_AT_REST: u64 = 2;
 

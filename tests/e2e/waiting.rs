@@ -24,6 +24,11 @@ scenarios! {
     faults::a_stopped_client_is_found_dead_and_comes_back,
     faults::a_stopped_server_is_found_dead_and_is_come_back_to,
     faults::a_replaced_client_stays_away_for_a_minute,
+    netns::a_partition_of_8_s_heals_and_no_byte_is_lost,
+    netns::a_partition_of_40_s_is_found_by_both_ends_and_healed,
+    netns::a_one_way_partition_is_found_by_the_end_that_hears_nothing,
+    netns::a_vanished_client_is_found_dead_and_replaced,
+    netns::a_real_server_that_is_a_black_hole_is_given_up_after_10_s,
 }
 
 static RUNNING: Mutex<BTreeMap<&str, JoinHandle<()>>> = Mutex::new(BTreeMap::new());

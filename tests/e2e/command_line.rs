@@ -1,0 +1,152 @@
+//! The command line as it is written down: the ways to give a license, and every kind of mapping that is served.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use super::harness::{Backend, Folder, Kind, SOON, Server, nt, port};
+use super::process::{Process, mortal};
+use super::rest::keeps_secrets;
+
+fn echoes(address: impl Into<SocketAddr>) -> bool {
+    let Ok(mut visitor) = TcpStream::connect_timeout(&address.into(), SOON) else { return false };
+    visitor.set_read_timeout(Some(SOON)).unwrap();
+    visitor.write_all(b"?").is_ok() && visitor.read_exact(&mut [0]).is_ok()
+}
+
+fn here(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+#[test]
+fn a_license_may_come_by_the_environment_and_by_standard_input() {
+    let (server, backend, public) = (Server::start(), Backend::echo(), port());
+    let word = format!("{}@127.0.0.1:{}", server.license, server.tls);
+    let mapping = format!("{public}:127.0.0.1:{}", backend.port);
+    let client = Process::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word));
+    client.wait_for(" ready", SOON);
+    assert!(echoes(here(public)));
+    keeps_secrets(&client, &[&server.license]);
+    drop(client);
+
+    let file = server.folder.write("stdin", &word);
+    let stdin = Stdio::from(std::fs::File::open(file).unwrap());
+    let client = Process::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin));
+    client.wait_for(" ready", SOON);
+    assert!(echoes(here(public)));
+    keeps_secrets(&client, &[&server.license]);
+}
+
+#[test]
+fn every_kind_of_mapping_is_served_where_it_says() {
+    let (server, backend) = (Server::start(), Backend::echo());
+    let (one, any) = (port(), port());
+    // Three ports in a row, here and there.
+    let first = loop {
+        let first = port();
+        if (1..3).all(|n| TcpListener::bind((Ipv4Addr::LOCALHOST, first + n)).is_ok()) {
+            break first;
+        }
+    };
+    let row: Vec<Backend> = (0..3).map(|n| Backend::echo_at(here(first + n))).collect();
+    let target = backend.port;
+    let mappings = [
+        format!("127.0.0.1:{one}:127.0.0.1:{target}"),
+        format!("{any}:localhost:{target}"),
+        format!("0:{target}"),
+        format!("{}-{}:{first}-{}", first + 10_000, first + 10_002, first + 2),
+    ];
+    let client = server.client(Kind::Tls, &mappings);
+    client.wait_for(&format!("{any} -> localhost:{target} ready"), SOON);
+    client.wait_for(&format!("{} -> 127.0.0.1:{} ready", first + 10_002, first + 2), SOON);
+    assert!(echoes(here(one)) && echoes(here(any)));
+    assert!(echoes((Ipv6Addr::LOCALHOST, any)), "a port without an address is served over IPv6 as well");
+    assert!(!echoes((Ipv4Addr::new(127, 0, 0, 2), one)), "an address was asked for, and another is served");
+    assert!(echoes((Ipv4Addr::new(127, 0, 0, 2), any)));
+    assert!((0..3).all(|n| echoes(here(first + 10_000 + n))));
+    drop(row);
+    let free = client.log().lines().into_iter().find_map(|line| {
+        let (public, rest) = line.split_once(" -> ")?;
+        let number: u16 = public.rsplit(':').next()?.parse().ok()?;
+        (rest == format!("127.0.0.1:{target} ready") && number != one && number != any).then_some(number)
+    });
+    let free = free.unwrap_or_else(|| panic!("no line says which port is free: {:?}", client.log().lines()));
+    assert!(free >= 1024 && echoes(here(free)));
+}
+
+#[test]
+fn ipv6_all_the_way() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return super::process::say("skipped: no IPv6 here");
+    }
+    let (server, public) = (Server::start_at("[::1]"), port());
+    let backend = Backend::echo_at((Ipv6Addr::LOCALHOST, 0).into());
+    let mapping = [format!("[::1]:{public}:[::1]:{}", backend.port)];
+    let client = server.client_at("[::1]", server.tls, Kind::Tls, &server.license, &mapping, |_| {});
+    client.wait_for(" ready", SOON);
+    assert!(echoes((Ipv6Addr::LOCALHOST, public)));
+    assert!(!echoes(here(public)), "only [::1] was asked for");
+}
+
+#[test]
+fn the_second_of_two_servers_is_used_when_the_first_is_not_there() {
+    let (server, backend, public) = (Server::start(), Backend::echo(), port());
+    let word = format!("{}@127.0.0.1:{},localhost:{}", server.license, port(), server.tls);
+    let file = server.folder.write("two", word);
+    let mut command = mortal(nt());
+    command.arg("-c").arg(format!("@{}", file.display()));
+    let client = Process::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)));
+    client.wait_for(" ready", SOON);
+    assert!(echoes(here(public)));
+}
+
+#[test]
+fn a_mapping_that_stands_in_the_license_is_taken_where_the_client_allows_it() {
+    let (server, backend) = (Server::start(), Backend::echo());
+    let (taken, refused) = (port(), port());
+    let good = format!("{taken}:127.0.0.1:{}", backend.port);
+    let bad = format!("{refused}:192.0.2.9:22");
+    let license = server.license(&["add", "given", "--map", &good, "--map", &bad]);
+    let client = server.client_with(Kind::Tls, &license, &[], |_| {});
+    client.wait_for("ready", SOON);
+    let line = client.wait_for("--allow", SOON);
+    assert!(line.contains("192.0.2.9"), "{line}");
+    assert!(echoes(here(taken)));
+    assert!(TcpStream::connect(here(refused)).is_err(), "{refused} is open");
+}
+
+#[test]
+fn what_a_person_must_mend_ends_the_program_with_1() {
+    let folder = Folder::new();
+    let license = Server::start().license.clone();
+    let word = folder.write("word", format!("{license}@127.0.0.1:1"));
+    let word = format!("@{}", word.display());
+    let missing = format!("@{}", folder.join("missing").display());
+    let cases: [&[&str]; 6] = [
+        &["-c", &missing, "8080"],
+        &["-c", &word, "8080:99999999"],
+        &["-c", &word, "--no-such-flag"],
+        &["-c", "nt1abc@127.0.0.1", "8080"],
+        &["-s", "--listen", "nonsense"],
+        &["license", "revoke", "nobody", "--state", "/nonexistent/nt"],
+    ];
+    for words in cases {
+        let mut process = Process::start(mortal(nt()).args(words));
+        assert_eq!(process.wait(SOON).code(), Some(1), "{words:?}: {:?}", process.log().lines());
+        assert!(!process.log().lines().is_empty(), "{words:?}: ends without a word");
+    }
+}
+
+#[test]
+fn secrets_on_disk_are_for_their_owner_alone() {
+    let server = Server::start();
+    server.license(&["add", "other"]);
+    let state = server.folder.join("state");
+    for entry in std::fs::read_dir(&state).unwrap().flatten() {
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{:?} has mode {mode:o}", entry.path());
+        let content = String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned();
+        assert!(!content.contains(&server.license[3..]), "{:?} holds the license", entry.path());
+    }
+}
