@@ -1,5 +1,7 @@
 //! What an adversary, or bad luck, can make of the program: one test each, named for what must not happen.
 
+#![allow(clippy::type_complexity, clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 
 use nt::client::{self, Client};
