@@ -12,7 +12,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::UnbufferedServerConnection;
+use rustls::server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection};
+use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{
     CipherSuite, ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, ServerConfig,
@@ -53,12 +54,14 @@ impl Security {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, String> {
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let provider = provider();
+        let certified = CertifiedKey::from_der(chain, key, &provider)
+            .map_err(|e| format!("the server's certificate and key cannot be used: {e}"))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| e.to_string())?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|e| format!("the server's certificate and key cannot be used: {e}"))?;
+            .with_cert_resolver(Arc::new(Shy(Arc::new(certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
@@ -109,6 +112,17 @@ impl Security {
         let (config, name) = self.client.clone().ok_or(Reason::Tls)?;
         let conn = UnbufferedClientConnection::new(config, name).map_err(|_| Reason::Tls)?;
         Ok(Tls::new(Conn::Client(conn), self.tap.clone()))
+    }
+}
+
+/// Shows the certificate to those alone who offer to speak nt: to others there is nothing here.
+#[derive(Debug)]
+struct Shy(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shy {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let speaks_nt = hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN));
+        speaks_nt.then(|| self.0.clone())
     }
 }
 

@@ -932,7 +932,7 @@ mod tls {
 /// `--client=LICENSE@HOST` is taken like `-c LICENSE@HOST`, but is not moved out of everybody's sight.
 #[test]
 fn a_license_leaves_the_command_line_however_it_was_written() {
-    let text = license(1).text().to_string();
+    let text = license(1).text();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_nt"))
         .args([&format!("--client={text}@127.0.0.1:1"), "8080"])
         .stderr(std::process::Stdio::null())

@@ -119,7 +119,7 @@ fn a_mapping_that_stands_in_the_license_is_taken_where_the_client_allows_it() {
 #[test]
 fn what_a_person_must_mend_ends_the_program_with_1() {
     let folder = Folder::new();
-    let license = Server::start().license.clone();
+    let license = Server::start().license;
     let word = folder.write("word", format!("{license}@127.0.0.1:1"));
     let word = format!("@{}", word.display());
     let missing = format!("@{}", folder.join("missing").display());

@@ -44,7 +44,9 @@ fn login_time(tunnel: &mut Tunnel) -> Duration {
 fn says_each_cause_once(process: &Process) {
     let mut causes = std::collections::BTreeMap::<String, u32>::new();
     for line in process.log().lines() {
-        if line.contains("login") || line.contains("stranger") || line.contains("closed") {
+        // The good client comes and goes in these tests, and each time is news.
+        let strange = !line.contains(" default: ");
+        if strange && (line.contains("login") || line.contains("stranger") || line.contains("closed")) {
             let words = line.split(' ').filter(|word| !word.contains("127.0.0."));
             *causes.entry(words.collect::<Vec<_>>().join(" ")).or_default() += 1;
         }
@@ -186,7 +188,6 @@ fn tls_1_2_and_other_protocols_are_refused() {
 }
 
 #[test]
-#[ignore = "finds: who names no protocol at all in the ClientHello is shown the certificate"]
 fn tls_without_the_name_of_nt_is_refused() {
     if !need(&["openssl"]) {
         return;
