@@ -163,9 +163,10 @@ impl Server {
     }
 
     fn drop_listener(&mut self, listener: Option<Key>, out: &mut Outbox<'_>) {
-        if let Some(listener) = listener {
-            self.ports.remove(listener);
-            out.close(listener, Manner::Cut);
+        let Some(listener) = listener else { return };
+        out.close(listener, Manner::Cut);
+        if let Some((session, mapping)) = self.ports.remove(listener) {
+            self.cut_waiting(session, mapping, out);
         }
     }
 

@@ -85,23 +85,6 @@ impl Server {
     }
 
     fn grant(&mut self, now: Time, key: Key, proxy_key: Key, out: &mut Outbox<'_>) {
-        // Between its coming and now its mapping may have gone.
-        let gone = match self.channels.get(key) {
-            Some(Channel::Visitor(visitor)) => {
-                let session = self.sessions.get(visitor.session);
-                session.is_none_or(|session| !session.mappings.contains_key(&visitor.mapping))
-            }
-            _ => true,
-        };
-        if gone {
-            if let Some(Channel::Proxy(proxy)) = self.channels.get(proxy_key)
-                && let Some(session) = self.sessions.get_mut(proxy.session)
-            {
-                session.idle.push(proxy_key);
-            }
-            self.note_failure(key, Reason::NoSuchMapping, out);
-            return self.forget_visitor(key, Manner::Cut, out);
-        }
         let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
         let visitor::Effect::Ask { ended } = visitor.state.step(now, visitor::Event::Granted(proxy_key))
         else {
@@ -280,6 +263,19 @@ impl Server {
         } else {
             session.idle.push(key);
             self.serve(now, owner, out);
+        }
+    }
+
+    /// A mapping has gone: so do those who wait for it, since nobody may be taken elsewhere.
+    pub(super) fn cut_waiting(&mut self, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let waits =
+            |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if v.mapping == mapping);
+        let gone: Vec<Key> = session.waiting.iter().filter(|key| waits(key)).copied().collect();
+        session.waiting.retain(|key| !gone.contains(key));
+        for key in gone {
+            self.note_failure(key, Reason::NoSuchMapping, out);
+            self.forget_visitor(key, Manner::Cut, out);
         }
     }
 
