@@ -11,98 +11,20 @@ use nt::license::{License, Transport};
 use nt::limits::{MAPPINGS_MAX, SERVER_MAPPING_BIT};
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
-use nt::slots::{Key, Slots};
-use nt::time::{Span, Time};
+use nt::slots::Key;
+use nt::time::Span;
 use nt::wire::{
-    self, Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, SIGNATURE_BYTES, VERSION, Welcome,
+    Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, SIGNATURE_BYTES, VERSION, Welcome,
 };
 
+#[path = "stage/mod.rs"]
+mod stage;
+
+use stage::Stage;
+
 const BINDING: [u8; 32] = [0xB1; 32];
-
-struct Table(Slots<()>);
-
-impl Keys for Table {
-    fn reserve(&mut self) -> Option<Key> {
-        self.0.insert(())
-    }
-}
-
-/// A role, its clock, and what it wished.
-struct Stage<R> {
-    role: R,
-    now: Time,
-    table: Table,
-    sent: Vec<(Key, Vec<u8>)>,
-    closed: Vec<Key>,
-    dialed: Vec<Key>,
-    resolved: Vec<String>,
-    listening: Vec<(Key, SocketAddr)>,
-    causes: Vec<String>,
-}
-
-impl<R: Role> Stage<R> {
-    fn new(role: R) -> Self {
-        Self {
-            role,
-            now: Time::from_micros(1_000_000),
-            table: Table(Slots::default()),
-            sent: vec![],
-            closed: vec![],
-            dialed: vec![],
-            resolved: vec![],
-            listening: vec![],
-            causes: vec![],
-        }
-    }
-
-    fn step(&mut self, input: Input<'_>) {
-        let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
-        self.role.step(self.now, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
-        for verb in verbs {
-            match verb {
-                Verb::Send(key, range) => self.sent.push((key, bytes[range].to_vec())),
-                Verb::Close(key, _) => self.closed.push(key),
-                Verb::Dial(key, ..) => self.dialed.push(key),
-                Verb::Resolve(_, name, _) => self.resolved.push(name),
-                Verb::Listen(key, address, _) => self.listening.push((key, address)),
-                Verb::Note(note) => self.causes.push(note.subject()),
-                _ => {}
-            }
-        }
-    }
-
-    fn say(&mut self, key: Key, frame: &Frame<'_>) {
-        let encoded = frame.encode();
-        self.raw(key, encoded.bytes());
-    }
-
-    fn raw(&mut self, key: Key, bytes: &[u8]) {
-        let (frame, _) = wire::next(bytes).expect("a frame").expect("a whole frame");
-        self.step(Input::Frame(key, frame, bytes));
-    }
-
-    /// All that went to a connection.
-    fn heard(&self, key: Key) -> Vec<Frame<'_>> {
-        let to = self.sent.iter().filter(|(to, _)| *to == key);
-        to.map(|(_, bytes)| wire::next(bytes).expect("a frame").expect("a whole frame").0).collect()
-    }
-
-    /// Time passes; the role is woken as it asks, up to `most` times.
-    fn pass(&mut self, span: Span, most: usize) {
-        let until = self.now + span;
-        for _ in 0..most {
-            let next = self.role.deadline();
-            if next > until {
-                break;
-            }
-            self.now = self.now.max(next);
-            self.step(Input::Timeout);
-        }
-        self.now = until;
-    }
-}
 
 fn license(n: u8) -> License {
     License::from_random([n; 28])
@@ -490,8 +412,8 @@ fn a_client_cannot_invent_causes_for_the_server_s_log() {
             &Frame::Map(Map { index: (n % 2) as u16, kind: MapKind::Tcp, public, target: &target }),
         );
     }
-    let causes: std::collections::BTreeSet<&String> = stage.causes.iter().collect();
-    assert!(causes.len() < 1_000, "{} lines, each its own cause, from one login", causes.len());
+    let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
+    assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one login", subjects.len());
 }
 
 /// As above, the other way.
@@ -501,8 +423,8 @@ fn a_server_cannot_invent_causes_for_the_client_s_log() {
     for n in 0..5_000 {
         offer(&mut stage, cmd, 0, &format!("10.{}.{}.1:80", n / 250, n % 250));
     }
-    let causes: std::collections::BTreeSet<&String> = stage.causes.iter().collect();
-    assert!(causes.len() < 1_000, "{} lines, each its own cause, from one session", causes.len());
+    let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
+    assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one session", subjects.len());
 }
 
 // ── A stranger's TLS ────────────────────────────────────────────────────────────────────────────────────────────────

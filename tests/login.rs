@@ -8,72 +8,18 @@ use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::role::{Input, Keys};
 use nt::server::{self, Server};
-use nt::slots::{Key, Slots};
-use nt::time::Time;
+use nt::slots::Key;
 use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
 
-const NOW: Time = Time::from_micros(1_000_000);
+#[path = "stage/mod.rs"]
+mod stage;
+
+use stage::Stage;
+
 const BINDING: [u8; 32] = [0xB1; 32];
 const OTHER_BINDING: [u8; 32] = [0xB2; 32];
-
-struct Table(Slots<()>);
-
-impl Keys for Table {
-    fn reserve(&mut self) -> Option<Key> {
-        self.0.insert(())
-    }
-}
-
-/// A role, and what it wished last: frames sent, by connection, and connections closed.
-struct Stage<R> {
-    role: R,
-    table: Table,
-    sent: Vec<(Key, Vec<u8>)>,
-    closed: Vec<Key>,
-    dialed: Vec<Key>,
-    listening: Vec<Key>,
-}
-
-impl<R: Role> Stage<R> {
-    fn new(role: R) -> Self {
-        let table = Table(Slots::default());
-        Self { role, table, sent: vec![], closed: vec![], dialed: vec![], listening: vec![] }
-    }
-
-    fn step(&mut self, input: Input<'_>) {
-        let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
-        self.role.step(NOW, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
-        let mut looks = 0;
-        for verb in verbs {
-            match verb {
-                Verb::Send(key, range) => self.sent.push((key, bytes[range].to_vec())),
-                Verb::Close(key, _) => self.closed.push(key),
-                Verb::Dial(key, ..) => self.dialed.push(key),
-                Verb::Listen(key, ..) => self.listening.push(key),
-                Verb::PollLicenses => looks += 1,
-                _ => {}
-            }
-        }
-        for _ in 0..looks {
-            self.step(Input::Licenses(None));
-        }
-        self.role.check();
-    }
-
-    fn frame(&mut self, key: Key, bytes: &[u8]) {
-        let (frame, used) = wire::next(bytes).expect("a frame").expect("a whole frame");
-        assert_eq!(used, bytes.len());
-        self.step(Input::Frame(key, frame, bytes));
-    }
-
-    /// What went to a connection last.
-    fn answer(&self, key: Key) -> Option<Frame<'_>> {
-        let (_, bytes) = self.sent.iter().rev().find(|(to, _)| *to == key)?;
-        wire::next(bytes).expect("a frame").map(|(frame, _)| frame)
-    }
-}
 
 fn license() -> License {
     License::from_random([42; 28])
@@ -93,7 +39,7 @@ fn server() -> Stage<Server> {
 fn stranger(stage: &mut Stage<Server>, binding: [u8; 32]) -> Key {
     let key = stage.table.reserve().expect("a key");
     let peer = SocketAddr::from(([192, 0, 2, 1], 1234));
-    stage.step(Input::Accepted { listener: stage.listening[0], key, peer });
+    stage.step(Input::Accepted { listener: stage.listening[0].0, key, peer });
     stage.step(Input::Secured(key, Some(binding)));
     key
 }
@@ -122,7 +68,7 @@ fn is_denied(stage: &Stage<Server>, key: Key) -> bool {
 fn the_license_logs_in() {
     let mut stage = server();
     let key = stranger(&mut stage, BINDING);
-    stage.frame(key, &hello(&license(), Transport::Tls, &BINDING));
+    stage.raw(key, &hello(&license(), Transport::Tls, &BINDING));
     assert!(matches!(stage.answer(key), Some(Frame::Welcome(_) | Frame::Open { .. })));
     assert_eq!(stage.role.counts().0, 1);
 }
@@ -136,7 +82,7 @@ fn a_login_that_was_relayed_replayed_or_made_for_another_port_is_refused() {
         hello(&License::from_random([43; 28]), Transport::Tls, &BINDING),
     ] {
         let key = stranger(&mut stage, BINDING);
-        stage.frame(key, &bytes);
+        stage.raw(key, &bytes);
         assert!(is_denied(&stage, key), "{:?}", stage.answer(key));
     }
     assert_eq!(stage.role.counts().0, 0);
@@ -150,7 +96,7 @@ fn every_bit_of_a_login_counts() {
         let key = stranger(&mut stage, BINDING);
         let mut bytes = good.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        stage.frame(key, &bytes);
+        stage.raw(key, &bytes);
         assert!(is_denied(&stage, key), "bit {bit}: {:?}", stage.answer(key));
         assert_eq!(stage.role.counts().0, 0);
     }
@@ -160,9 +106,9 @@ fn every_bit_of_a_login_counts() {
 fn a_late_login_of_the_same_client_does_not_replace_a_newer_one() {
     let mut stage = server();
     let first = stranger(&mut stage, BINDING);
-    stage.frame(first, &hello(&license(), Transport::Tls, &BINDING));
+    stage.raw(first, &hello(&license(), Transport::Tls, &BINDING));
     let late = stranger(&mut stage, OTHER_BINDING);
-    stage.frame(late, &hello(&license(), Transport::Tls, &OTHER_BINDING));
+    stage.raw(late, &hello(&license(), Transport::Tls, &OTHER_BINDING));
     assert!(
         matches!(stage.answer(late), Some(Frame::Reject(r)) if r.reason == Reason::Stale && r.mac != [0; MAC_BYTES])
     );
@@ -172,7 +118,7 @@ fn a_late_login_of_the_same_client_does_not_replace_a_newer_one() {
 /// Logs in, and returns what a ProxyChannel needs: session, first number, and the key that proves.
 fn session(stage: &mut Stage<Server>) -> ([u8; 16], u64) {
     let key = stranger(stage, BINDING);
-    stage.frame(key, &hello(&license(), Transport::Tls, &BINDING));
+    stage.raw(key, &hello(&license(), Transport::Tls, &BINDING));
     let frames = stage.sent.iter().filter(|(to, _)| *to == key).map(|(_, bytes)| bytes);
     let (mut id, mut first) = (None, None);
     for bytes in frames {
@@ -201,23 +147,23 @@ fn a_proxy_channel_attaches_once_and_proves_itself() {
         let key = stranger(&mut stage, data);
         let mut bytes = good.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        stage.frame(key, &bytes);
+        stage.raw(key, &bytes);
         assert!(stage.closed.contains(&key), "bit {bit} does not count");
     }
     let relayed = stranger(&mut stage, OTHER_BINDING);
-    stage.frame(relayed, &good);
+    stage.raw(relayed, &good);
     assert!(stage.closed.contains(&relayed), "made for another connection");
     let unordered = stranger(&mut stage, data);
-    stage.frame(unordered, &attach(id, first + 1_000, &data));
+    stage.raw(unordered, &attach(id, first + 1_000, &data));
     assert!(stage.closed.contains(&unordered), "a number that nobody ordered");
     assert_eq!(stage.role.counts().2, 0);
 
     let key = stranger(&mut stage, data);
-    stage.frame(key, &good);
+    stage.raw(key, &good);
     assert!(!stage.closed.contains(&key));
     assert_eq!(stage.role.counts().2, 1);
     let again = stranger(&mut stage, data);
-    stage.frame(again, &good);
+    stage.raw(again, &good);
     assert!(stage.closed.contains(&again), "a number is good once");
 }
 
@@ -229,7 +175,7 @@ fn a_stranger_may_say_nothing_but_hello_and_attach() {
         }
         let mut stage = server();
         let key = stranger(&mut stage, BINDING);
-        stage.frame(key, frame.encode().bytes());
+        stage.raw(key, frame.encode().bytes());
         assert!(stage.closed.contains(&key) && stage.answer(key).is_none(), "{name} was answered");
     }
 }
@@ -272,7 +218,7 @@ fn welcome(stage: &Stage<Client>, key: Key, license: &License, binding: &[u8; 32
 fn a_client_believes_only_a_server_that_proves_the_license() {
     let (mut stage, key) = client();
     let good = welcome(&stage, key, &license(), &BINDING);
-    stage.frame(key, &good);
+    stage.raw(key, &good);
     assert!(stage.role.counts().0, "the right server is believed");
 
     for bit in 8 * 4..good.len() * 8 {
@@ -288,7 +234,7 @@ fn a_client_believes_only_a_server_that_proves_the_license() {
     for (license, binding) in [(License::from_random([9; 28]), BINDING), (license(), OTHER_BINDING)] {
         let (mut stage, key) = client();
         let bytes = welcome(&stage, key, &license, &binding);
-        stage.frame(key, &bytes);
+        stage.raw(key, &bytes);
         assert!(!stage.role.counts().0 && stage.closed.contains(&key));
     }
 }
@@ -301,7 +247,7 @@ fn a_client_takes_nothing_before_welcome() {
         }
         let (mut stage, key) = client();
         let before = stage.sent.len();
-        stage.frame(key, frame.encode().bytes());
+        stage.raw(key, frame.encode().bytes());
         assert!(stage.closed.contains(&key) && stage.sent.len() == before, "{name} was taken");
     }
 }
@@ -310,12 +256,12 @@ fn a_client_takes_nothing_before_welcome() {
 fn a_client_s_own_words_sent_back_prove_nothing() {
     let (mut stage, key) = client();
     let hello = stage.sent[0].1.clone();
-    stage.frame(key, &hello);
+    stage.raw(key, &hello);
     assert!(stage.closed.contains(&key) && !stage.role.counts().0);
     // And a server takes no WELCOME.
     let mut server = server();
     let stranger = stranger(&mut server, BINDING);
     let bytes = welcome(&stage, key, &license(), &BINDING);
-    server.frame(stranger, &bytes);
+    server.raw(stranger, &bytes);
     assert!(server.closed.contains(&stranger));
 }

@@ -42,7 +42,11 @@ impl Server {
     fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
         let home = Home::of(peer);
         let ordered = |wanted: &dyn Fn(&Session) -> bool| -> usize {
-            self.sessions.iter().filter(|(_, s)| wanted(s)).map(|(_, session)| session.orders.len()).sum()
+            self.sessions
+                .iter()
+                .filter(|(_, s)| wanted(s))
+                .map(|(_, session)| session.pool.orders.len())
+                .sum()
         };
         let neighbours: Vec<Key> = self
             .strangers
@@ -51,7 +55,7 @@ impl Server {
             .copied()
             .collect();
         let crowd = if neighbours.len() >= STRANGERS_PER_ADDRESS_MAX
-            && neighbours.len() >= STRANGERS_PER_ADDRESS_MAX + ordered(&|session| session.home == home)
+            && neighbours.len() >= STRANGERS_PER_ADDRESS_MAX + ordered(&|session| session.login.home == home)
         {
             neighbours
         } else if self.strangers.len() >= STRANGERS_MAX
@@ -191,7 +195,8 @@ impl Server {
     /// Why a client that has proved its license is not let in, if so.
     fn login_trouble(&self, entry: &Entry, hello: &Hello) -> Option<Reason> {
         let known = self.by_license.get(&entry.id).and_then(|&session| self.sessions.get(session));
-        let stale = |old: &Session| old.instance == hello.instance && old.counter >= hello.counter;
+        let stale =
+            |old: &Session| old.login.instance == hello.instance && old.login.counter >= hello.counter;
         match () {
             () if entry.revoked => Some(Reason::Revoked),
             () if hello.version < wire::VERSION => Some(Reason::Version),
@@ -232,8 +237,8 @@ impl Server {
         };
         let Some(&owner) = self.by_id.get(&attach.session) else { return false };
         let Some(session) = self.sessions.get_mut(owner) else { return false };
-        if !session.attach.check(transport, binding, attach.channel, &attach.mac)
-            || session.orders.remove(&attach.channel).is_none()
+        if !session.login.attach.check(transport, binding, attach.channel, &attach.mac)
+            || session.pool.orders.remove(&attach.channel).is_none()
         {
             return false;
         }

@@ -77,7 +77,7 @@ impl Server {
     /// stands there no longer goes.
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(entry) = self.config.directory.by_id(session.license) else { return };
+        let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
         let ports = entry.maps.iter().filter_map(|map| match map.public {
             Public::Port { addr, port } if map.served().is_ok() => {
                 let ip = addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -117,7 +117,8 @@ impl Server {
             return false;
         }
         session.maps_to_come -= 1;
-        let permitted = self.config.directory.by_id(session.license).and_then(|entry| entry.max_mappings);
+        let permitted =
+            self.config.directory.by_id(session.login.license).and_then(|entry| entry.max_mappings);
         let most = permitted.map_or(MAPPINGS_MAX, |most| most as usize).min(MAPPINGS_MAX);
         if session.mappings.len() >= most && !session.mappings.contains_key(&map.index) {
             if let Some(cmd) = session.cmd {
@@ -187,7 +188,7 @@ impl Server {
             let listener = mapping.listener();
             mapping.state = State::Declined;
             let (public, target) = (mapping.wanted, mapping.target.clone());
-            out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
+            out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
             self.drop_listener(listener, out);
         } else {
             if matches!(mapping.state, State::Offered | State::Declined) {
@@ -207,7 +208,7 @@ impl Server {
         if !matches!(mapping.state, State::Down(_)) {
             return;
         }
-        let entry = self.config.directory.by_id(session.license);
+        let entry = self.config.directory.by_id(session.login.license);
         let port = match (mapping.wanted.port(), entry) {
             (_, None) => Err(Reason::Revoked),
             (0, Some(entry)) => {
@@ -262,7 +263,7 @@ impl Server {
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
         mapping.state = State::Live(listener, address);
         mapping.news = News::State;
-        let (name, target) = (session.name.clone(), mapping.target.clone());
+        let (name, target) = (session.login.name.clone(), mapping.target.clone());
         out.note(Note::MappingUp { name, public: address, target });
         self.announce(key, out);
     }
@@ -299,7 +300,7 @@ impl Server {
         if fresh {
             mapping.news = News::State;
             let (public, target) = (mapping.wanted, mapping.target.clone());
-            out.note(Note::MappingDown { name: session.name.clone(), public, target, reason });
+            out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
         }
         // One reminder for all that are down: each of them being tried would remind of all of them again.
         if session.binds_due.lower(now + BIND_RETRY_EVERY) {
@@ -310,7 +311,7 @@ impl Server {
     /// Closes the ports that the license does not permit any more.
     pub(super) fn enforce_ports(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let Some(entry) = self.config.directory.by_id(session.license) else { return };
+        let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
         let closed: Vec<(u16, Key)> = session
             .mappings
             .iter()

@@ -381,7 +381,7 @@ impl Server {
                     let session = self.sessions.get(proxy.session).expect("a ProxyChannel of no session");
                     assert_eq!(
                         proxy.state.is_idle(),
-                        session.idle.contains(&key),
+                        session.pool.idle.contains(&key),
                         "{key:?} and the pool disagree"
                     );
                     if let Some(visitor) = proxy.visitor {
@@ -404,14 +404,18 @@ impl Server {
         }
         assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
         let drains = |channel: &Channel| matches!(channel, Channel::Proxy(p) if matches!(p.state, Proxy::Drain { .. }));
-        let draining: usize = self.sessions.iter().map(|(_, session)| session.draining).sum();
+        let draining: usize = self.sessions.iter().map(|(_, session)| session.pool.draining).sum();
         let drained = self.channels.iter().filter(|(_, channel)| drains(channel)).count();
         assert_eq!(draining, drained, "drained ProxyChannels were miscounted");
         let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
         assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
         for (key, session) in self.sessions.iter() {
-            assert_eq!(self.by_id.get(&session.id), Some(&key), "a session that nobody can attach to");
-            assert_eq!(self.by_license.get(&session.license), Some(&key), "two sessions of one license");
+            assert_eq!(self.by_id.get(&session.login.id), Some(&key), "a session that nobody can attach to");
+            assert_eq!(
+                self.by_license.get(&session.login.license),
+                Some(&key),
+                "two sessions of one license"
+            );
         }
         for (listener, &(session, mapping)) in self.ports.iter() {
             let session = self.sessions.get(session).expect("a port of no session");

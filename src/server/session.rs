@@ -19,14 +19,8 @@ use crate::wire::Frame;
 /// One login of one license.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) name: String,
-    pub(super) license: LicenseId,
-    pub(super) instance: [u8; 16],
-    /// Where its client is: its ProxyChannels come from there too, most likely.
-    pub(super) home: Home,
-    pub(super) counter: u64,
-    pub(super) id: [u8; 16],
-    pub(super) attach: AttachKey,
+    /// The present login.
+    pub(super) login: Login,
     /// The CmdChannel; `None` while the client is away.
     pub(super) cmd: Option<Key>,
     pub(super) pulse: Pulse,
@@ -35,15 +29,9 @@ pub(super) struct Session {
     pub(super) maps_to_come: u16,
     /// Visitors without a ProxyChannel, longest waiting first.
     pub(super) waiting: VecDeque<Key>,
-    /// ProxyChannels without a visit, last used last: it is the next to be used.
-    pub(super) idle: Vec<Key>,
-    /// Ordered ProxyChannels that have not come, by number, and when they are given up.
-    pub(super) orders: BTreeMap<u64, Time>,
-    pub(super) last_order: u64,
+    pub(super) pool: Pool,
     /// When the heartbeat is due.
     pub(super) pulse_due: Earliest,
-    /// When ordered ProxyChannels are to be looked for.
-    pub(super) orders_due: Earliest,
     /// When mappings that are down are tried again.
     pub(super) binds_due: Earliest,
     pub(super) last_visit: u64,
@@ -51,19 +39,47 @@ pub(super) struct Session {
     pub(super) last_offer: u16,
     /// Visitors at once.
     pub(super) visitors: usize,
-    /// ProxyChannels that are drained of a visit that was cut.
+}
+
+/// The ProxyChannels of a session that carry no visit, and those that are to come.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Free ones, last used last: it is the next to be used.
+    pub(super) idle: Vec<Key>,
+    /// Ordered ones that have not come, by number, and when they are given up.
+    pub(super) orders: BTreeMap<u64, Time>,
+    pub(super) last_order: u64,
+    /// When ordered ones are to be looked for.
+    pub(super) orders_due: Earliest,
+    /// So many are being drained of a visit that was cut.
     pub(super) draining: usize,
-    /// Idle ProxyChannels that demand calls for.
+    /// So many free ones demand calls for.
     pub(super) spare: usize,
-    /// Fewest idle ProxyChannels since the last review: so many nobody needed.
+    /// Fewest free ones since the last review: so many nobody needed.
     pub(super) unneeded: usize,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            orders: BTreeMap::new(),
+            last_order: 0,
+            orders_due: Earliest::default(),
+            draining: 0,
+            spare: POOL_MIN,
+            unneeded: 0,
+        }
+    }
+}
+
 /// What a login brings.
+#[derive(Debug)]
 pub(super) struct Login {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    /// Where the client is: its ProxyChannels come from there too, most likely.
     pub(super) home: Home,
     pub(super) counter: u64,
     pub(super) id: [u8; 16],
@@ -74,40 +90,27 @@ pub(super) struct Login {
 impl Session {
     fn new(now: Time, cmd: Key, login: Login) -> Self {
         Self {
-            name: login.name,
-            license: login.license,
-            instance: login.instance,
-            home: login.home,
-            counter: login.counter,
-            id: login.id,
-            attach: login.attach,
             cmd: Some(cmd),
             pulse: Pulse::new(now),
+            pulse_due: Earliest::default(),
             mappings: BTreeMap::new(),
             maps_to_come: login.mappings,
-            waiting: VecDeque::new(),
-            idle: Vec::new(),
-            orders: BTreeMap::new(),
-            last_order: 0,
-            pulse_due: Earliest::default(),
-            orders_due: Earliest::default(),
-            binds_due: Earliest::default(),
-            last_visit: 0,
             last_offer: SERVER_MAPPING_BIT,
+            binds_due: Earliest::default(),
+            waiting: VecDeque::new(),
             visitors: 0,
-            draining: 0,
-            spare: POOL_MIN,
-            unneeded: 0,
+            last_visit: 0,
+            pool: Pool::default(),
+            login,
         }
     }
 
     /// Takes up a new login of the same instance: visits and ProxyChannels go on, mappings are declared anew.
     fn resume(&mut self, now: Time, cmd: Key, login: Login) {
-        (self.counter, self.id, self.attach) = (login.counter, login.id, login.attach);
-        self.home = login.home;
         (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));
         self.maps_to_come = login.mappings;
-        self.orders.clear();
+        self.login = login;
+        self.pool.orders.clear();
         for mapping in self.mappings.values_mut() {
             mapping.declared = false;
         }
@@ -126,9 +129,9 @@ impl Server {
     ) -> Option<(Key, bool)> {
         let old = self.by_license.get(&login.license).copied();
         if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
-            if session.instance == login.instance {
+            if session.login.instance == login.instance {
                 let ghost = session.cmd;
-                self.by_id.remove(&session.id);
+                self.by_id.remove(&session.login.id);
                 self.by_id.insert(login.id, old);
                 session.resume(now, key, login);
                 self.channels.insert(key, Channel::Cmd(old));
@@ -159,8 +162,8 @@ impl Server {
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
-        self.by_license.remove(&session.license);
-        self.by_id.remove(&session.id);
+        self.by_license.remove(&session.login.license);
+        self.by_id.remove(&session.login.id);
         for listener in session.mappings.values().filter_map(Mapping::listener) {
             self.ports.remove(listener);
             out.close(listener, Manner::Cut);
@@ -182,7 +185,7 @@ impl Server {
                 Some(Channel::Stranger(_)) | None => {}
             }
         }
-        out.note(Note::SessionOver { name: session.name, reason });
+        out.note(Note::SessionOver { name: session.login.name, reason });
         self.stop_if_idle(out);
     }
 
@@ -215,8 +218,8 @@ impl Server {
             return;
         }
         session.cmd = None;
-        session.orders.clear();
-        out.note(Note::SessionAway { name: session.name.clone(), reason });
+        session.pool.orders.clear();
+        out.note(Note::SessionAway { name: session.login.name.clone(), reason });
         self.watch_pulse(key);
     }
 
@@ -252,7 +255,7 @@ impl Server {
     /// permitted close.
     pub(super) fn enforce(&mut self, now: Time, out: &mut Outbox<'_>) {
         let live: Vec<(Key, LicenseId)> =
-            self.sessions.iter().map(|(key, session)| (key, session.license)).collect();
+            self.sessions.iter().map(|(key, session)| (key, session.login.license)).collect();
         for (key, license) in live {
             match self.config.directory.by_id(license) {
                 Some(entry) if !entry.revoked => {
@@ -272,7 +275,7 @@ impl Server {
 
     /// Where clients reach this session from, for messages.
     pub(super) fn session_name(&self, key: Key) -> String {
-        self.sessions.get(key).map_or_else(String::new, |session| session.name.clone())
+        self.sessions.get(key).map_or_else(String::new, |session| session.login.name.clone())
     }
 }
 

@@ -51,7 +51,7 @@ impl Server {
         let Some(session) = self.sessions.get(owner) else {
             return Some(Reason::ClientAway);
         };
-        let entry = self.config.directory.by_id(session.license);
+        let entry = self.config.directory.by_id(session.login.license);
         let port = match session.mappings.get(&mapping).map(|mapping| mapping.state) {
             Some(State::Live(_, address)) => address.port(),
             _ => return Some(Reason::NoSuchMapping),
@@ -73,10 +73,10 @@ impl Server {
     /// Gives free ProxyChannels to waiting visitors, and orders what is short.
     pub(super) fn serve(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         while let Some((visitor, proxy)) = self.sessions.get_mut(owner).and_then(|session| {
-            let proxy = *session.idle.last()?;
+            let proxy = *session.pool.idle.last()?;
             let visitor = session.waiting.pop_front()?;
-            session.idle.pop();
-            session.unneeded = session.unneeded.min(session.idle.len());
+            session.pool.idle.pop();
+            session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
             Some((visitor, proxy))
         }) {
             self.grant(now, visitor, proxy, out);
@@ -108,26 +108,26 @@ impl Server {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let Some(cmd) = session.cmd else { return };
         if !session.waiting.is_empty() {
-            session.spare = (session.spare * 2).min(POOL_MAX);
+            session.pool.spare = (session.pool.spare * 2).min(POOL_MAX);
         }
-        let coming = session.orders.len();
-        let wanted = session.waiting.len() + session.spare.saturating_sub(session.idle.len());
+        let coming = session.pool.orders.len();
+        let wanted = session.waiting.len() + session.pool.spare.saturating_sub(session.pool.idle.len());
         let count = wanted.saturating_sub(coming);
         if count == 0 || self.stopping.is_some() {
             return;
         }
         // What others have ordered is on its way too.
-        let all_coming: usize = self.sessions.iter().map(|(_, session)| session.orders.len()).sum();
+        let all_coming: usize = self.sessions.iter().map(|(_, session)| session.pool.orders.len()).sum();
         let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + all_coming);
         let count = count.min(room);
         let Some(session) = self.sessions.get_mut(owner).filter(|_| count > 0) else { return };
         let deadline = now + CHANNEL_TIMEOUT;
-        let first = session.last_order + 1;
+        let first = session.pool.last_order + 1;
         for _ in 0..count {
-            session.last_order += 1;
-            session.orders.insert(session.last_order, deadline);
+            session.pool.last_order += 1;
+            session.pool.orders.insert(session.pool.last_order, deadline);
         }
-        if session.orders_due.lower(deadline) {
+        if session.pool.orders_due.lower(deadline) {
             self.timers.remind(deadline, Due::Orders(owner));
         }
         out.send(cmd, &Frame::Open { first, count: u16::try_from(count).unwrap_or(u16::MAX) });
@@ -136,12 +136,12 @@ impl Server {
     /// Orders that did not come in time are given up, and made again if they are still needed.
     pub(super) fn orders_due(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        if !session.orders_due.reached(now) {
+        if !session.pool.orders_due.reached(now) {
             return;
         }
-        session.orders.retain(|_, deadline| *deadline > now);
-        if let Some(&next) = session.orders.values().min()
-            && session.orders_due.lower(next)
+        session.pool.orders.retain(|_, deadline| *deadline > now);
+        if let Some(&next) = session.pool.orders.values().min()
+            && session.pool.orders_due.lower(next)
         {
             self.timers.remind(next, Due::Orders(owner));
         }
@@ -151,12 +151,12 @@ impl Server {
     /// Closes what nobody needed since the last review, half of it at a time, oldest first.
     pub(super) fn review_pool(&mut self, owner: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        let surplus = session.unneeded.min(session.idle.len().saturating_sub(POOL_MIN)).div_ceil(2);
-        if session.unneeded > 0 {
-            session.spare = (session.spare / 2).max(POOL_MIN);
+        let surplus = session.pool.unneeded.min(session.pool.idle.len().saturating_sub(POOL_MIN)).div_ceil(2);
+        if session.pool.unneeded > 0 {
+            session.pool.spare = (session.pool.spare / 2).max(POOL_MIN);
         }
-        let closed: Vec<Key> = session.idle.drain(..surplus).collect();
-        session.unneeded = session.idle.len();
+        let closed: Vec<Key> = session.pool.idle.drain(..surplus).collect();
+        session.pool.unneeded = session.pool.idle.len();
         for key in closed {
             self.channels.remove(key);
             self.proxies -= 1;
@@ -216,7 +216,7 @@ impl Server {
         let (owner, visitor) = (proxy.session, proxy.visitor);
         let draining = matches!(proxy.state, Proxy::Drain { .. });
         if let Some(session) = self.sessions.get_mut(owner) {
-            session.draining = session.draining + usize::from(draining) - usize::from(drained);
+            session.pool.draining = session.pool.draining + usize::from(draining) - usize::from(drained);
         }
         match send {
             Send::Nothing => {}
@@ -232,7 +232,7 @@ impl Server {
             }
             _ => {}
         }
-        if draining && self.sessions.get(owner).is_some_and(|session| session.draining > DRAINING_MAX) {
+        if draining && self.sessions.get(owner).is_some_and(|session| session.pool.draining > DRAINING_MAX) {
             // It would stand where a visitor's could.
             out.close(key, Manner::End);
             self.lost(now, key, Reason::Busy, out);
@@ -256,12 +256,12 @@ impl Server {
     /// Puts a free ProxyChannel into the pool, or closes it where the pool is full.
     pub(super) fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        if session.idle.len() >= POOL_MAX && session.waiting.is_empty() {
+        if session.pool.idle.len() >= POOL_MAX && session.waiting.is_empty() {
             self.channels.remove(key);
             self.proxies -= 1;
             out.close(key, Manner::End);
         } else {
-            session.idle.push(key);
+            session.pool.idle.push(key);
             self.serve(now, owner, out);
         }
     }
@@ -284,7 +284,8 @@ impl Server {
             let session = self.sessions.get(visitor.session);
             let target =
                 session.and_then(|s| s.mappings.get(&visitor.mapping)).map(|mapping| mapping.target.as_str());
-            let place = format!("{} of {}", target.unwrap_or("?"), session.map_or("?", |s| s.name.as_str()));
+            let place =
+                format!("{} of {}", target.unwrap_or("?"), session.map_or("?", |s| s.login.name.as_str()));
             out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });
         }
     }
@@ -341,9 +342,9 @@ impl Server {
     pub(super) fn proxy_lost(&mut self, now: Time, key: Key, proxy: &ProxyChannel, out: &mut Outbox<'_>) {
         self.proxies -= 1;
         if let Some(session) = self.sessions.get_mut(proxy.session) {
-            session.idle.retain(|&other| other != key);
-            session.unneeded = session.unneeded.min(session.idle.len());
-            session.draining -= usize::from(matches!(proxy.state, Proxy::Drain { .. }));
+            session.pool.idle.retain(|&other| other != key);
+            session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
+            session.pool.draining -= usize::from(matches!(proxy.state, Proxy::Drain { .. }));
         }
         if let Some(visitor_key) = proxy.visitor
             && let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key)
