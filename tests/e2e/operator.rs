@@ -284,12 +284,33 @@ fn the_demo_works_by_itself() {
     }
 }
 
+/// Whether a client that was started with these words, in which `LICENSE` and `HOST` stand for what they are called,
+/// shows its license to other users.
+fn shows_license(server: &Server, license: &str, words: &str) -> bool {
+    let words = words.replace("LICENSE", license).replace("HOST", &format!("127.0.0.1:{}", server.tls));
+    let client = Process::start(mortal(nt()).args(words.split('|')).arg(format!("{}:9", port())));
+    client.wait_for(" ready", SOON);
+    client.proc_file("cmdline").to_lowercase().contains(&server.license[3..])
+}
+
 #[test]
 fn a_license_on_the_command_line_is_not_shown_to_other_users() {
     let server = Server::start();
-    let mut command = mortal(nt());
-    command.arg("-c").arg(format!("{}@127.0.0.1:{}", server.license, server.tls));
-    let client = Process::start(command.arg(format!("{}:9", port())));
-    client.wait_for(" ready", SOON);
-    keeps_secrets(&client, &[&server.license]);
+    for words in ["-c|LICENSE@HOST", "--client|LICENSE@HOST"] {
+        assert!(!shows_license(&server, &server.license, words), "{words}");
+    }
+}
+
+#[test]
+#[ignore = "finds: only a license right after `-c`, in small letters, is taken out of the command line"]
+fn a_license_anywhere_on_the_command_line_is_not_shown_to_other_users() {
+    let server = Server::start();
+    let capitals = server.license.to_uppercase();
+    let shown = [
+        ("-c|--allow|lan|LICENSE@HOST", &server.license),
+        ("-c| LICENSE@HOST", &server.license),
+        ("-c|LICENSE@HOST", &capitals),
+    ];
+    let shown = shown.iter().filter(|(words, license)| shows_license(&server, license, words));
+    assert_eq!(shown.map(|(words, _)| *words).collect::<Vec<_>>(), [""; 0], "forms that show the license");
 }

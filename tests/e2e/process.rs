@@ -156,6 +156,22 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Resident memory without the pages of shared libraries, which all programs of a system share, in KiB.
+    pub fn own_memory_kib(&self) -> u64 {
+        let (mut own, mut shared) = (0, false);
+        for line in self.proc_file("smaps").lines() {
+            if let Some(size) = line.strip_prefix("Rss:") {
+                let size: u64 = size.trim_end_matches("kB").trim().parse().unwrap();
+                own += if shared { 0 } else { size };
+            } else if line.contains('-') && line.split(' ').count() > 4 {
+                shared = line.contains(".so");
+            }
+        }
+        own
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if thread::panicking() {
