@@ -24,7 +24,7 @@ check:           ## what CI runs: format, lints, tests
 	$(MAKE) test
 
 sim:             ## the simulator for longer: SEEDS=1000
-	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --release --test sim
+	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
 
 fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
 	mkdir -p tests/fuzz/found/$(TARGET)

@@ -53,19 +53,16 @@ fn say(to: &mut impl Write, text: &str) {
 /// Everybody on a machine can read a command line; the environment only its owner. So a license on the command line
 /// moves there: nt starts itself anew in the same process.
 fn hide_license(args: &[String]) {
-    let (word, rest) = match args {
-        [flag, word, rest @ ..] if matches!(flag.as_str(), "-c" | "--client") => (word.as_str(), rest),
-        [flag, rest @ ..] => match flag.strip_prefix("--client=") {
-            Some(word) => (word, rest),
-            None => return,
-        },
-        [] => return,
-    };
-    if !word.starts_with("nt1") {
-        return;
-    }
+    let shows =
+        |word: &str| word.trim_start().get(..3).is_some_and(|start| start.eq_ignore_ascii_case("nt1"));
+    let value = |word: &str| word.strip_prefix("--client=").unwrap_or(word).to_owned();
+    let Some(at) = args.iter().position(|word| shows(&value(word)) && word.contains('@')) else { return };
+    // `--client=LICENSE@HOST` says both that it is a client and whose.
+    let flag = args[at].starts_with("--client=").then_some("-c");
+    let words =
+        args[..at].iter().map(String::as_str).chain(flag).chain(args[at + 1..].iter().map(String::as_str));
     if let Ok(program) = std::env::current_exe() {
         // Where that fails, nt goes on as it is: the license works all the same.
-        let _ = std::process::Command::new(program).arg("-c").args(rest).env("NT_LICENSE", word).exec();
+        let _ = std::process::Command::new(program).args(words).env("NT_LICENSE", value(&args[at])).exec();
     }
 }

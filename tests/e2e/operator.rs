@@ -302,7 +302,6 @@ fn a_license_on_the_command_line_is_not_shown_to_other_users() {
 }
 
 #[test]
-#[ignore = "finds: only a license right after `-c`, in small letters, is taken out of the command line"]
 fn a_license_anywhere_on_the_command_line_is_not_shown_to_other_users() {
     let server = Server::start();
     let capitals = server.license.to_uppercase();
