@@ -78,6 +78,7 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
     }
     let bound = match low {
         _ if low < most && !fits_files(low + 1) => Bound::Files,
+        _ if low < most && means.buffer_bytes.is_some() => Bound::Operator,
         _ if low < most => Bound::Memory,
         _ if means.visitors.is_some() => Bound::Operator,
         _ => Bound::Program,
@@ -112,12 +113,12 @@ impl fmt::Display for Plan {
         let bound = match bound {
             Bound::Files => "open files (raise them with ulimit -n, or LimitNOFILE in a systemd unit)",
             Bound::Memory => "memory (a quarter of it may become buffers)",
-            Bound::Operator => "its configuration",
+            Bound::Operator => "its configuration ([limits] in nt.toml)",
             Bound::Program => "the program itself",
         };
         write!(
             f,
-            "room for {visitors} visitors at once, with at most {buffers} MiB of buffers and {files} open files; "
+            "room for {visitors} visitors at once: buffers may grow to {buffers} MiB, open files to {files}; "
         )?;
         write!(f, "what bounds it is {bound}")
     }

@@ -648,7 +648,8 @@ impl<N: Net> Driver<N> {
             return;
         };
         (raw.peer, proxy.peer) = (Some(proxy_key), Some(raw_key));
-        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer again.
+        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer
+        // again.
         proxy.payload = if hold { Payload::Awaited } else { Payload::Passed };
         if hold && matches!(raw.held, Held::Free) {
             raw.held = Held::Kept(None, 0);

@@ -45,8 +45,8 @@ const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
 /// Visitors at once, whatever memory and open files allow.
 pub const VISITORS_MAX: usize = 30_000;
-/// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6); those
-/// that a session from there was ordered to bring come on top.
+/// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6);
+/// those that a session from there was ordered to bring come on top.
 pub const STRANGERS_MAX: usize = 256;
 /// See [`STRANGERS_MAX`].
 pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;

@@ -41,8 +41,12 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Version => Output { stdout: commands::version(), stderr: String::new() },
     };
     say(&mut std::io::stderr(), &output.stderr);
-    say(&mut std::io::stdout(), &output.stdout);
-    Ok(0)
+    let mut stdout = std::io::stdout();
+    let said = stdout.write_all(output.stdout.as_bytes()).and_then(|()| stdout.flush());
+    said.map(|()| 0).map_err(|error| {
+        format!("what was asked for is done, but standard output took no answer ({error}): a license that was printed \
+                 there is lost, and `nt license rotate NAME` makes a new one")
+    })
 }
 
 /// Whoever reads may have gone; that is no reason to panic.
@@ -50,8 +54,8 @@ fn say(to: &mut impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 
-/// Everybody on a machine can read a command line; the environment only its owner. So a license on the command line
-/// moves there: nt starts itself anew in the same process.
+/// Everybody on a machine can read a command line; the environment only its owner. So a license on the
+/// command line moves there: nt starts itself anew in the same process.
 fn hide_license(args: &[String]) {
     let shows =
         |word: &str| word.trim_start().get(..3).is_some_and(|start| start.eq_ignore_ascii_case("nt1"));

@@ -208,6 +208,8 @@ impl Note {
             | Self::Connected { .. }
             | Self::Ready { .. }
             | Self::Stopping { .. } => Level::Info,
+            // Somebody was turned away, and can be helped.
+            Self::VisitFailed { reason: Reason::Busy, .. } => Level::Warn,
             Self::StrangerClosed { .. } | Self::VisitFailed { .. } => Level::Debug,
             Self::Plain(level, _) => *level,
         }
@@ -323,6 +325,12 @@ impl fmt::Display for Note {
             Self::Connected { server, resumed: true } => {
                 write!(f, "logged in to {server} again; visits go on")
             }
+            Self::Disconnected { server, reason: Reason::Refused, retry } => write!(
+                f,
+                "{server}: no nt server answers there (the connection was refused): is `nt -s` running, on this port? \
+                 Trying again within {} s",
+                retry.as_secs_up()
+            ),
             Self::Disconnected { server, reason, retry } => {
                 write!(f, "{server}: {reason}; trying again within {} s", retry.as_secs_up())
             }
@@ -332,7 +340,7 @@ impl fmt::Display for Note {
             }
             Self::OfferRefused { target, word } => write!(
                 f,
-                "the server asks for a mapping to {target}, which --allow does not cover; to permit it, \
+                "the server asks for a mapping to {target}, which --allow does not cover; to permit it too, \
                  add --allow {word}"
             ),
             Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),

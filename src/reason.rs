@@ -47,7 +47,8 @@ reasons! {
     /// The client's `--allow` does not cover the target.
     NotAllowed = 7, "the client does not allow this target: start it with a wider --allow";
     /// A budget is used up: visitors, buffers or open files.
-    Busy = 8, "the budget of visitors or open files is used up";
+    Busy = 8, "no more visitors at once are permitted, by the license (max_visitors) or by the \
+                      budget that the start line names";
     /// A CONNECT that was seen before.
     Repeated = 9, "this visit was already taken";
     /// No ProxyChannel could be had in time: the client is away.
@@ -56,8 +57,8 @@ reasons! {
     ChannelLost = 11, "the tunnel connection was lost";
 
     /// The license was not accepted; nothing more is said.
-    Denied = 20, "the server did not accept this license: it may be mistyped, removed or meant for another server; \
-                  ask its owner for `nt license show`";
+    Denied = 20, "the server does not accept this license: it may have been replaced (`nt license rotate`) or \
+                  removed, or is meant for another server";
     /// The license was revoked.
     Revoked = 21, "this license was revoked on the server";
     /// An older login of the same client arrived late.
@@ -82,7 +83,8 @@ reasons! {
     /// The public port is taken by another program.
     InUse = 40, "the public port is in use by another program: stop it, or choose another port";
     /// The license does not permit this port.
-    NotPermitted = 41, "the license does not permit this port: see `nt license add --ports` on the server";
+    NotPermitted = 41, "the license does not permit this port: widen its `ports` in licenses.toml on the server, or \
+                        make one with `nt license add NAME --ports LIST`";
     /// The operating system does not permit this port.
     NoPrivilege = 42, "the server may not open ports below 1024: run it with CAP_NET_BIND_SERVICE";
     /// The public address is not one of the server's.

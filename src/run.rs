@@ -1,5 +1,6 @@
 //! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
@@ -36,6 +37,7 @@ use crate::tls::{Security, Trust};
 /// A sentence for the person who started it.
 pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     let plan = means(End::Server, settings.visitors, settings.memory)?;
+    let listen = free_address(settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into()))?;
     let state = StateDir::open(settings.state.as_deref())?;
     let cert = match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => Some((cert.as_path(), key.as_path())),
@@ -44,17 +46,18 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     };
     let Identity { chain, key } = state.identity(cert)?;
     let security = Security::default().with_server(chain, key)?;
-    let first = first_license(&state)?;
+    if let Some(license) = first_license(&state)? {
+        // Not a matter of the log and its level: without this text the license is lost.
+        let text = welcome(&license, settings, listen, state.path());
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
     let (directory, mut file) = state.open_licenses()?;
     let mut os = start_os(Some(Box::new(move || file.changed())))?;
     for warning in state.warnings() {
         tell(&mut os, Level::Warn, warning);
     }
     tell(&mut os, Level::Info, plan.to_string());
-    if let Some(license) = first {
-        tell(&mut os, Level::Info, welcome(&license, settings, state.path()));
-    }
-    let tls = (listen(settings), Transport::Tls);
+    let tls = (listen, Transport::Tls);
     let doors =
         std::iter::once(tls).chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
     let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
@@ -63,9 +66,21 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }
 
-/// Where clients are served over TLS.
-fn listen(settings: &ServerConfig) -> SocketAddr {
-    settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, TLS_PORT)))
+/// The address that clients will be served on, with its true port: whether it can be had is known before a
+/// license is made.
+fn free_address(wish: SocketAddr) -> Result<SocketAddr, String> {
+    let bound = TcpListener::bind(wish).and_then(|listener| listener.local_addr());
+    match bound {
+        Ok(address) => Ok(address),
+        // Without IPv6, every address is every IPv4 address; the loop will find that out as well.
+        Err(_) if wish.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            free_address(SocketAddr::from((Ipv4Addr::UNSPECIFIED, wish.port())))
+        }
+        Err(error) => Err(format!(
+            "cannot serve clients on {wish}: {error}; stop the program that has the port, or choose another with \
+             --listen"
+        )),
+    }
 }
 
 /// The first start of a server makes a license `default`, so that one line on the other machine is enough.
@@ -78,24 +93,31 @@ fn first_license(state: &StateDir) -> Result<Option<License>, String> {
 }
 
 /// What the very first start tells; the only time that a license is printed by a server.
-fn welcome(license: &License, settings: &ServerConfig, state: &Path) -> String {
-    let host = settings.public_host.clone().unwrap_or_else(own_address);
-    let listen = listen(settings).port();
-    let port = match listen {
-        TLS_PORT => String::new(),
-        port => format!(":{port}"),
+fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state: &Path) -> String {
+    let guessed = settings.public_host.is_none() && listen.ip().to_canonical().is_unspecified();
+    let host = match &settings.public_host {
+        Some(host) => host.clone(),
+        None if guessed => own_address(),
+        None => listen.ip().to_string(),
     };
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let port = if listen.port() == TLS_PORT { String::new() } else { format!(":{}", listen.port()) };
+    let name = if guessed {
+        format!("Put this server's public name or address for {host} if that is another. ")
+    } else {
+        String::new()
+    };
+    let flag =
+        settings.state.as_ref().map_or_else(String::new, |state| format!(" --state {}", state.display()));
     format!(
-        "first start: made a key and a license `default`, in {}\n\n  \
+        "First start: there is a license `default` now, in {}.\n\n  \
          On the machine behind NAT, to publish its port 22 as port 2222 here, paste\n\n    \
          nt -c {}@{host}{port} 2222:22\n\n  \
-         Put this server's public name or address for {host} if that is another, and open TCP port {} \
-         and the public ports in its firewall.\n  \
-         This license is not shown again: `nt license rotate default` makes a new one.\n",
+         {name}Open TCP port {} and the public ports in its firewall.\n  \
+         This license is not shown again; `nt license rotate default{flag}` makes a new one.\n",
         state.display(),
         license.text(),
-        listen,
+        listen.port(),
     )
 }
 
@@ -229,7 +251,7 @@ fn level() -> Result<Level, String> {
         Ok("error") => Ok(Level::Error),
         Ok("warn") => Ok(Level::Warn),
         Ok("debug") => Ok(Level::Debug),
-        Ok(_) => Err("NT_LOG is none of error, warn, info, debug".to_owned()),
+        Ok(other) => Err(format!("NT_LOG is {other:?}, which is none of error, warn, info, debug")),
     }
 }
 

@@ -289,7 +289,8 @@ impl LicenseFile {
                 Some(Err(format!("{path} is gone: restore it, or write an empty one to have no licenses")))
             }
             Err(error) => {
-                // A file that is wrong stays so until it changes; one that could not be read may be read next time.
+                // A file that is wrong stays so until it changes; one that could not be read may be read
+                // next time.
                 if File::open(&self.path).is_err() {
                     self.seen = Seen::Hidden(ErrorKind::Other);
                 }

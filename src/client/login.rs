@@ -12,7 +12,7 @@ use crate::limits::{
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, REFUSED_BACKOFF_FIRST,
     REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, RESOLVE_TIMEOUT,
 };
-use crate::note::Note;
+use crate::note::{Level, Note};
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Query, Speech, Verb};
 use crate::slots::Key;
@@ -153,6 +153,11 @@ impl Client {
         self.alive_until = pulse.dead_at();
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
         out.note(Note::Connected { server: self.server_name(), resumed: welcome.resumed });
+        if self.config.mappings.is_empty() && !welcome.resumed {
+            let text =
+                "no mapping is named here; what the license has on the server is published, if anything";
+            out.note(Note::Plain(Level::Info, text.to_owned()));
+        }
         self.drop_channels(!welcome.resumed, out);
         self.declare_all(welcome.resumed, out);
         true
@@ -219,8 +224,8 @@ impl Client {
         }
         let pause = Span::from_micros(self.entropy.below(self.pause.as_micros() + 1));
         self.pause = self.pause.doubled(BACKOFF_MAX);
-        self.server = (self.server + 1) % self.config.servers.len();
         self.rest_for(now, pause, reason, out);
+        self.server = (self.server + 1) % self.config.servers.len();
     }
 
     fn rest_for(&mut self, now: Time, pause: Span, reason: Reason, out: &mut Outbox<'_>) {
@@ -239,6 +244,6 @@ impl Client {
 
     pub(super) fn server_name(&self) -> String {
         let (host, port) = &self.config.servers[self.server];
-        format!("{host}:{port}")
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }

@@ -1,6 +1,6 @@
 //! The client's mappings and ProxyChannels.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Public, Target};
 use crate::channel::proxy::Proxy;
@@ -82,7 +82,9 @@ impl Client {
         state.told = Some(told);
         let target = target.to_string();
         let public = if mapped.public.ip().to_canonical().is_unspecified() {
-            format!("{}:{}", self.config.servers[self.server].0, mapped.public.port())
+            let host = &self.config.servers[self.server].0;
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            format!("{host}:{}", mapped.public.port())
         } else {
             mapped.public.to_string()
         };
@@ -112,14 +114,19 @@ impl Client {
         let trouble = match &target {
             None => Some(Reason::NotServed),
             Some(Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
-                let word = Allow::word_for(*ip, *port);
+                let word = format!("{},{}", self.config.allow, Allow::word_for(*ip, *port));
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
-            // What may not be reached in any case is not even looked up: whether a name exists is not the server's
-            // business. Else it is checked when it is dialled, by the address that it has then.
-            Some(Target::Tcp { host: Host::Name(_), port }) if !self.config.allow.may_permit(*port) => {
-                out.note(Note::OfferRefused { target: map.target.to_owned(), word: "lan".to_owned() });
+            // What may not be reached in any case is not even looked up: whether a name exists is not the
+            // server's business. Else it is checked when it is dialled, by the address that it has then.
+            Some(Target::Tcp { host: Host::Name(name), port })
+                if !self.config.allow.may_permit(*port)
+                    && !(name == "localhost"
+                        && self.config.allow.permits(Ipv4Addr::LOCALHOST.into(), *port)) =>
+            {
+                let word = format!("{},lan", self.config.allow);
+                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
             Some(Target::Tcp { .. }) => None,

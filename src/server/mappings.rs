@@ -87,8 +87,8 @@ impl Server {
         });
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
         for (wanted, target) in ports.take(MAPPINGS_MAX) {
-            // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is used for
-            // another: a visitor who waits came for what it stood for.
+            // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is
+            // used for another: a visitor who waits came for what it stood for.
             let same = old
                 .iter()
                 .find(|(_, old)| old.wanted == wanted && old.target == target)
@@ -123,6 +123,8 @@ impl Server {
         if session.mappings.len() >= most && !session.mappings.contains_key(&map.index) {
             if let Some(cmd) = session.cmd {
                 let trouble = Some(Reason::TooMany);
+                let (name, target) = (session.login.name.clone(), map.target.to_owned());
+                out.note(Note::MappingDown { name, public: map.public, target, reason: Reason::TooMany });
                 out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
             }
         } else {

@@ -262,12 +262,13 @@ impl Server {
                     self.offer_mappings(key, out);
                     self.enforce_ports(now, key, out);
                 }
-                _ => {
+                gone => {
+                    let reason = if gone.is_some() { Reason::Revoked } else { Reason::Denied };
                     if let Some(cmd) = self.sessions.get(key).and_then(|session| session.cmd) {
                         let retry_millis = crate::limits::REFUSED_BACKOFF_FIRST.as_millis();
-                        out.send(cmd, &Frame::Goodbye { reason: Reason::Revoked, retry_millis });
+                        out.send(cmd, &Frame::Goodbye { reason, retry_millis });
                     }
-                    self.end_session(key, Reason::Revoked, out);
+                    self.end_session(key, reason, out);
                 }
             }
         }
