@@ -1,6 +1,6 @@
 //! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
@@ -76,10 +76,13 @@ fn free_address(wish: SocketAddr) -> Result<SocketAddr, String> {
         Err(_) if wish.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
             free_address(SocketAddr::from((Ipv4Addr::UNSPECIFIED, wish.port())))
         }
-        Err(error) => Err(format!(
-            "cannot serve clients on {wish}: {error}; stop the program that has the port, or choose another with \
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(format!(
+            "cannot serve clients on {wish}: the port is in use; stop the other program, or choose another port with \
              --listen"
         )),
+        Err(error) => {
+            Err(format!("cannot serve clients on {wish}: {error}; choose another address with --listen"))
+        }
     }
 }
 

@@ -120,11 +120,7 @@ impl Client {
             }
             // What may not be reached in any case is not even looked up: whether a name exists is not the
             // server's business. Else it is checked when it is dialled, by the address that it has then.
-            Some(Target::Tcp { host: Host::Name(name), port })
-                if !self.config.allow.may_permit(*port)
-                    && !(name == "localhost"
-                        && self.config.allow.permits(Ipv4Addr::LOCALHOST.into(), *port)) =>
-            {
+            Some(Target::Tcp { host: Host::Name(name), port }) if !self.may_look_up(name, *port) => {
                 let word = format!("{},lan", self.config.allow);
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
@@ -137,6 +133,12 @@ impl Client {
         }
         out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
         true
+    }
+
+    /// Whether any address of this name might be allowed.
+    fn may_look_up(&self, name: &str, port: u16) -> bool {
+        let here = name == "localhost" && self.config.allow.permits(Ipv4Addr::LOCALHOST.into(), port);
+        here || self.config.allow.may_permit(port)
     }
 
     // ── ProxyChannels ───────────────────────────────────────────────────────────────────────────────────────────
