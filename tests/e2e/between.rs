@@ -76,6 +76,23 @@ fn a_visitor_who_finds_every_idle_channel_dead_is_served_all_the_same() {
     }
 }
 
+#[test]
+fn a_channel_that_dies_under_a_visit_that_begins_is_replaced_unnoticed() {
+    for kind in BOTH {
+        let backend = Backend::echo();
+        let relayed = Relayed::to(kind, backend.port);
+        relayed.relay.trap_idle_channels();
+        let visitor = relayed.echo();
+        let writer = visitor.try_clone().unwrap();
+        let write = thread::spawn(move || {
+            Pattern::new(5).write(&writer, 1 << 20).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        assert_eq!(Pattern::new(5).read(&visitor), (1 << 20, Ok(())), "{kind:?}");
+        write.join().unwrap();
+    }
+}
+
 /// A download whose ProxyChannel meets with something after 5 MiB or so; what came, and how it ended.
 fn download(kind: Kind, mishap: impl Fn(&Relay)) -> (u64, Result<(), ErrorKind>) {
     let backend = Backend::new(|stream| {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Relay {
 #[derive(Default)]
 struct Shared {
     connections: Mutex<Vec<Connection>>,
+    /// Connections up to this number end at the next word of the server, which is lost.
+    trapped: AtomicUsize,
     /// The byte with this number, counted over all connections from the client, is changed; 0 for none.
     flip: AtomicU64,
     /// Bytes from the client so far.
@@ -47,12 +49,22 @@ impl Relay {
                 all.len() - 1
             };
             let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            thread::spawn(move || pass(&from, &to, |_| {}));
+            let back = Arc::clone(&inner);
+            thread::spawn(move || {
+                pass(&from, &to, |_| {
+                    let trapped = (1..=back.trapped.load(Ordering::Relaxed)).contains(&number);
+                    if trapped {
+                        back.connections.lock().unwrap()[number].end(true);
+                    }
+                    !trapped
+                });
+            });
             pass(&client, &server, |bytes| {
                 inner.spoil(bytes);
                 let said = &mut inner.connections.lock().unwrap()[number].said;
                 let room = KEPT.saturating_sub(said.len()).min(bytes.len());
                 said.extend_from_slice(&bytes[..room]);
+                true
             });
         });
         Self { backend, shared }
@@ -69,16 +81,14 @@ impl Relay {
 
     /// Ends these connections at both ends: by FIN, or by RST.
     pub fn end(&self, numbers: impl std::ops::RangeBounds<usize>, reset: bool) {
-        for (n, connection) in self.shared.connections.lock().unwrap().iter().enumerate() {
-            if numbers.contains(&n) {
-                for stream in [&connection.client, &connection.server] {
-                    if reset {
-                        cut(stream);
-                    }
-                    let _ = stream.shutdown(Shutdown::Both);
-                }
-            }
-        }
+        let all = self.shared.connections.lock().unwrap();
+        all.iter().enumerate().filter(|(n, _)| numbers.contains(n)).for_each(|(_, one)| one.end(reset));
+    }
+
+    /// Every ProxyChannel of now will be found dead by the first who uses it.
+    pub fn trap_idle_channels(&self) {
+        let last = self.shared.connections.lock().unwrap().len() - 1;
+        self.shared.trapped.store(last, Ordering::Relaxed);
     }
 
     /// Changes one bit of the byte that the client sends after this many more.
@@ -87,9 +97,15 @@ impl Relay {
     }
 }
 
-/// Makes the kernel send RST: a connection to nowhere, by linger, whoever still holds it.
-fn cut(stream: &TcpStream) {
-    let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+impl Connection {
+    fn end(&self, reset: bool) {
+        for stream in [&self.client, &self.server] {
+            if reset {
+                let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Shared {
@@ -102,11 +118,11 @@ impl Shared {
     }
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&mut [u8])) {
+/// Passes bytes on, up to the end, or until `see` does not want them to be passed.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&mut [u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        see(&mut buffer[..count]);
-        if to.write_all(&buffer[..count]).is_err() {
+        if !see(&mut buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }

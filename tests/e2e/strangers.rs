@@ -14,7 +14,7 @@ use super::data::Random;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, port};
 use super::process::{Process, eventually, need};
 use super::relay::Relay;
-use super::rest::keeps_secrets;
+use super::rest::{Files, keeps_secrets};
 
 /// A connection from one of the many addresses of loopback.
 fn from(address: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
@@ -62,6 +62,10 @@ fn five_thousand_silent_connections_do_not_keep_a_client_out() {
         let crowd: Vec<TcpStream> =
             (0..5000u32).filter_map(|n| from(Ipv4Addr::from(0x7F00_0002 + n / 50), door).ok()).collect();
         assert!(crowd.len() > 4900, "only {} could connect", crowd.len());
+        eventually("the bound on strangers is kept", SOON, || {
+            let files = Files::of(&tunnel.server.process, [tunnel.server.tls, tunnel.server.plain]);
+            files.tunnels <= nt::limits::STRANGERS_MAX + 16
+        });
         let took = login_time(&mut tunnel);
         println!("{kind:?}: {} came in {:?}; a login took {took:?}", crowd.len(), begun.elapsed());
         assert!(took < Duration::from_secs(1), "{kind:?}: a login among strangers took {took:?}");
