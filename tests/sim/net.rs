@@ -64,6 +64,8 @@ struct End {
     state: State,
     token: Option<usize>,
     keepalive: bool,
+    /// The way between forgot this connection: nothing that is sent arrives, and nobody is told.
+    forgotten: bool,
     inbox: VecDeque<u8>,
     fin: bool,
     /// Bytes on their way to the peer, or in its inbox.
@@ -170,7 +172,7 @@ impl World {
             let Some(Reverse((_, _, index))) = self.flight.pop() else { return };
             let Some((to, packet)) = self.packets[index].take() else { continue };
             let from = self.ends[to].peer;
-            if self.cuts.contains(&(self.ends[from].host, self.ends[to].host)) {
+            if self.is_cut(from) {
                 // TCP sends it again, until it gives up.
                 let later = self.now + Span::from_millis(400);
                 self.ends[from].last_arrival = self.ends[from].last_arrival.max(later);
@@ -262,14 +264,29 @@ impl World {
         self.events.entry(host).or_default().push(Event::Ready(Ready { token, read, write, failed }));
     }
 
+    /// Whether what this end sends is lost.
+    fn is_cut(&self, from: EndId) -> bool {
+        let end = &self.ends[from];
+        end.forgotten || self.cuts.contains(&(end.host, self.ends[end.peer].host))
+    }
+
+    /// A NAT between two hosts forgets all their connections; new ones pass.
+    pub fn forget(&mut self, a: Host, b: Host) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            if self.ends[end].host == a && self.ends[peer].host == b {
+                (self.ends[end].forgotten, self.ends[peer].forgotten) = (true, true);
+            }
+        }
+    }
+
     /// The kernel's keepalive: a connection that heard nothing for 30 s while its path is cut fails.
     fn probe(&mut self) {
         for end in 0..self.ends.len() {
             let e = &self.ends[end];
             if e.keepalive && e.state == State::Up && self.ends[e.peer].state == State::Up {
-                let (host, peer, alive) = (e.host, e.peer, e.alive);
-                let peer_host = self.ends[peer].host;
-                if self.cuts.contains(&(peer_host, host)) || self.cuts.contains(&(host, peer_host)) {
+                let (peer, alive) = (e.peer, e.alive);
+                if self.is_cut(end) || self.is_cut(peer) {
                     if self.now.since(alive) >= Span::from_secs(30) {
                         self.fail(end, io::ErrorKind::TimedOut);
                     }
@@ -291,6 +308,7 @@ impl World {
                 state,
                 token: None,
                 keepalive: false,
+                forgotten: false,
                 inbox: VecDeque::new(),
                 fin: false,
                 outstanding: 0,

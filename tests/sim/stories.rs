@@ -372,3 +372,31 @@ fn a_burst_of_visitors_is_served_whole_and_leaves_a_pool_within_its_bound() {
     assert!(!sim.log().contains("more connections without a login"), "{}", sim.log());
     at_rest(&mut sim);
 }
+
+#[test]
+fn a_nat_that_forgets_everything_costs_half_a_minute_at_most() {
+    for transport in [Transport::Plain, Transport::Tls] {
+        let mut sim = up(31, CALM, transport);
+        let plan = sim.plan();
+        let visitor = sim.visit(8080, Plan { up: 30_000_000, down: 30_000_000, ..plan });
+        sim.run_for(Span::from_secs(1));
+        sim.world.borrow_mut().forget(CLIENT, SERVER);
+        sim.run_for(Span::from_secs(33));
+        assert_eq!(sim.outcome(visitor), Outcome::Cut, "{}", sim.log());
+        served(&mut sim, 8080);
+        sim.run_for(Span::from_secs(30));
+        at_rest(&mut sim);
+    }
+}
+
+#[test]
+fn a_client_that_slept_finds_its_session_dead_and_comes_back() {
+    let mut sim = up(32, CALM, Transport::Tls);
+    let (host, sleeper) = sim.clients.remove(0);
+    sim.run_for(Span::from_secs(120));
+    assert!(sim.log().contains("logged out: nothing was heard from it for 30 s"), "{}", sim.log());
+    sim.clients.push((host, sleeper));
+    sim.run_for(Span::from_secs(2));
+    served(&mut sim, 8080);
+    at_rest(&mut sim);
+}
