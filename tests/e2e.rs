@@ -16,6 +16,8 @@ mod between;
 mod command_line;
 #[path = "e2e/data.rs"]
 mod data;
+#[path = "dice/mod.rs"]
+mod dice;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/harness.rs"]

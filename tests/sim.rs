@@ -4,6 +4,8 @@
 
 #[path = "sim/actors.rs"]
 mod actors;
+#[path = "dice/mod.rs"]
+mod dice;
 #[path = "sim/net.rs"]
 mod net;
 #[path = "sim/stories.rs"]

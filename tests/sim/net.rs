@@ -16,27 +16,7 @@ use nt::role::{Manner, Query, Speech};
 use nt::slots::Key;
 use nt::time::{Span, Time};
 
-/// splitmix64: enough to be unpredictable to the code under test, and the same for ever.
-#[derive(Clone)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
+use crate::dice::Random;
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
@@ -95,7 +75,7 @@ struct Listener {
 
 pub struct World {
     pub now: Time,
-    pub rng: Rng,
+    pub rng: Random,
     pub nasty: Nasty,
     ends: Vec<End>,
     listeners: BTreeMap<u16, Listener>,
@@ -119,7 +99,7 @@ impl World {
     pub fn new(seed: u64, nasty: Nasty) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             now: Time::from_micros(1_000_000),
-            rng: Rng(seed),
+            rng: Random(seed),
             nasty,
             ends: Vec::new(),
             listeners: BTreeMap::new(),
