@@ -139,8 +139,11 @@ fn a_changed_bit_under_tls_is_found_and_no_byte_of_it_reaches_the_visitor() {
         assert_eq!(end, Err(ErrorKind::ConnectionReset), "after {total} bytes");
         assert!(total < 20 << 20);
     }
-    // Before the real server's answer, another ProxyChannel can still be taken, and the visitor need not notice.
+    // Before the answer it depends on what was hit: a ProxyChannel that attaches is replaced, and the visitor does not
+    // notice; a visit that the client has taken must not be taken twice, so it is cut. Never is there a piece of it.
     relay.flip_up_after(10);
-    assert_eq!(Pattern::new(78).read(&visit(public)), (20 << 20, Ok(())), "before the answer");
+    let (total, end) = Pattern::new(78).read(&visit(public));
+    let cut = (total, end) == (0, Err(ErrorKind::ConnectionReset));
+    assert!(cut || (total, end) == (20 << 20, Ok(())), "before the answer: {total} bytes, {end:?}");
     assert_eq!(Pattern::new(78).read(&visit(public)), (20 << 20, Ok(())), "the next visit");
 }
