@@ -60,8 +60,9 @@ pub const POOL_MIN: usize = 2;
 pub const POOL_MAX: usize = 64;
 /// Visitors of one session that wait for a ProxyChannel at once.
 pub const WAITING_MAX: usize = 4_096;
-/// Tries of one visitor on ProxyChannels that turn out to be dead.
-pub const VISIT_TRIES_MAX: u8 = 4;
+/// Tries of one visitor on ProxyChannels that turn out to be dead: all of a pool may have died unnoticed, and a
+/// few fresh ones after them.
+pub const VISIT_TRIES_MAX: u8 = POOL_MAX as u8 + 4;
 /// Visits of lost ProxyChannels that a client remembers, so that their repetition is recognised.
 pub const VISITS_REMEMBERED: usize = 4_096;
 /// Bytes of an abandoned visit that are read and thrown away to win its ProxyChannel back.
@@ -75,6 +76,7 @@ pub const BACKLOG: i32 = 4_096;
 
 const _: () = assert!(STRANGERS_PER_ADDRESS_MAX <= STRANGERS_MAX);
 const _: () = assert!(POOL_MIN >= 1 && POOL_MIN <= POOL_MAX);
+const _: () = assert!(POOL_MAX < VISIT_TRIES_MAX as usize);
 const _: () = assert!(MAPPINGS_MAX <= SERVER_MAPPING_BIT as usize);
 
 /// Mapping indices with this bit were declared by the server.

@@ -65,8 +65,9 @@ reasons! {
     Stale = 22, "a newer login of this client is already served";
     /// The peer speaks a version that this one does not.
     Version = 23, "the two ends run versions that do not understand each other: update the older one";
-    /// Another client logged in with the same license.
-    Replaced = 24, "another client logged in with the same license; give each machine its own (`nt license add`)";
+    /// A newer login of the same license took over.
+    Replaced = 24, "a newer login of the same license took over; if that is not this client started again, give \
+        each machine its own (`nt license add`)";
     /// The peer stops.
     Stopping = 25, "it is stopping";
     /// The peer broke the protocol.

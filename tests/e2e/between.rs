@@ -93,6 +93,17 @@ fn a_channel_that_dies_under_a_visit_that_begins_is_replaced_unnoticed() {
     }
 }
 
+#[test]
+fn however_many_idle_channels_died_unnoticed_the_next_visitor_is_served() {
+    for kind in BOTH {
+        let backend = Backend::echo();
+        let relayed = Relayed::to(kind, backend.port);
+        drop((0..24).map(|_| relayed.echo()).collect::<Vec<_>>());
+        relayed.relay.trap_idle_channels();
+        drop(relayed.echo());
+    }
+}
+
 /// A download whose ProxyChannel meets with something after 5 MiB or so; what came, and how it ended.
 fn download(kind: Kind, mishap: impl Fn(&Relay)) -> (u64, Result<(), ErrorKind>) {
     let backend = Backend::new(|stream| {

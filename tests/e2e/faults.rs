@@ -180,7 +180,7 @@ fn a_second_client_takes_over_at_once_from_one_that_hangs() {
         }
         let first = std::mem::replace(&mut tunnel.client, second);
         first.signal(Signal::CONT);
-        first.wait_for("another client logged in with the same license", SOON);
+        first.wait_for("a newer login of the same license took over", SOON);
         tunnel.at_rest();
     }
 }
@@ -191,7 +191,7 @@ pub fn a_replaced_client_stays_away_for_a_minute() {
     second.wait_for(" ready", SOON);
     let begun = Instant::now();
     let mut first = std::mem::replace(&mut tunnel.client, second);
-    first.wait_for("another client logged in with the same license", SOON);
+    first.wait_for("a newer login of the same license took over", SOON);
     tunnel.client.forget();
     while begun.elapsed() < Duration::from_secs(55) {
         tunnel.echo_once();
