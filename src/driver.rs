@@ -19,13 +19,13 @@ use std::io;
 use crate::arena::Arena;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
-    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, TLS_PLAIN_BYTES_MAX,
+    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::relay::{self, Fault, Stop};
+use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Keys, Manner, Outbox, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
@@ -78,7 +78,8 @@ pub struct Driver<N: Net> {
     bytes: Vec<u8>,
     /// What carrying out verbs came to: inputs to come.
     outcomes: VecDeque<(usize, Input<'static>)>,
-    exit: Option<i32>,
+    /// The exit code, once a role has asked for the end, and until when last words may leave.
+    exit: Option<(i32, Time)>,
 }
 
 enum Slot<N: Net> {
@@ -87,7 +88,7 @@ enum Slot<N: Net> {
     /// A listener.
     Door(Door<N::Listener>),
     /// A connection.
-    Link(Link<N::Stream>),
+    Link(Link<N>),
 }
 
 struct Door<L> {
@@ -149,12 +150,13 @@ impl<N: Net> Driver<N> {
 
     /// When [`Self::turn`] has something to do without any event.
     pub fn deadline(&self) -> Time {
-        if !self.queue.is_empty() || self.exit.is_some() {
+        if !self.queue.is_empty() {
             return self.now;
         }
         let roles = self.roles.iter().map(|role| role.deadline()).min().unwrap_or(Time::NEVER);
         let linger = self.lingering.front().map_or(Time::NEVER, |(at, _)| *at);
-        roles.min(linger).min(self.resting.0)
+        let exit = self.exit.map_or(Time::NEVER, |(_, at)| at);
+        roles.min(linger).min(self.resting.0).min(exit)
     }
 
     /// One turn of the loop: `Some` exit code when it was the last.
@@ -176,10 +178,12 @@ impl<N: Net> Driver<N> {
             }
         }
         self.deadlines();
-        if self.exit.is_some() {
-            self.leave();
+        let (code, until) = self.exit?;
+        if self.now < until && self.speaks() {
+            return None;
         }
-        self.exit
+        self.leave();
+        Some(code)
     }
 
     fn happened(&mut self, event: Event) {
@@ -189,6 +193,7 @@ impl<N: Net> Driver<N> {
                 if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
                     link.readable |= ready.read || ready.failed;
                     link.writable |= ready.write || ready.failed;
+                    link.ending |= ready.ended;
                     // A visitor who waits is not read, so only this tells that it has gone.
                     if ready.failed
                         && (link.phase, link.speech) == (Phase::Up, Speech::Raw)
@@ -201,6 +206,9 @@ impl<N: Net> Driver<N> {
             }
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
             Event::Stop => {
+                if let Some((_, until)) = &mut self.exit {
+                    *until = self.now;
+                }
                 for role in 0..self.roles.len() {
                     self.feed(role, Input::Stop);
                 }
@@ -237,7 +245,7 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn link(&mut self, key: Key) -> Option<&mut Link<N::Stream>> {
+    fn link(&mut self, key: Key) -> Option<&mut Link<N>> {
         match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => Some(link),
             _ => None,
@@ -326,7 +334,7 @@ impl<N: Net> Driver<N> {
         let Some(key) = self.slots.insert(Slot::Reserved) else {
             return; // The budget keeps within the table; the socket closes by itself.
         };
-        match tls.and_then(|tls| self.net.watch(key, &stream, speech).map(|()| tls)) {
+        match tls.and_then(|tls| self.net.watch(key, &stream).map(|()| tls)) {
             Ok(tls) => self.admit(
                 key,
                 Link { readable: true, writable: true, ..Link::new(stream, role, speech, phase, tls) },
@@ -345,7 +353,7 @@ impl<N: Net> Driver<N> {
     }
 
     /// Counts a connection and reserves its buffers: the budget was asked before.
-    fn admit(&mut self, key: Key, link: Link<N::Stream>) {
+    fn admit(&mut self, key: Key, link: Link<N>) {
         let granted = self.arena.reserve(link.rights());
         assert!(granted, "the arena is made for the whole budget");
         *kind(&mut self.used, link.speech) += 1;
@@ -367,7 +375,6 @@ impl<N: Net> Driver<N> {
             }
             Err(error) => return self.fail(key, reason_of(&error)),
         }
-        link.readable = true;
         let (role, speech) = (link.role, link.speech);
         link.phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
         if link.shut_when_up {
@@ -435,13 +442,15 @@ impl<N: Net> Driver<N> {
             if link.phase != Phase::Up || link.incoming == Incoming::Ended {
                 return;
             }
-            if link.transfer_left > 0 && !link.rx.is_empty() {
-                match self.deliver(key) {
-                    0 => return,
-                    n => moved += n,
+            match self.deliver(key) {
+                Delivery::Some(n) => {
+                    moved += n;
+                    continue;
                 }
-                continue;
+                Delivery::Wait => return,
+                Delivery::Nothing => {}
             }
+            let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
             // The window is taken out, so that a frame can be borrowed from it while the role is at work.
             let mut rx = std::mem::take(&mut link.rx);
             let decoded = wire::next(rx.bytes());
@@ -451,6 +460,7 @@ impl<N: Net> Driver<N> {
                     if matches!(payload, Payload::Passed | Payload::Drained(_)) {
                         rx.consume(used, &mut self.arena);
                         link.transfer_left = length;
+                        link.bulk = length as usize >= SPLICE_BYTES_MIN && link.tls.is_none();
                         frames += 1;
                     }
                     link.rx = rx;
@@ -490,12 +500,12 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    /// Moves payload out of a ProxyChannel's window; how much, 0 when it must wait.
-    fn deliver(&mut self, key: Key) -> usize {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return 0 };
+    /// Moves payload of a ProxyChannel on.
+    fn deliver(&mut self, key: Key) -> Delivery {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return Delivery::Wait };
+        let n = link.rx.len().min(link.transfer_left as usize);
         match (link.payload, link.peer) {
-            (Payload::Drained(left), _) => {
-                let n = link.rx.len().min(link.transfer_left as usize);
+            (Payload::Drained(left), _) if n > 0 => {
                 link.rx.consume(n, &mut self.arena);
                 link.transfer_left -= n as u32;
                 match left.checked_sub(n as u32) {
@@ -503,25 +513,21 @@ impl<N: Net> Driver<N> {
                     // Dearer to drain than to dial anew.
                     None => self.fail(key, Reason::ChannelLost),
                 }
-                n
+                Delivery::Some(n)
             }
-            (Payload::Passed, Some(raw)) => {
+            (_, Some(raw)) => {
                 let Some((Slot::Link(to), Slot::Link(from))) = self.slots.pair_mut(raw, key) else {
-                    return 0;
+                    return Delivery::Wait;
                 };
                 match relay::inbound((raw, to), (key, from), &mut self.net, &mut self.arena) {
-                    Ok(n) => n,
-                    Err(Fault::Raw(reason)) => {
-                        self.fail(raw, reason);
-                        0
-                    }
-                    Err(Fault::Proxy(reason)) => {
-                        self.fail(key, reason);
-                        0
-                    }
+                    Ok(delivery) => return delivery,
+                    Err(Fault::Raw(reason)) => self.fail(raw, reason),
+                    Err(Fault::Proxy(reason)) => self.fail(key, reason),
                 }
+                Delivery::Wait
             }
-            (Payload::Passed | Payload::Awaited | Payload::Refused, _) => 0,
+            _ if n > 0 => Delivery::Wait,
+            _ => Delivery::Nothing,
         }
     }
 
@@ -603,7 +609,7 @@ impl<N: Net> Driver<N> {
                 self.outcomes.push_back((role, Input::Licenses(licenses)));
             }
             Verb::Note(note) => self.net.note(self.now, &note),
-            Verb::Exit(code) => self.exit = Some(code),
+            Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
     }
 
@@ -635,7 +641,12 @@ impl<N: Net> Driver<N> {
             self.net.dial(key, address, speech).map(|stream| (stream, tls))
         });
         match dialed {
-            Ok((stream, tls)) => self.admit(key, Link::new(stream, role, speech, Phase::Connecting, tls)),
+            Ok((stream, tls)) => {
+                // Asked at once: on one machine the connection is up already, and no event need be waited for.
+                let link = Link::new(stream, role, speech, Phase::Connecting, tls);
+                self.admit(key, Link { writable: true, ..link });
+                self.enqueue(key);
+            }
             Err(reason) => {
                 self.slots.remove(key);
                 self.outcomes.push_back((role, Input::Lost(key, reason)));
@@ -720,7 +731,7 @@ impl<N: Net> Driver<N> {
         self.unlink(key);
         match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => {
-                if manner == Manner::End && link.phase == Phase::Up && !link.tx.is_empty() {
+                if manner == Manner::End && link.phase == Phase::Up && !link.is_flushed() {
                     link.phase = Phase::Lingering;
                     self.lingering.push_back((self.now + LINGER_TIMEOUT, key));
                     self.enqueue(key);
@@ -761,7 +772,7 @@ impl<N: Net> Driver<N> {
             return;
         }
         let Some(Slot::Link(mut link)) = self.slots.remove(key) else { return };
-        link.clear(&mut self.arena);
+        link.clear(&mut self.net, &mut self.arena);
         self.arena.release(link.rights());
         *kind(&mut self.used, link.speech) -= 1;
         self.net.close(key, link.stream, manner);
@@ -770,7 +781,14 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    /// The program ends: visits that are still on are cut, last words leave if they can at once.
+    /// Whether something that was sent has not left yet.
+    fn speaks(&self) -> bool {
+        let speaks =
+            |link: &Link<_>| matches!(link.phase, Phase::Up | Phase::Lingering) && !link.is_flushed();
+        self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Link(link) if speaks(link)))
+    }
+
+    /// The program ends: visits that are still on are cut.
     fn leave(&mut self) {
         let links: Vec<(Key, Speech)> = self
             .slots
@@ -781,12 +799,6 @@ impl<N: Net> Driver<N> {
             })
             .collect();
         for (key, speech) in links {
-            if let (Speech::Tls | Speech::Plain | Speech::Local, Some(Slot::Link(link))) =
-                (speech, self.slots.get_mut(key))
-            {
-                // Nobody is left to be told of a failure.
-                let _ = link.flush(key, &mut self.net, &mut self.arena);
-            }
             let manner = if speech == Speech::Raw { Manner::Cut } else { Manner::End };
             self.drop_link(key, manner);
         }

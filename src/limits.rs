@@ -36,6 +36,14 @@ pub const BUFFERS_PER_RAW: usize = 1;
 /// Buffers that a local connection has a right to: bytes in, bytes out.
 pub const BUFFERS_PER_LOCAL: usize = 2;
 
+/// Payload moved by one splice, and what a pipe is made to hold.
+pub const SPLICE_BYTES_MAX: usize = 256 * 1024;
+/// Least payload that is worth a splice: less is copied by fewer system calls.
+pub const SPLICE_BYTES_MIN: usize = 16 * 1024;
+/// Pipes at once; whoever finds none copies. A stalled visitor may hold one until it reads or goes.
+pub const PIPES_MAX: usize = 32;
+
+const _: () = assert!(SPLICE_BYTES_MIN <= SPLICE_BYTES_MAX && SPLICE_BYTES_MAX <= TRANSFER_BYTES_MAX);
 const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16 bits wide");
 const _: () = assert!(TARGET_BYTES_MAX + 64 <= CONTROL_BODY_BYTES_MAX);
@@ -69,8 +77,8 @@ pub const VISITS_REMEMBERED: usize = 4_096;
 pub const DRAIN_BYTES_MAX: u32 = 256 * 1024;
 /// ProxyChannels of one session that are drained at once; the next one is closed instead.
 pub const DRAINING_MAX: usize = 16;
-/// Open files set aside for everything that is neither a visitor nor a tunnel connection.
-pub const FILES_RESERVED: usize = 64;
+/// Open files set aside for everything that is neither a visitor nor a tunnel connection; a pipe has two.
+pub const FILES_RESERVED: usize = 64 + 2 * PIPES_MAX;
 /// Listen queue of every listener; the kernel cuts it to its own maximum.
 pub const BACKLOG: i32 = 4_096;
 

@@ -1,9 +1,11 @@
 //! A connection as the driver keeps it: a socket, TLS perhaps, bytes that came and bytes that go.
+//!
+//! What goes leaves in this order: the spliced payload that is under way, with its header; then `tx`.
 
 use std::io;
 
 use crate::arena::{Arena, Buf, Window};
-use crate::limits::{BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL};
+use crate::limits::{BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL, HEADER_BYTES};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
 use crate::role::Speech;
@@ -11,9 +13,9 @@ use crate::slots::Key;
 use crate::tls::{Progress, Tls};
 
 /// One connection.
-pub struct Link<S> {
+pub struct Link<N: Net> {
     /// The socket.
-    pub stream: S,
+    pub stream: N::Stream,
     /// Whose it is.
     pub role: usize,
     /// What is spoken on it.
@@ -26,10 +28,16 @@ pub struct Link<S> {
     pub rx: Window,
     /// Bytes that have not left yet.
     pub tx: Window,
+    /// Payload in a pipe, which leaves before `tx`.
+    pub spliced: Option<Box<Spliced<N::Pipe>>>,
+    /// The last payload was large: the next is spliced, if it can be. Never over TLS.
+    pub bulk: bool,
     /// The socket may have something to read.
     pub readable: bool,
     /// The socket may take bytes.
     pub writable: bool,
+    /// The peer's end may stand behind what can be read.
+    pub ending: bool,
     /// The peer's direction.
     pub incoming: Incoming,
     /// The other side, for a connection that is joined.
@@ -92,9 +100,28 @@ pub enum Held {
     Kept(Option<Buf>, usize),
 }
 
-impl<S> Link<S> {
+/// Payload in a pipe, on its way to a connection.
+#[derive(Debug)]
+pub struct Spliced<P> {
+    pipe: P,
+    /// How much is in the pipe.
+    left: usize,
+    head: [u8; HEADER_BYTES],
+    /// How much of the head has not left yet.
+    head_left: usize,
+}
+
+impl<P> Spliced<P> {
+    /// Payload of this length, under this header if it has one.
+    pub fn new(pipe: P, length: usize, head: Option<[u8; HEADER_BYTES]>) -> Box<Self> {
+        let head_left = head.map_or(0, |head| head.len());
+        Box::new(Self { pipe, left: length, head: head.unwrap_or_default(), head_left })
+    }
+}
+
+impl<N: Net> Link<N> {
     /// A connection in its first phase.
-    pub fn new(stream: S, role: usize, speech: Speech, phase: Phase, tls: Option<Box<Tls>>) -> Self {
+    pub fn new(stream: N::Stream, role: usize, speech: Speech, phase: Phase, tls: Option<Box<Tls>>) -> Self {
         Self {
             stream,
             role,
@@ -103,8 +130,11 @@ impl<S> Link<S> {
             tls,
             rx: Window::default(),
             tx: Window::default(),
+            spliced: None,
+            bulk: false,
             readable: false,
             writable: false,
+            ending: false,
             incoming: Incoming::Open,
             peer: None,
             payload: Payload::Refused,
@@ -121,8 +151,16 @@ impl<S> Link<S> {
         rights(self.speech)
     }
 
+    /// Whether all that was sent has left.
+    pub fn is_flushed(&self) -> bool {
+        self.spliced.is_none() && self.tx.is_empty()
+    }
+
     /// Gives all its buffers back.
-    pub fn clear(&mut self, arena: &mut Arena) {
+    pub fn clear(&mut self, net: &mut N, arena: &mut Arena) {
+        if let Some(spliced) = self.spliced.take() {
+            net.take_pipe(spliced.pipe, false);
+        }
         self.rx.clear(arena);
         self.tx.clear(arena);
         if let Some(tls) = &mut self.tls {
@@ -138,25 +176,36 @@ impl<S> Link<S> {
         }
     }
 
-    /// Sends what stands in `tx`, as far as the socket takes it. `Ok(true)` when all has left.
+    /// Sends what is to be sent, as far as the socket takes it. `Ok(true)` when all has left.
     ///
     /// # Errors
     /// Why the connection failed.
-    pub fn flush<N: Net<Stream = S>>(
-        &mut self,
-        key: Key,
-        net: &mut N,
-        arena: &mut Arena,
-    ) -> Result<bool, Reason> {
-        while !self.tx.is_empty() {
+    pub fn flush(&mut self, key: Key, net: &mut N, arena: &mut Arena) -> Result<bool, Reason> {
+        while !self.is_flushed() {
             if !self.writable {
                 return Ok(false);
             }
-            match net.write(key, &mut self.stream, self.tx.bytes()) {
-                Ok(n) => self.tx.consume(n, arena),
+            let result = match &mut self.spliced {
+                Some(spliced) if spliced.head_left > 0 => {
+                    let head = &spliced.head[HEADER_BYTES - spliced.head_left..];
+                    net.write(key, &mut self.stream, head, true).map(|n| spliced.head_left -= n)
+                }
+                Some(spliced) => net
+                    .splice_out(key, &mut spliced.pipe, &mut self.stream, spliced.left)
+                    .map(|n| spliced.left -= n),
+                None => net.write(key, &mut self.stream, self.tx.bytes(), false).map(|n| {
+                    self.writable = n == self.tx.len();
+                    self.tx.consume(n, arena);
+                }),
+            };
+            match result {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(reason_of(&error)),
+            }
+            if let Some(spliced) = self.spliced.take_if(|spliced| spliced.left == 0) {
+                net.take_pipe(spliced.pipe, true);
             }
         }
         Ok(true)
@@ -178,12 +227,7 @@ impl<S> Link<S> {
     ///
     /// # Errors
     /// Why the connection failed.
-    pub fn fill<N: Net<Stream = S>>(
-        &mut self,
-        key: Key,
-        net: &mut N,
-        arena: &mut Arena,
-    ) -> Result<Fill, Reason> {
+    pub fn fill(&mut self, key: Key, net: &mut N, arena: &mut Arena) -> Result<Fill, Reason> {
         loop {
             if let Some(tls) = &mut self.tls {
                 match tls.process(&mut self.rx, &mut self.tx, arena)? {
@@ -199,15 +243,19 @@ impl<S> Link<S> {
                 Some(tls) => tls.cipher(),
                 None => &mut self.rx,
             };
+            // Between two large payloads only a header is read, so that the second is spliced whole.
+            let bulk = self.bulk && self.transfer_left == 0 && window.is_empty();
             let space = window.space(arena);
             if space.is_empty() {
                 // A frame or record that cannot fit is refused by its header; there is no other way to be
                 // full.
                 return Err(Reason::Protocol);
             }
-            let result = net.read(key, &mut self.stream, space);
+            let room = if bulk { HEADER_BYTES } else { space.len() };
+            let result = net.read(key, &mut self.stream, &mut space[..room]);
             if let Ok(n) = result {
                 window.filled(n);
+                self.readable = n == room || self.ending;
             }
             if window.is_empty() {
                 window.clear(arena);

@@ -2,8 +2,9 @@
 //! with a made-up one; the driver and the relay above are the same.
 //!
 //! **Readiness is told once**: [`Ready`] says that a direction may have become ready, and is not repeated
-//! until a call has answered [`WouldBlock`](io::ErrorKind::WouldBlock). It may be told without need. So
-//! whoever is told keeps the fact, and asks until the answer is no.
+//! until a call has found it dry. It may be told without need. So whoever is told keeps the fact, and asks
+//! until the answer is no: [`WouldBlock`](io::ErrorKind::WouldBlock), a write that took less than it was
+//! given, or a read that brought less than it had room for, unless [`Ready::ended`] was told.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub struct Ready {
     pub read: bool,
     /// A write, or the end of a connect.
     pub write: bool,
+    /// The peer's end may stand behind what can be read: only a read that finds it knows.
+    pub ended: bool,
     /// The connection has failed; reading or writing will say how.
     pub failed: bool,
 }
@@ -58,6 +61,8 @@ pub trait Net {
     type Stream;
     /// A listening socket.
     type Listener;
+    /// A pipe in the kernel, through which payload passes without being copied.
+    type Pipe;
 
     /// The present time.
     fn now(&mut self) -> Time;
@@ -83,7 +88,7 @@ pub trait Net {
     ///
     /// # Errors
     /// The system's memory for it is used up.
-    fn watch(&mut self, key: Key, stream: &Self::Stream, speech: Speech) -> Result<(), Reason>;
+    fn watch(&mut self, key: Key, stream: &Self::Stream) -> Result<(), Reason>;
 
     /// Begins to connect; readiness to write is told when it is decided.
     ///
@@ -103,11 +108,41 @@ pub trait Net {
     /// What the system says.
     fn read(&mut self, key: Key, stream: &mut Self::Stream, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes.
+    /// Writes. With `more` it may wait for what follows at once, to leave together with it.
     ///
     /// # Errors
     /// What the system says.
-    fn write(&mut self, key: Key, stream: &mut Self::Stream, from: &[u8]) -> io::Result<usize>;
+    fn write(&mut self, key: Key, stream: &mut Self::Stream, from: &[u8], more: bool) -> io::Result<usize>;
+
+    /// Lends an empty pipe; `None` where there is none to be had, and payload must be copied.
+    fn lend_pipe(&mut self) -> Option<Self::Pipe>;
+
+    /// Takes a pipe back, which may still hold bytes.
+    fn take_pipe(&mut self, pipe: Self::Pipe, empty: bool);
+
+    /// Moves what a connection has to say into an empty pipe; 0 is the end. Only `WouldBlock` means dry.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn splice_in(
+        &mut self,
+        key: Key,
+        stream: &mut Self::Stream,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> io::Result<usize>;
+
+    /// Moves `most` bytes, or fewer, out of a pipe. Only `WouldBlock` means dry.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn splice_out(
+        &mut self,
+        key: Key,
+        pipe: &mut Self::Pipe,
+        stream: &mut Self::Stream,
+        most: usize,
+    ) -> io::Result<usize>;
 
     /// Ends the direction towards the peer.
     fn shut(&mut self, stream: &mut Self::Stream);

@@ -2,18 +2,23 @@
 //!
 //! Towards the tunnel, what the raw side says is read right behind the header it will travel under, and
 //! leaves in one write with whatever control frames stand before it. From the tunnel, payload goes from the
-//! buffer it was received (or decrypted) in straight to the raw socket. Where the far side does not take
-//! more, nothing more is read: the bytes wait in the kernel, and one stalled visitor stalls nobody else.
+//! buffer it was received (or decrypted) in straight to the raw socket. Where much is to be moved and no TLS
+//! is spoken, it is spliced: from socket to socket through a pipe, never through this program. Where the far
+//! side does not take more, nothing more is read: the bytes wait in the kernel, and one stalled visitor
+//! stalls nobody else.
 
 use std::io;
 
 use crate::arena::{Arena, Buf};
-use crate::limits::{CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN};
-use crate::link::{Held, Incoming, Link, Payload, Phase};
+use crate::limits::{
+    CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MAX,
+    SPLICE_BYTES_MIN,
+};
+use crate::link::{Held, Incoming, Link, Payload, Phase, Spliced};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
 use crate::slots::Key;
-use crate::wire::transfer_header;
+use crate::wire::{begins_with_fin, transfer_header};
 
 /// Why [`outbound`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,25 +42,37 @@ pub enum Fault {
     Proxy(Reason),
 }
 
+/// What [`inbound`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// So many bytes left the ProxyChannel; there may be more.
+    Some(usize),
+    /// The raw side takes none for now, and whatever follows must wait, too.
+    Wait,
+    /// No payload is at hand: more is to be received.
+    Nothing,
+}
+
 /// One side of a pair.
-pub type Side<'a, S> = (Key, &'a mut Link<S>);
+pub type Side<'a, N> = (Key, &'a mut Link<N>);
 
 /// Passes what the raw side says to the tunnel.
 ///
 /// # Errors
 /// The side that failed.
 pub fn outbound<N: Net>(
-    (raw_key, raw): Side<'_, N::Stream>,
-    (proxy_key, proxy): Side<'_, N::Stream>,
+    raw: Side<'_, N>,
+    (proxy_key, proxy): Side<'_, N>,
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<Stop, Fault> {
+    let (raw_key, raw) = raw;
     let mut moved = 0;
     loop {
         // A full buffer must leave before more is read; a few control frames may share a write with what
         // follows.
-        if proxy.tx.len() > CONTROL_FRAME_BYTES_MAX
+        if (proxy.spliced.is_some() || proxy.tx.len() > CONTROL_FRAME_BYTES_MAX)
             && !proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?
         {
             return Ok(Stop::Blocked);
@@ -63,44 +80,11 @@ pub fn outbound<N: Net>(
         if moved >= PUMP_BYTES_PER_TURN {
             return Ok(Stop::Budget);
         }
-        if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up {
+        let held_full = matches!(raw.held, Held::Kept(_, PAYLOAD_BYTES_MAX));
+        if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || held_full {
             break;
         }
-        let result = match (&mut raw.held, &mut proxy.tls) {
-            (Held::Kept(buf, len), _) if *len < PAYLOAD_BYTES_MAX => {
-                let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
-                let result = net.read(raw_key, &mut raw.stream, &mut kept[*len..PAYLOAD_BYTES_MAX]);
-                if let Ok(n @ 1..) = result {
-                    // Counted first: should the tunnel fail now, the next one must have these bytes too.
-                    *len += n;
-                    transfer(proxy, &kept[*len - n..*len], arena, scratch).map_err(Fault::Proxy)?;
-                }
-                result
-            }
-            (Held::Kept(..), _) => break,
-            (Held::Free, Some(_)) => {
-                let space = &mut scratch[..HEADER_BYTES + PAYLOAD_BYTES_MAX];
-                let result = net.read(raw_key, &mut raw.stream, &mut space[HEADER_BYTES..]);
-                if let Ok(n @ 1..) = result {
-                    space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
-                    proxy.send(&space[..HEADER_BYTES + n], arena).map_err(Fault::Proxy)?;
-                }
-                result
-            }
-            (Held::Free, None) => {
-                let space = proxy.tx.space(arena);
-                let end = space.len().min(HEADER_BYTES + PAYLOAD_BYTES_MAX);
-                let result = net.read(raw_key, &mut raw.stream, &mut space[HEADER_BYTES..end]);
-                if let Ok(n @ 1..) = result {
-                    space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
-                    proxy.tx.filled(HEADER_BYTES + n);
-                } else if proxy.tx.is_empty() {
-                    proxy.tx.clear(arena);
-                }
-                result
-            }
-        };
-        match result {
+        match take((raw_key, raw), proxy, net, arena, scratch).map_err(Fault::Proxy)? {
             Ok(0) => {
                 raw.incoming = Incoming::Ended;
                 return Ok(Stop::Ended);
@@ -115,45 +99,132 @@ pub fn outbound<N: Net>(
     Ok(if flushed { Stop::Dry } else { Stop::Blocked })
 }
 
-/// Passes payload that stands in the ProxyChannel's `rx` to the raw side; how many bytes it took, 0 when it
-/// takes none.
+/// Reads once from the raw side, and queues what came for the tunnel: the outer error is the tunnel's.
+fn take<N: Net>(
+    (key, raw): Side<'_, N>,
+    proxy: &mut Link<N>,
+    net: &mut N,
+    arena: &mut Arena,
+    scratch: &mut [u8],
+) -> Result<io::Result<usize>, Reason> {
+    let (mut room, mut copied) = (PAYLOAD_BYTES_MAX, true);
+    let result = match (&mut raw.held, &mut proxy.tls) {
+        (Held::Kept(buf, len), _) => {
+            room -= *len;
+            let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
+            let result = net.read(key, &mut raw.stream, &mut kept[*len..PAYLOAD_BYTES_MAX]);
+            if let Ok(n @ 1..) = result {
+                // Counted first: should the tunnel fail now, the next one must have these bytes too.
+                *len += n;
+                transfer(proxy, &kept[*len - n..*len], arena, scratch)?;
+            }
+            result
+        }
+        (Held::Free, Some(_)) => {
+            let space = &mut scratch[..HEADER_BYTES + PAYLOAD_BYTES_MAX];
+            let result = net.read(key, &mut raw.stream, &mut space[HEADER_BYTES..]);
+            if let Ok(n @ 1..) = result {
+                space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
+                proxy.send(&space[..HEADER_BYTES + n], arena)?;
+            }
+            result
+        }
+        (Held::Free, None) => {
+            let pipe = if raw.bulk && proxy.tx.is_empty() { net.lend_pipe() } else { None };
+            if let Some(mut pipe) = pipe {
+                copied = false;
+                let result = net.splice_in(key, &mut raw.stream, &mut pipe, SPLICE_BYTES_MAX);
+                match result {
+                    Ok(n @ 1..) => proxy.spliced = Some(Spliced::new(pipe, n, Some(transfer_header(n)))),
+                    _ => net.take_pipe(pipe, true),
+                }
+                result
+            } else {
+                let space = proxy.tx.space(arena);
+                room = room.min(space.len() - HEADER_BYTES);
+                let result = net.read(key, &mut raw.stream, &mut space[HEADER_BYTES..][..room]);
+                if let Ok(n @ 1..) = result {
+                    space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
+                    proxy.tx.filled(HEADER_BYTES + n);
+                } else if proxy.tx.is_empty() {
+                    proxy.tx.clear(arena);
+                }
+                result
+            }
+        }
+    };
+    if let Ok(n) = result {
+        raw.bulk = n >= if copied { room } else { SPLICE_BYTES_MIN };
+        raw.readable = n == room || !copied || raw.ending;
+    }
+    Ok(result)
+}
+
+/// Passes payload of the ProxyChannel to the raw side.
 ///
 /// # Errors
 /// The side that failed.
 pub fn inbound<N: Net>(
-    (raw_key, raw): Side<'_, N::Stream>,
-    (_, proxy): Side<'_, N::Stream>,
+    (raw_key, raw): Side<'_, N>,
+    proxy: Side<'_, N>,
     net: &mut N,
     arena: &mut Arena,
-) -> Result<usize, Fault> {
-    let ready = proxy.rx.len().min(proxy.transfer_left as usize);
-    if raw.phase != Phase::Up || !raw.writable || proxy.payload != Payload::Passed {
-        return Ok(0);
+) -> Result<Delivery, Fault> {
+    // What was spliced goes before everything behind it.
+    if raw.spliced.is_some() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
+        return Ok(Delivery::Wait);
     }
-    loop {
-        match net.write(raw_key, &mut raw.stream, &proxy.rx.bytes()[..ready]) {
+    let (proxy_key, proxy) = proxy;
+    let passes = proxy.payload == Payload::Passed && raw.phase == Phase::Up;
+    let ready = proxy.rx.len().min(proxy.transfer_left as usize);
+    if ready == 0 {
+        let spliced = if passes { splice((proxy_key, proxy), raw, net) } else { None };
+        return Ok(spliced.map_or(Delivery::Nothing, Delivery::Some));
+    }
+    while passes && raw.writable {
+        // The last bytes and the end that follows them leave together.
+        let (payload, rest) = proxy.rx.bytes().split_at(ready);
+        match net.write(raw_key, &mut raw.stream, payload, begins_with_fin(rest)) {
             Ok(n) => {
+                raw.writable = n == ready;
                 proxy.rx.consume(n, arena);
                 proxy.transfer_left -= n as u32;
-                return Ok(n);
+                return Ok(Delivery::Some(n));
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                raw.writable = false;
-                return Ok(0);
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => raw.writable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Fault::Raw(reason_of(&error))),
         }
     }
+    Ok(Delivery::Wait)
+}
+
+/// Takes payload that is still in the ProxyChannel's socket into a pipe, for the raw side; how much. `None`
+/// where it is to be received like everything else: it is little, or an end or a failure stands before it.
+fn splice<N: Net>((key, proxy): Side<'_, N>, raw: &mut Link<N>, net: &mut N) -> Option<usize> {
+    let left = proxy.transfer_left as usize;
+    if left < SPLICE_BYTES_MIN || !proxy.readable || proxy.tls.is_some() {
+        return None;
+    }
+    let mut pipe = net.lend_pipe()?;
+    let result = net.splice_in(key, &mut proxy.stream, &mut pipe, left.min(SPLICE_BYTES_MAX));
+    if let Ok(n @ 1..) = result {
+        raw.spliced = Some(Spliced::new(pipe, n, None));
+        proxy.transfer_left -= n as u32;
+        return Some(n);
+    }
+    net.take_pipe(pipe, true);
+    proxy.readable &= !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    None
 }
 
 /// Sends once more what a visitor said, on the ProxyChannel that replaces a dead one.
 ///
 /// # Errors
 /// Why the ProxyChannel failed.
-pub fn repeat<S>(
+pub fn repeat<N: Net>(
     held: &Held,
-    proxy: &mut Link<S>,
+    proxy: &mut Link<N>,
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<(), Reason> {
@@ -164,8 +235,8 @@ pub fn repeat<S>(
 }
 
 /// Queues payload under its header, as one piece: over TLS they share a record.
-fn transfer<S>(
-    proxy: &mut Link<S>,
+fn transfer<N: Net>(
+    proxy: &mut Link<N>,
     payload: &[u8],
     arena: &mut Arena,
     scratch: &mut [u8],

@@ -253,6 +253,11 @@ pub fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
     Ok(Some((frame, HEADER_BYTES + length)))
 }
 
+/// Whether a FIN is the next frame.
+pub fn begins_with_fin(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[kind::FIN, 0, 0, 0])
+}
+
 fn decode<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     Ok(match kind {
         kind::HELLO => Frame::Hello(Hello {

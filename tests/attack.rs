@@ -469,6 +469,7 @@ mod tls {
     impl Net for One {
         type Stream = Socket;
         type Listener = ();
+        type Pipe = ();
 
         fn now(&mut self) -> Time {
             Time::default()
@@ -480,7 +481,7 @@ mod tls {
         fn accept(&mut self, _: Key, (): &mut ()) -> Accept<Socket> {
             Accept::Empty
         }
-        fn watch(&mut self, _: Key, _: &Socket, _: Speech) -> Result<(), Reason> {
+        fn watch(&mut self, _: Key, _: &Socket) -> Result<(), Reason> {
             Ok(())
         }
         fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Socket, Reason> {
@@ -492,9 +493,19 @@ mod tls {
         fn read(&mut self, _: Key, stream: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
             (stream.input)(into)
         }
-        fn write(&mut self, _: Key, stream: &mut Socket, from: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, _: Key, stream: &mut Socket, from: &[u8], _: bool) -> io::Result<usize> {
             stream.output.extend_from_slice(from);
             Ok(from.len())
+        }
+        fn lend_pipe(&mut self) -> Option<()> {
+            None
+        }
+        fn take_pipe(&mut self, (): (), _: bool) {}
+        fn splice_in(&mut self, _: Key, _: &mut Socket, _: &mut (), _: usize) -> io::Result<usize> {
+            unreachable!("no pipe was lent")
+        }
+        fn splice_out(&mut self, _: Key, _: &mut (), _: &mut Socket, _: usize) -> io::Result<usize> {
+            unreachable!("no pipe was lent")
         }
         fn shut(&mut self, _: &mut Socket) {}
         fn close(&mut self, _: Key, _: Socket, _: Manner) {}
@@ -575,7 +586,7 @@ mod tls {
         assert!(arena.reserve(3));
         let socket = Socket { input: Box::new(|_| Ok(0)), output: vec![] };
         let tls = Box::new(security.accept().unwrap());
-        let mut link = Link::new(socket, 0, Speech::Tls, Phase::Securing, Some(tls));
+        let mut link = Link::<One>::new(socket, 0, Speech::Tls, Phase::Securing, Some(tls));
         let key = Slots::default().insert(()).unwrap();
         for _ in 0..4 {
             let mut said = Vec::new();
@@ -648,13 +659,20 @@ mod tls {
     impl Net for Hand {
         type Stream = Pipe;
         type Listener = usize;
+        type Pipe = ();
 
         fn now(&mut self) -> Time {
             Time::from_micros(1_000_000)
         }
         fn wait(&mut self, _: Time, events: &mut Vec<Event>) {
             for &token in self.tokens.borrow().iter() {
-                events.push(Event::Ready(nt::net::Ready { token, read: true, write: true, failed: false }));
+                events.push(Event::Ready(nt::net::Ready {
+                    token,
+                    read: true,
+                    write: true,
+                    ended: true,
+                    failed: false,
+                }));
             }
         }
         fn listen(&mut self, key: Key, at: SocketAddr, _: Speech) -> Result<(usize, SocketAddr), Reason> {
@@ -668,7 +686,7 @@ mod tls {
                 None => Accept::Empty,
             }
         }
-        fn watch(&mut self, key: Key, _: &Pipe, _: Speech) -> Result<(), Reason> {
+        fn watch(&mut self, key: Key, _: &Pipe) -> Result<(), Reason> {
             self.tokens.borrow_mut().push(key.token());
             Ok(())
         }
@@ -684,12 +702,22 @@ mod tls {
                 n => Ok(n),
             }
         }
-        fn write(&mut self, _: Key, stream: &mut Pipe, from: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, _: Key, stream: &mut Pipe, from: &[u8], _: bool) -> io::Result<usize> {
             if stream.0.borrow().full {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             stream.0.borrow_mut().output.extend_from_slice(from);
             Ok(from.len())
+        }
+        fn lend_pipe(&mut self) -> Option<()> {
+            None
+        }
+        fn take_pipe(&mut self, (): (), _: bool) {}
+        fn splice_in(&mut self, _: Key, _: &mut Pipe, _: &mut (), _: usize) -> io::Result<usize> {
+            unreachable!("no pipe was lent")
+        }
+        fn splice_out(&mut self, _: Key, _: &mut (), _: &mut Pipe, _: usize) -> io::Result<usize> {
+            unreachable!("no pipe was lent")
         }
         fn shut(&mut self, _: &mut Pipe) {}
         fn close(&mut self, _: Key, _: Pipe, _: Manner) {}

@@ -23,6 +23,9 @@ use world::{CLIENT, SERVER, Sim};
 const CALM: Nasty = Nasty { short: 0, spurious: 0, delay_micros: 10_000, window: 64 * 1024 };
 const NASTY: Nasty = Nasty { short: 60, spurious: 20, delay_micros: 3_000, window: 5_000 };
 
+/// Much at once, so that payload is spliced; and no less nasty.
+const BULKY: Nasty = Nasty { short: 20, spurious: 20, delay_micros: 3_000, window: 150_000 };
+
 /// What the server knows of these licenses; each may take any port from 1024.
 pub fn directory(licenses: &[License]) -> Directory {
     let mut directory = Directory::default();
@@ -85,6 +88,7 @@ fn at_rest(sim: &mut Sim) {
     for (lent, _) in sim.counts() {
         assert_eq!(lent, 0, "a buffer is held at rest\n{}", sim.log());
     }
+    assert_eq!(sim.world.borrow().pipes, 0, "a pipe is held at rest\n{}", sim.log());
 }
 
 #[test]
@@ -110,6 +114,25 @@ fn bytes_arrive_exactly_and_in_order() {
             assert!(sim.reals.iter().all(|real| real.outcome == Outcome::Whole));
             at_rest(&mut sim);
         }
+    }
+}
+
+#[test]
+fn bulk_is_spliced_and_arrives_exactly() {
+    for seed in seeds(20) {
+        let mut sim = up(seed, BULKY, Transport::Plain);
+        for _ in 0..6 {
+            let plan = sim.plan();
+            sim.visit(8080, Plan { up: plan.up + 500_000, down: plan.down + 800_000, ..plan });
+            sim.run_for(Span::from_millis(seed % 50));
+        }
+        sim.run_for(Span::from_secs(120));
+        for visitor in &sim.visitors {
+            assert_eq!(visitor.outcome, Outcome::Whole, "seed {seed} {:?}\n{}", visitor.plan, sim.log());
+        }
+        assert!(sim.reals.iter().all(|real| real.outcome == Outcome::Whole));
+        assert!(sim.world.borrow().spliced > 1_000_000, "seed {seed}: nearly nothing was spliced");
+        at_rest(&mut sim);
     }
 }
 
@@ -143,9 +166,13 @@ fn a_refused_visit_is_cut_within_a_round_trip() {
 fn a_cut_never_looks_like_an_end() {
     for seed in seeds(60) {
         for transport in [Transport::Plain, Transport::Tls] {
-            let mut sim = up(seed, NASTY, transport);
+            let bulky = seed % 2 == 1;
+            let mut sim = up(seed, if bulky { BULKY } else { NASTY }, transport);
             for _ in 0..10 {
-                let plan = sim.plan();
+                let mut plan = sim.plan();
+                if bulky {
+                    (plan.up, plan.down) = (plan.up + 300_000, plan.down + 300_000);
+                }
                 let reset_at = sim.world.borrow_mut().rng.chance(20).then_some(plan.down / 2);
                 sim.visit(8080, Plan { reset_at, ..plan });
                 sim.run_for(Span::from_millis(20));

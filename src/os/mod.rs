@@ -1,32 +1,26 @@
-//! The real operating system: `polling`, std sockets, the clock, the resolver, signals. The only place with
+//! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
-//!
-//! Connections are watched edge by edge where the poller can (epoll, kqueue): they are registered once, and
-//! no call is spent on arming them again. Elsewhere a direction is armed anew when a call on it answers
-//! `WouldBlock`. Either way the driver sees the contract of [`Net`].
 
 mod log;
+mod pipes;
+mod poll;
 mod resolver;
 mod signals;
 mod sockets;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
-
-use polling::{Event as PollEvent, Events, PollMode, Poller};
 
 use crate::directory::Directory;
-use crate::limits::EVENTS_PER_WAIT;
-use crate::net::{Accept, Event, Net, Ready, reason_of};
+use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::{Level, Note};
 use crate::reason::Reason;
 use crate::role::{Manner, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 use log::Log;
+use pipes::{Pipe, Pipes};
+use poll::{Interest, Poll};
 use resolver::Resolver;
 use signals::Signals;
 
@@ -37,9 +31,8 @@ pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
 
 /// The operating system that nt runs on.
 pub struct Os {
-    poller: Arc<Poller>,
-    events: Events,
-    edge: bool,
+    poll: Poll,
+    pipes: Pipes,
     resolver: Resolver,
     signals: Signals,
     licenses: Option<LicenseFile>,
@@ -55,45 +48,10 @@ impl Os {
     /// # Errors
     /// The poller or the signals cannot be had.
     pub fn new(level: Level, licenses: Option<LicenseFile>) -> io::Result<Self> {
-        let poller = Arc::new(Poller::new()?);
-        let signals = Signals::new()?;
-        let edge = poller.supports_edge();
-        let os = Self {
-            poller,
-            events: Events::with_capacity(NonZeroUsize::new(EVENTS_PER_WAIT).unwrap_or(NonZeroUsize::MIN)),
-            edge,
-            resolver: Resolver::default(),
-            signals,
-            licenses,
-            log: Log::new(level),
-        };
-        os.add(os.signals.pipe(), PollEvent::readable(SIGNALS))?;
-        Ok(os)
-    }
-
-    fn mode(&self) -> PollMode {
-        if self.edge { PollMode::Edge } else { PollMode::Oneshot }
-    }
-
-    #[allow(unsafe_code)]
-    fn add(&self, source: &impl std::os::fd::AsRawFd, interest: PollEvent) -> io::Result<()> {
-        // SAFETY: whatever is added is deleted before it is closed: connections and listeners by `forget`,
-        // which `close` and `close_listener` call; the signal pipe lives as long as the poller, which is
-        // dropped before it.
-        unsafe { self.poller.add_with_mode(source.as_raw_fd(), interest, self.mode()) }
-    }
-
-    /// Stops watching. Fails only for what was never watched.
-    fn forget(&self, source: impl std::os::fd::AsFd) {
-        let _ = self.poller.delete(source);
-    }
-
-    /// Arms a direction that answered `WouldBlock`, where the poller does not do so by itself.
-    fn rearm(&self, source: impl std::os::fd::AsFd, interest: PollEvent) {
-        if !self.edge {
-            // It fails only for a closed socket, which the next call reports.
-            let _ = self.poller.modify(source, interest);
-        }
+        let (poll, signals) = (Poll::new()?, Signals::new()?);
+        poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
+        let (pipes, resolver, log) = (Pipes::default(), Resolver::default(), Log::new(level));
+        Ok(Self { poll, pipes, resolver, signals, licenses, log })
     }
 }
 
@@ -104,6 +62,7 @@ fn blocked<T>(result: &io::Result<T>) -> bool {
 impl Net for Os {
     type Stream = TcpStream;
     type Listener = TcpListener;
+    type Pipe = Pipe;
 
     fn now(&mut self) -> Time {
         sockets::clock()
@@ -111,31 +70,27 @@ impl Net for Os {
 
     fn wait(&mut self, until: Time, events: &mut Vec<Event>) {
         let now = sockets::clock();
-        let timeout = (until < Time::NEVER).then(|| Duration::from_micros(until.since(now).as_micros()));
-        self.events.clear();
-        match self.poller.wait(&mut self.events, timeout) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
+        let timeout = (until < Time::NEVER).then(|| until.since(now));
+        let mut signalled = false;
+        let waited = self.poll.wait(timeout, |ready| {
+            if ready.token == SIGNALS {
+                signalled = true;
+            } else {
+                events.push(Event::Ready(ready));
+            }
+        });
+        match waited {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 self.log.note(now, &Note::Plain(Level::Error, format!("waiting for events failed: {error}")))
             }
+            Ok(()) | Err(_) => {}
         }
-        for event in self.events.iter() {
-            if event.key == SIGNALS {
-                if self.signals.taken() {
-                    events.push(Event::Stop);
-                }
-                continue;
+        if signalled {
+            if self.signals.taken() {
+                events.push(Event::Stop);
             }
-            let failed = event.is_err().unwrap_or(false);
-            events.push(Event::Ready(Ready {
-                token: event.key,
-                read: event.readable,
-                write: event.writable,
-                failed,
-            }));
+            self.poll.rearm(self.signals.pipe(), SIGNALS, Interest::Read);
         }
-        self.rearm(self.signals.pipe(), PollEvent::readable(SIGNALS));
         while let Some((role, query, addresses)) = self.resolver.answer() {
             events.push(Event::Resolved(role, query, addresses));
         }
@@ -149,14 +104,14 @@ impl Net for Os {
     ) -> Result<(TcpListener, SocketAddr), Reason> {
         let listener = sockets::listen(address, speech).map_err(|error| reason_of(&error))?;
         let address = listener.local_addr().map_err(|error| reason_of(&error))?;
-        self.add(&listener, PollEvent::readable(key.token())).map_err(|error| reason_of(&error))?;
+        self.poll.add(&listener, key.token(), Interest::Read).map_err(|error| reason_of(&error))?;
         Ok((listener, address))
     }
 
     fn accept(&mut self, key: Key, listener: &mut TcpListener) -> Accept<TcpStream> {
         let result = sockets::accept(listener);
         if blocked(&result) {
-            self.rearm(&*listener, PollEvent::readable(key.token()));
+            self.poll.rearm(&*listener, key.token(), Interest::Read);
         }
         match result {
             Ok((stream, peer)) => Accept::Came(stream, peer),
@@ -164,24 +119,20 @@ impl Net for Os {
         }
     }
 
-    fn watch(&mut self, key: Key, stream: &TcpStream, speech: Speech) -> Result<(), Reason> {
-        sockets::tune(stream, speech);
-        self.add(stream, PollEvent::all(key.token())).map_err(|error| reason_of(&error))
+    fn watch(&mut self, key: Key, stream: &TcpStream) -> Result<(), Reason> {
+        self.poll.add(stream, key.token(), Interest::Both).map_err(|error| reason_of(&error))
     }
 
     fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<TcpStream, Reason> {
-        let stream = sockets::dial(address).map_err(|error| reason_of(&error))?;
-        if speech == Speech::Raw {
-            sockets::cut_by_default(&stream);
-        }
-        self.watch(key, &stream, speech)?;
+        let stream = sockets::dial(address, speech).map_err(|error| reason_of(&error))?;
+        self.watch(key, &stream)?;
         Ok(stream)
     }
 
     fn dialed(&mut self, key: Key, stream: &mut TcpStream) -> io::Result<()> {
         let result = sockets::dialed(stream);
         if blocked(&result) {
-            self.rearm(&*stream, PollEvent::writable(key.token()));
+            self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
         result
     }
@@ -189,17 +140,45 @@ impl Net for Os {
     fn read(&mut self, key: Key, stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
         let result = io::Read::read(stream, into);
         if blocked(&result) {
-            self.rearm(&*stream, PollEvent::all(key.token()));
+            self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
         result
     }
 
-    fn write(&mut self, key: Key, stream: &mut TcpStream, from: &[u8]) -> io::Result<usize> {
-        let result = io::Write::write(stream, from);
-        if blocked(&result) {
-            self.rearm(&*stream, PollEvent::all(key.token()));
+    fn write(&mut self, key: Key, stream: &mut TcpStream, from: &[u8], more: bool) -> io::Result<usize> {
+        let result = sockets::send(stream, from, more);
+        if blocked(&result) || matches!(result, Ok(n) if n < from.len()) {
+            self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
         result
+    }
+
+    fn lend_pipe(&mut self) -> Option<Pipe> {
+        self.pipes.lend()
+    }
+
+    fn take_pipe(&mut self, pipe: Pipe, empty: bool) {
+        self.pipes.take(pipe, empty);
+    }
+
+    fn splice_in(
+        &mut self,
+        _: Key,
+        stream: &mut TcpStream,
+        pipe: &mut Pipe,
+        most: usize,
+    ) -> io::Result<usize> {
+        pipes::splice_in(stream, pipe, most)
+    }
+
+    fn splice_out(
+        &mut self,
+        _: Key,
+        pipe: &mut Pipe,
+        stream: &mut TcpStream,
+        most: usize,
+    ) -> io::Result<usize> {
+        pipes::splice_out(pipe, stream, most)
     }
 
     fn shut(&mut self, stream: &mut TcpStream) {
@@ -208,16 +187,16 @@ impl Net for Os {
     }
 
     fn close(&mut self, _key: Key, stream: TcpStream, manner: Manner) {
-        self.forget(&stream);
+        self.poll.forget(&stream);
         sockets::close(stream, manner);
     }
 
     fn close_listener(&mut self, _key: Key, listener: TcpListener) {
-        self.forget(&listener);
+        self.poll.forget(&listener);
     }
 
     fn resolve(&mut self, role: usize, query: Query, host: &str, port: u16) {
-        self.resolver.ask(role, query, host, port, &self.poller);
+        self.resolver.ask(role, query, host, port, self.poll.bell());
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {

@@ -2,12 +2,10 @@
 //! threads.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use polling::Poller;
-
+use super::poll::Bell;
 use crate::role::Query;
 
 type Answer = (usize, Query, Vec<SocketAddr>);
@@ -32,23 +30,22 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    pub(super) fn ask(&mut self, role: usize, query: Query, host: &str, port: u16, poller: &Arc<Poller>) {
-        let (answer, poller, host) = (self.answer.clone(), Arc::clone(poller), host.to_owned());
-        let wake = Arc::clone(&poller);
+    pub(super) fn ask(&mut self, role: usize, query: Query, host: &str, port: u16, bell: Bell) {
+        let (answer, ring, host) = (self.answer.clone(), bell.clone(), host.to_owned());
         self.asking += 1;
         let ask = move || {
             let mut addresses: Vec<SocketAddr> =
                 (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
             addresses.dedup();
-            // Both fail only when the program is ending.
+            // It fails only when the program is ending.
             let _ = answer.send((role, query, addresses));
-            let _ = poller.notify();
+            ring.ring();
         };
         let asked = self.asking <= ASKING_MAX
             && thread::Builder::new().name("resolver".into()).stack_size(STACK_BYTES).spawn(ask).is_ok();
         if !asked {
             let _ = self.answer.send((role, query, Vec::new()));
-            let _ = wake.notify();
+            bell.ring();
         }
     }
 

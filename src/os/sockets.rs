@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -43,11 +44,8 @@ pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListe
         }
         result => result?,
     };
-    if speech == Speech::Raw {
-        // Accepted connections inherit both.
-        sockopt::set_socket_linger(&listener, Some(Duration::ZERO))?;
-        probe(&listener, VISITOR_KEEPALIVE);
-    }
+    // Accepted connections inherit it: no call is spent on each of them.
+    tune(&listener, speech, false);
     Ok(listener)
 }
 
@@ -82,8 +80,9 @@ pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
 }
 
 /// Begins to connect.
-pub(super) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+pub(super) fn dial(address: SocketAddr, speech: Speech) -> io::Result<TcpStream> {
     let socket = socket(address)?;
+    tune(&socket, speech, address.ip().is_loopback());
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
         Err(error) => Err(error.into()),
@@ -92,39 +91,51 @@ pub(super) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Whether a connect has succeeded. Readiness may be told without need, so the peer is asked for as well.
 pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
     match stream.peer_addr() {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+        }
         result => result.map(drop),
     }
 }
 
-/// Small frames leave at once; tunnel connections are probed by the kernel while they are idle, so that NAT
-/// keeps them and a dead one is found without a byte of ours.
-pub(super) fn tune(stream: &TcpStream, speech: Speech) {
+/// Small frames leave at once. Tunnel connections are probed by the kernel while they are idle, so that NAT
+/// keeps them and a dead one is found without a byte of ours. A raw one goes with RST until it is closed on
+/// purpose, even when the process is killed: its peer must not take a cut for an end; and it is probed, so
+/// that one that vanished is found, which on this machine (`near`) nobody does without a word.
+fn tune(socket: impl AsFd, speech: Speech, near: bool) {
+    let socket = socket.as_fd();
     // A socket that refuses an option still works.
-    let _ = stream.set_nodelay(true);
-    if matches!(speech, Speech::Tls | Speech::Plain) {
-        probe(stream, TUNNEL_KEEPALIVE);
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+    match speech {
+        Speech::Tls | Speech::Plain => probe(socket, TUNNEL_KEEPALIVE),
+        Speech::Raw => {
+            let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+            if !near {
+                probe(socket, VISITOR_KEEPALIVE);
+            }
+        }
+        Speech::Local => {}
     }
 }
 
 /// The kernel's keepalive (RFC 9293 section 3.8.4).
-fn probe(socket: impl std::os::fd::AsFd, keepalive: Keepalive) {
-    let socket = socket.as_fd();
+fn probe(socket: BorrowedFd<'_>, keepalive: Keepalive) {
     let _ = sockopt::set_socket_keepalive(socket, true);
     let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(keepalive.idle_secs));
     let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(keepalive.interval_secs));
     let _ = sockopt::set_tcp_keepcnt(socket, keepalive.probes);
 }
 
-/// Until it is closed on purpose, a raw connection goes with RST, even when the process is killed: its peer
-/// must not take a cut for an end. One that vanishes is found by the kernel.
-pub(super) fn cut_by_default(stream: &TcpStream) {
-    probe(stream, VISITOR_KEEPALIVE);
-    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+/// Writes; with `more`, what follows at once may leave in the same segment.
+pub(super) fn send(stream: &TcpStream, from: &[u8], more: bool) -> io::Result<usize> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if more {
+        let flags = rustix::net::SendFlags::MORE | rustix::net::SendFlags::NOSIGNAL;
+        return Ok(rustix::net::send(stream, from, flags)?);
+    }
+    let (mut stream, _) = (stream, more);
+    io::Write::write(&mut stream, from)
 }
 
 pub(super) fn close(stream: TcpStream, manner: Manner) {

@@ -39,6 +39,8 @@ pub(super) struct Session {
     pub(super) last_offer: u16,
     /// Visitors at once.
     pub(super) visitors: usize,
+    /// The client has said goodbye: only the visits there are go on.
+    pub(super) leaving: Option<Reason>,
 }
 
 /// The ProxyChannels of a session that carry no visit, and those that are to come.
@@ -99,6 +101,7 @@ impl Session {
             binds_due: Earliest::default(),
             waiting: VecDeque::new(),
             visitors: 0,
+            leaving: None,
             last_visit: 0,
             pool: Pool::default(),
             login,
@@ -110,6 +113,7 @@ impl Session {
         (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));
         self.maps_to_come = login.mappings;
         self.login = login;
+        self.leaving = None;
         self.pool.orders.clear();
         for mapping in self.mappings.values_mut() {
             mapping.declared = false;
@@ -200,10 +204,41 @@ impl Server {
             Frame::Map(map) => self.map_declared(now, key, &map, out),
             Frame::Mapped(mapped) => self.offer_answered(now, key, mapped, out),
             Frame::Goodbye { reason, .. } => {
-                self.end_session(key, reason, out);
+                self.depart(key, reason, out);
                 true
             }
             _ => false,
+        }
+    }
+
+    /// The client leaves. Its last payload may still be on the way, on other connections than its goodbye: so
+    /// its ports close, and its visits end by themselves or when it was silent for too long.
+    fn depart(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.leaving = Some(reason);
+        session.pool.orders.clear();
+        let cmd = session.cmd.take();
+        let waiting = std::mem::take(&mut session.waiting);
+        for listener in std::mem::take(&mut session.mappings).values().filter_map(Mapping::listener) {
+            self.ports.remove(listener);
+            out.close(listener, Manner::Cut);
+        }
+        if let Some(cmd) = cmd {
+            self.channels.remove(cmd);
+            out.close(cmd, Manner::End);
+        }
+        for visitor in waiting {
+            self.forget_visitor(visitor, Manner::Cut, out);
+        }
+        self.watch_pulse(key);
+        self.settle(key, out);
+    }
+
+    /// After a visit has ended: whoever waited for that goes.
+    pub(super) fn settle(&mut self, key: Key, out: &mut Outbox<'_>) {
+        match self.sessions.get(key) {
+            Some(&Session { leaving: Some(reason), visitors: 0, .. }) => self.end_session(key, reason, out),
+            _ => self.stop_if_idle(out),
         }
     }
 

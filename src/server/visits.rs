@@ -249,7 +249,7 @@ impl Server {
         if free {
             self.pool(now, owner, key, out);
         }
-        self.stop_if_idle(out);
+        self.settle(owner, out);
         true
     }
 
@@ -290,7 +290,7 @@ impl Server {
         }
     }
 
-    fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
+    pub(super) fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
             self.count_out(&visitor);
             out.close(key, manner);
@@ -335,7 +335,7 @@ impl Server {
                 }
             }
         }
-        self.stop_if_idle(out);
+        self.settle(visitor.session, out);
     }
 
     /// The ProxyChannel's connection failed; it is out of the books already.
@@ -365,7 +365,7 @@ impl Server {
             }
         }
         self.serve(now, proxy.session, out);
-        self.stop_if_idle(out);
+        self.settle(proxy.session, out);
     }
 
     /// A visitor's deadline may have come.

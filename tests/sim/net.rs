@@ -88,6 +88,9 @@ pub struct World {
     pub notes: Vec<(Time, Host, String)>,
     /// Names that were looked up.
     pub lookups: usize,
+    /// Pipes that are lent, and bytes that went through any.
+    pub pipes: usize,
+    pub spliced: usize,
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
     next_port: u16,
@@ -110,6 +113,8 @@ impl World {
             cuts: BTreeSet::new(),
             notes: Vec::new(),
             lookups: 0,
+            pipes: 0,
+            spliced: 0,
             licenses: None,
             next_port: 40_000,
             trace: 0,
@@ -182,7 +187,7 @@ impl World {
                         let (token, blocked) =
                             (listener.token, std::mem::replace(&mut listener.blocked, false));
                         if blocked {
-                            self.tell(host, token, true, false, false);
+                            self.tell(host, token, true, false, false, false);
                         }
                         self.ends[to].state = State::Up;
                         self.send(to, Packet::SynAck);
@@ -213,7 +218,8 @@ impl World {
                 State::Connecting | State::Failed(_) => {}
             },
             Packet::Fin => {
-                self.ends[to].fin = true;
+                // As epoll does: the end is told in any case, and with whatever is told from now on.
+                (self.ends[to].fin, self.ends[to].read_blocked) = (true, true);
                 self.wake(to, true, false, false);
             }
             Packet::Rst => self.fail(to, io::ErrorKind::ConnectionReset),
@@ -235,13 +241,13 @@ impl World {
         let read = (read && std::mem::take(&mut e.read_blocked)) || spurious || failed;
         let write = (write && std::mem::take(&mut e.write_blocked)) || spurious || failed;
         if let (Some(token), true) = (e.token, read || write) {
-            let host = e.host;
-            self.tell(host, token, read, write, failed);
+            let (host, ended) = (e.host, e.fin);
+            self.tell(host, token, read, write, ended, failed);
         }
     }
 
-    fn tell(&mut self, host: Host, token: usize, read: bool, write: bool, failed: bool) {
-        self.events.entry(host).or_default().push(Event::Ready(Ready { token, read, write, failed }));
+    fn tell(&mut self, host: Host, token: usize, read: bool, write: bool, ended: bool, failed: bool) {
+        self.events.entry(host).or_default().push(Event::Ready(Ready { token, read, write, ended, failed }));
     }
 
     /// Whether what this end sends is lost.
@@ -302,6 +308,12 @@ impl World {
         id
     }
 
+    /// Both ends of a connection are probed by their kernels.
+    fn keep_alive(&mut self, end: EndId) {
+        let peer = self.ends[end].peer;
+        (self.ends[end].keepalive, self.ends[peer].keepalive) = (true, true);
+    }
+
     pub fn connected(&self, end: EndId) -> io::Result<()> {
         match self.ends[end].state {
             State::Connecting => Err(io::ErrorKind::WouldBlock.into()),
@@ -351,6 +363,13 @@ impl World {
         for (slot, byte) in into.iter_mut().zip(self.ends[end].inbox.drain(..n)) {
             *slot = byte;
         }
+        if n < into.len() {
+            // Dry, as far as the reader can know; what is left came just now.
+            self.ends[end].read_blocked = true;
+            if !self.ends[end].inbox.is_empty() {
+                self.wake(end, true, false, false);
+            }
+        }
         let peer = self.ends[end].peer;
         self.ends[peer].outstanding -= n;
         self.wake(peer, false, true, false);
@@ -374,6 +393,12 @@ impl World {
             n = 1 + self.rng.below(n as u64) as usize;
         }
         self.ends[end].outstanding += n;
+        if n < from.len() {
+            self.ends[end].write_blocked = true;
+            if self.ends[end].outstanding < self.nasty.window {
+                self.wake(end, false, true, false);
+            }
+        }
         self.send(end, Packet::Data(from[..n].to_vec()));
         Ok(n)
     }
@@ -482,6 +507,7 @@ pub struct SimNet {
 impl Net for SimNet {
     type Stream = EndId;
     type Listener = u16;
+    type Pipe = Vec<u8>;
 
     fn now(&mut self) -> Time {
         self.world.borrow().now
@@ -516,18 +542,18 @@ impl Net for SimNet {
         }
     }
 
-    fn watch(&mut self, key: Key, stream: &EndId, speech: Speech) -> Result<(), Reason> {
-        let mut world = self.world.borrow_mut();
-        let end = &mut world.ends[*stream];
-        end.token = Some(key.token());
-        end.keepalive = matches!(speech, Speech::Tls | Speech::Plain);
+    fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
+        self.world.borrow_mut().ends[*stream].token = Some(key.token());
         Ok(())
     }
 
     fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<EndId, Reason> {
         let target = (self.route)(self.host, address);
         let end = self.world.borrow_mut().connect(self.host, target, address);
-        self.watch(key, &end, speech)?;
+        self.watch(key, &end)?;
+        if matches!(speech, Speech::Tls | Speech::Plain) {
+            self.world.borrow_mut().keep_alive(end);
+        }
         Ok(end)
     }
 
@@ -544,8 +570,48 @@ impl Net for SimNet {
         self.world.borrow_mut().read(*stream, into)
     }
 
-    fn write(&mut self, _key: Key, stream: &mut EndId, from: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, _key: Key, stream: &mut EndId, from: &[u8], _more: bool) -> io::Result<usize> {
         self.world.borrow_mut().write(*stream, from)
+    }
+
+    fn lend_pipe(&mut self) -> Option<Vec<u8>> {
+        let mut world = self.world.borrow_mut();
+        let lent = !world.rng.chance(10);
+        world.pipes += usize::from(lent);
+        lent.then(Vec::new)
+    }
+
+    fn take_pipe(&mut self, pipe: Vec<u8>, empty: bool) {
+        assert!(pipe.is_empty() || !empty, "a pipe was not empty");
+        self.world.borrow_mut().pipes -= 1;
+    }
+
+    fn splice_in(
+        &mut self,
+        _: Key,
+        stream: &mut EndId,
+        pipe: &mut Vec<u8>,
+        most: usize,
+    ) -> io::Result<usize> {
+        assert!(pipe.is_empty(), "what is in the pipe would be overtaken");
+        pipe.resize(most, 0);
+        let result = self.world.borrow_mut().read(*stream, pipe);
+        let n = *result.as_ref().unwrap_or(&0);
+        pipe.truncate(n);
+        self.world.borrow_mut().spliced += n;
+        result
+    }
+
+    fn splice_out(
+        &mut self,
+        _: Key,
+        pipe: &mut Vec<u8>,
+        stream: &mut EndId,
+        most: usize,
+    ) -> io::Result<usize> {
+        let n = self.world.borrow_mut().write(*stream, &pipe[..most])?;
+        pipe.drain(..n);
+        Ok(n)
     }
 
     fn shut(&mut self, stream: &mut EndId) {
@@ -559,7 +625,7 @@ impl Net for SimNet {
         world.close(stream, manner);
         if let (Some(token), true) = (token, world.rng.chance(20)) {
             let host = self.host;
-            world.tell(host, token, true, true, false);
+            world.tell(host, token, true, true, false, false);
         }
     }
 

@@ -1,0 +1,86 @@
+//! Pipes through which payload is spliced, on Linux; elsewhere there are none, and payload is copied.
+
+use std::os::fd::OwnedFd;
+
+use crate::limits::PIPES_MAX;
+
+/// A pipe: where it is read, and where it is written.
+pub struct Pipe(OwnedFd, OwnedFd);
+
+/// Pipes that are kept for the next payload: an empty one holds no pages.
+#[derive(Default)]
+pub(super) struct Pipes {
+    free: Vec<Pipe>,
+    /// All there are, lent ones included.
+    count: usize,
+}
+
+impl Pipes {
+    pub(super) fn lend(&mut self) -> Option<Pipe> {
+        if let Some(pipe) = self.free.pop() {
+            return Some(pipe);
+        }
+        let pipe = (self.count < PIPES_MAX).then(here::make)??;
+        self.count += 1;
+        Some(pipe)
+    }
+
+    /// Takes one back; what it still holds goes with it.
+    pub(super) fn take(&mut self, pipe: Pipe, empty: bool) {
+        if empty {
+            self.free.push(pipe);
+        } else {
+            self.count -= 1;
+        }
+    }
+}
+
+pub(super) use here::{splice_in, splice_out};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod here {
+    use std::io;
+    use std::net::TcpStream;
+
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+
+    use super::Pipe;
+    use crate::limits::SPLICE_BYTES_MAX;
+
+    pub(super) fn make() -> Option<Pipe> {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+        // A smaller one works as well: /proc/sys/fs/pipe-user-pages-soft bounds what a user may have.
+        let _ = fcntl_setpipe_size(&write, SPLICE_BYTES_MAX);
+        Some(Pipe(read, write))
+    }
+
+    const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
+
+    pub(in crate::os) fn splice_in(stream: &TcpStream, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        Ok(splice(stream, None, &pipe.1, None, most, FLAGS)?)
+    }
+
+    pub(in crate::os) fn splice_out(pipe: &Pipe, stream: &TcpStream, most: usize) -> io::Result<usize> {
+        Ok(splice(&pipe.0, None, stream, None, most, FLAGS)?)
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod here {
+    use std::io;
+    use std::net::TcpStream;
+
+    use super::Pipe;
+
+    pub(super) fn make() -> Option<Pipe> {
+        None
+    }
+
+    pub(in crate::os) fn splice_in(_: &TcpStream, _: &Pipe, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::os) fn splice_out(_: &Pipe, _: &TcpStream, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
