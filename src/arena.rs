@@ -9,7 +9,7 @@
 use crate::limits::BUFFER_BYTES;
 
 /// One buffer: moved, never copied; it is in exactly one place.
-pub struct Buf(&'static mut [u8]);
+pub struct Buf(&'static mut [u8; BUFFER_BYTES]);
 
 impl Buf {
     /// The bytes.
@@ -68,7 +68,7 @@ impl Arena {
         assert!(self.lent <= self.reserved, "a buffer was taken without a right to it");
         self.free.pop().unwrap_or_else(|| {
             let untouched = std::mem::take(&mut self.untouched);
-            let (first, rest) = untouched.split_at_mut(BUFFER_BYTES);
+            let (first, rest) = untouched.split_first_chunk_mut().expect("rights never exceed buffers");
             self.untouched = rest;
             Buf(first)
         })

@@ -19,7 +19,8 @@ use std::io;
 use crate::arena::Arena;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
-    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
+    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, SEND_SOON, SPLICE_BYTES_MIN,
+    TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
@@ -73,6 +74,8 @@ pub struct Driver<N: Net> {
     resting: (Time, Vec<Key>),
     /// Links that are closed but for bytes that still leave, and when that must be over; oldest first.
     lingering: VecDeque<(Time, Key)>,
+    /// Links whose bytes wait for what follows, and until when; oldest first.
+    corked: VecDeque<(Time, Key)>,
     handshakes: usize,
     verbs: Vec<Verb>,
     bytes: Vec<u8>,
@@ -123,6 +126,7 @@ impl<N: Net> Driver<N> {
             starved: Vec::new(),
             resting: (Time::NEVER, Vec::new()),
             lingering: VecDeque::new(),
+            corked: VecDeque::new(),
             handshakes: 0,
             verbs: Vec::new(),
             bytes: Vec::new(),
@@ -155,8 +159,9 @@ impl<N: Net> Driver<N> {
         }
         let roles = self.roles.iter().map(|role| role.deadline()).min().unwrap_or(Time::NEVER);
         let linger = self.lingering.front().map_or(Time::NEVER, |(at, _)| *at);
+        let corked = self.corked.front().map_or(Time::NEVER, |(at, _)| *at);
         let exit = self.exit.map_or(Time::NEVER, |(_, at)| at);
-        roles.min(linger).min(self.resting.0).min(exit)
+        roles.min(linger).min(corked).min(self.resting.0).min(exit)
     }
 
     /// One turn of the loop: `Some` exit code when it was the last.
@@ -225,6 +230,17 @@ impl<N: Net> Driver<N> {
         if self.resting.0 <= self.now {
             self.resting.0 = Time::NEVER;
             for key in std::mem::take(&mut self.resting.1) {
+                self.enqueue(key);
+            }
+        }
+        while let Some(&(at, key)) = self.corked.front() {
+            let corked = self.link(key).is_some_and(|link| link.corked);
+            if corked && at > self.now {
+                break;
+            }
+            self.corked.pop_front();
+            if let Some(link) = self.link(key) {
+                link.corked = false;
                 self.enqueue(key);
             }
         }
@@ -584,6 +600,18 @@ impl<N: Net> Driver<N> {
             Verb::Send(key, range) => {
                 let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
                 match link.send(&bytes[range], &mut self.arena) {
+                    Ok(()) => self.enqueue(key),
+                    Err(reason) => self.lose(key, reason),
+                }
+            }
+            Verb::SendSoon(key, range) => {
+                let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+                let alone = link.is_flushed();
+                match link.send(&bytes[range], &mut self.arena) {
+                    Ok(()) if alone => {
+                        link.corked = true;
+                        self.corked.push_back((self.now + SEND_SOON, key));
+                    }
                     Ok(()) => self.enqueue(key),
                     Err(reason) => self.lose(key, reason),
                 }

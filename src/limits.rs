@@ -37,7 +37,7 @@ pub const BUFFERS_PER_RAW: usize = 1;
 pub const BUFFERS_PER_LOCAL: usize = 2;
 
 /// Payload moved by one splice, and what a pipe is made to hold.
-pub const SPLICE_BYTES_MAX: usize = 256 * 1024;
+pub const SPLICE_BYTES_MAX: usize = 512 * 1024;
 /// Least payload that is worth a splice: less is copied by fewer system calls.
 pub const SPLICE_BYTES_MIN: usize = 16 * 1024;
 /// Pipes at once; whoever finds none copies. A stalled visitor may hold one until it reads or goes.
@@ -130,6 +130,8 @@ pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
 pub const ANSWER_TIMEOUT: Span = Span::from_secs(15);
 /// A direction of a visit that was cut is drained so long before its ProxyChannel is given up.
 pub const DRAIN_TIMEOUT: Span = Span::from_secs(10);
+/// A frame that nobody waits for may wait so long for payload to share a write with.
+pub const SEND_SOON: Span = Span::from_millis(1);
 /// Bytes written before a close may take so long to leave.
 pub const LINGER_TIMEOUT: Span = Span::from_secs(5);
 /// Accepting rests so long after the system ran out of files or memory.

@@ -32,6 +32,8 @@ pub struct Link<N: Net> {
     pub spliced: Option<Box<Spliced<N::Pipe>>>,
     /// The last payload was large: the next is spliced, if it can be. Never over TLS.
     pub bulk: bool,
+    /// What stands in `tx` waits for what follows, but not for long.
+    pub corked: bool,
     /// The socket may have something to read.
     pub readable: bool,
     /// The socket may take bytes.
@@ -97,7 +99,7 @@ pub enum Held {
     /// Nothing is held any more, or ever was.
     Free,
     /// Kept, and its length.
-    Kept(Option<Buf>, usize),
+    Kept(Option<Buf>, u16),
 }
 
 /// Payload in a pipe, on its way to a connection.
@@ -132,6 +134,7 @@ impl<N: Net> Link<N> {
             tx: Window::default(),
             spliced: None,
             bulk: false,
+            corked: false,
             readable: false,
             writable: false,
             ending: false,
@@ -182,7 +185,7 @@ impl<N: Net> Link<N> {
     /// Why the connection failed.
     pub fn flush(&mut self, key: Key, net: &mut N, arena: &mut Arena) -> Result<bool, Reason> {
         while !self.is_flushed() {
-            if !self.writable {
+            if !self.writable || self.corked {
                 return Ok(false);
             }
             let result = match &mut self.spliced {
@@ -216,6 +219,7 @@ impl<N: Net> Link<N> {
     /// # Errors
     /// [`Reason::Busy`] where the peer does not read: the bytes do not fit.
     pub fn send(&mut self, bytes: &[u8], arena: &mut Arena) -> Result<(), Reason> {
+        self.corked = false;
         let fits = match &mut self.tls {
             Some(tls) => return tls.seal(bytes, &mut self.tx, arena),
             None => self.tx.push(bytes, arena),
@@ -243,15 +247,16 @@ impl<N: Net> Link<N> {
                 Some(tls) => tls.cipher(),
                 None => &mut self.rx,
             };
-            // Between two large payloads only a header is read, so that the second is spliced whole.
-            let bulk = self.bulk && self.transfer_left == 0 && window.is_empty();
+            // Behind a large payload no more is read than the next header, so that what follows is spliced whole.
+            let ahead = self.transfer_left as usize + HEADER_BYTES;
+            let bulk = self.bulk && window.is_empty();
             let space = window.space(arena);
             if space.is_empty() {
                 // A frame or record that cannot fit is refused by its header; there is no other way to be
                 // full.
                 return Err(Reason::Protocol);
             }
-            let room = if bulk { HEADER_BYTES } else { space.len() };
+            let room = if bulk { ahead.min(space.len()) } else { space.len() };
             let result = net.read(key, &mut self.stream, &mut space[..room]);
             if let Ok(n) = result {
                 window.filled(n);

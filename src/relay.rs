@@ -80,7 +80,7 @@ pub fn outbound<N: Net>(
         if moved >= PUMP_BYTES_PER_TURN {
             return Ok(Stop::Budget);
         }
-        let held_full = matches!(raw.held, Held::Kept(_, PAYLOAD_BYTES_MAX));
+        let held_full = matches!(raw.held, Held::Kept(_, len) if usize::from(len) == PAYLOAD_BYTES_MAX);
         if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || held_full {
             break;
         }
@@ -110,13 +110,14 @@ fn take<N: Net>(
     let (mut room, mut copied) = (PAYLOAD_BYTES_MAX, true);
     let result = match (&mut raw.held, &mut proxy.tls) {
         (Held::Kept(buf, len), _) => {
-            room -= *len;
-            let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
-            let result = net.read(key, &mut raw.stream, &mut kept[*len..PAYLOAD_BYTES_MAX]);
+            let old = usize::from(*len);
+            room -= old;
+            let kept = &mut buf.get_or_insert_with(|| arena.take()).bytes_mut()[old..PAYLOAD_BYTES_MAX];
+            let result = net.read(key, &mut raw.stream, kept);
             if let Ok(n @ 1..) = result {
                 // Counted first: should the tunnel fail now, the next one must have these bytes too.
-                *len += n;
-                transfer(proxy, &kept[*len - n..*len], arena, scratch)?;
+                *len += n as u16;
+                transfer(proxy, &kept[..n], arena, scratch)?;
             }
             result
         }
@@ -146,6 +147,7 @@ fn take<N: Net>(
                 if let Ok(n @ 1..) = result {
                     space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
                     proxy.tx.filled(HEADER_BYTES + n);
+                    proxy.corked = false;
                 } else if proxy.tx.is_empty() {
                     proxy.tx.clear(arena);
                 }
@@ -229,7 +231,9 @@ pub fn repeat<N: Net>(
     scratch: &mut [u8],
 ) -> Result<(), Reason> {
     match held {
-        Held::Kept(Some(buf), len @ 1..) => transfer(proxy, &Buf::bytes(buf)[..*len], arena, scratch),
+        Held::Kept(Some(buf), len @ 1..) => {
+            transfer(proxy, &Buf::bytes(buf)[..usize::from(*len)], arena, scratch)
+        }
         Held::Kept(..) | Held::Free => Ok(()),
     }
 }

@@ -104,6 +104,8 @@ pub enum Verb {
     Resolve(Query, String, u16),
     /// Send bytes, framed already: a range of the outbox's own.
     Send(Key, Range<usize>),
+    /// As [`Verb::Send`], but in no hurry: it may wait a moment for what follows, to leave together with it.
+    SendSoon(Key, Range<usize>),
     /// Tell [`Input::Drained`] once when all that was sent has left.
     TellDrained(Key),
     /// Pass payload between a raw connection and a ProxyChannel, both ways.
@@ -173,11 +175,22 @@ impl<'a> Outbox<'a> {
         self.send_bytes(key, frame.encode().bytes());
     }
 
+    /// Sends a control frame together with what follows it within [`SEND_SOON`](crate::limits::SEND_SOON).
+    pub fn send_soon(&mut self, key: Key, frame: &Frame<'_>) {
+        let range = self.keep(frame.encode().bytes());
+        self.push(Verb::SendSoon(key, range));
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let range = self.keep(bytes);
+        self.push(Verb::Send(key, range));
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.push(Verb::Send(key, start..self.bytes.len()));
+        start..self.bytes.len()
     }
 
     /// Closes a connection or listener.

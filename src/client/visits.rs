@@ -178,7 +178,8 @@ impl Client {
             return;
         };
         if real.step(now, real::Event::Dialed) == real::Effect::Connected {
-            out.send(key, &Frame::Connected);
+            // The real server's first words are likely to follow at once.
+            out.send_soon(key, &Frame::Connected);
         }
     }
 
