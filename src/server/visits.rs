@@ -111,8 +111,11 @@ impl Server {
             session.pool.spare = (session.pool.spare * 2).min(POOL_MAX);
         }
         let coming = session.pool.orders.len();
-        let wanted = session.waiting.len() + session.pool.spare.saturating_sub(session.pool.idle.len());
-        let count = wanted.saturating_sub(coming);
+        // Half of what is kept spare may be in use before more are made: a crowd that comes and goes is served
+        // by the same channels.
+        let (idle, spare) = (session.pool.idle.len(), session.pool.spare);
+        let short = if idle < (spare / 2).max(POOL_MIN) { spare - idle } else { 0 };
+        let count = (session.waiting.len() + short).saturating_sub(coming);
         if count == 0 || self.stopping.is_some() {
             return;
         }
