@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check sim fuzz clean
+.PHONY: help build demo test check bench sim fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ check:           ## what CI runs: format, lints, tests
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) test
+
+# Set by environment, as the header of tests/bench/bench.rs tells: NT_BENCH_ROUNDS, NT_BENCH_SECONDS, NT_BENCH_ONLY (systems),
+# NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE (another nt, for A/B), NT_BENCH_STATIC (a musl build).
+bench: build     ## nt beside other tunnels: writes docs/BENCHMARKS.md; half an hour; less: NT_BENCH_ONLY=nt,rathole NT_BENCH_LOADS=bulk
+	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
 
 sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
