@@ -23,9 +23,9 @@ check:           ## what CI runs: format, lints, tests
 	$(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) test
 
-# Set by environment, as the header of tests/bench/bench.rs tells: NT_BENCH_ROUNDS, NT_BENCH_SECONDS, NT_BENCH_ONLY (systems),
-# NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE (another nt, for A/B), NT_BENCH_STATIC (a musl build).
-bench: build     ## nt beside other tunnels: writes docs/BENCHMARKS.md; half an hour; less: NT_BENCH_ONLY=nt,rathole NT_BENCH_LOADS=bulk
+# The header of tests/bench/bench.rs tells more of what is set by environment: NT_BENCH_ROUNDS, NT_BENCH_SECONDS,
+# NT_BENCH_ONLY, NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE, NT_BENCH_STATIC.
+bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHMARKS.md. Knobs, by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,rathole NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan NT_BENCH_BIN=, _BASE=, _STATIC=PATH
 	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
 
 sim:             ## the simulator for longer: SEEDS=1000

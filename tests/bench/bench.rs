@@ -1,9 +1,9 @@
 //! nt measured beside other tunnels, on this machine: `make bench`.
 //!
-//! Each load is put on each system in turn, and all of that again each round, so that what else the machine does hits all
-//! alike; medians over the rounds are printed as one table, and written to `docs/BENCHMARKS.md` and
-//! `docs/benchmarks.svg`. Systems: no tunnel at all, nt (plainly and over TLS), rathole (plainly and over Noise), frp, bore,
-//! two haproxies in a row, and `ssh -R`; those whose programs are missing are named. Set by environment:
+//! Each load is put on each system in turn, and all of that again each round, so that what else the machine does hits
+//! all alike; medians over the rounds are printed as one table, and written to `docs/BENCHMARKS.md` and
+//! `docs/benchmarks.svg`. Systems: no tunnel at all, nt (plainly and over TLS), rathole (plainly and over Noise), frp,
+//! bore, two haproxies in a row, and `ssh -R`; those whose programs are missing are named. Set by environment:
 //!
 //! - `NT_BENCH_ROUNDS=3`, `NT_BENCH_SECONDS=3`: how often, and how long each load lasts.
 //! - `NT_BENCH_ONLY=nt,rathole`, `NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan`: these alone.
@@ -87,17 +87,17 @@ fn bench() -> Result<(), String> {
     let knobs = Knobs::read()?;
     let files = open_files();
     let (systems, mut skipped) = systems::all(&knobs)?;
-    let (nginx, echo) = (Nginx::start()?, Echo::start(&[], "127.0.0.1")?);
-    let stage = Stage { nginx, echo, lasting: knobs.load(), files };
-    skipped.extend(wan::obstacle().map(str::to_owned));
+    let mut loads: Vec<&str> = LOADS.into_iter().filter(|load| knobs.wants_load(load)).collect();
+    skipped.extend(loads.iter().filter_map(|load| loads::obstacle(load)));
+    loads.retain(|load| loads::obstacle(load).is_none());
+    let nginx = if loads.iter().any(|load| loads::asks_nginx(load)) { Some(Nginx::start()?) } else { None };
+    let stage = Stage { nginx, echo: Echo::start(&[], "127.0.0.1")?, lasting: knobs.load(), files };
     let mut results = Results::default();
     for round in 1..=knobs.rounds {
-        for load in LOADS.into_iter().filter(|load| knobs.wants_load(load)) {
+        for &load in &loads {
             say(&format!("round {round} of {}: {load}", knobs.rounds));
             if load == "wan" {
-                if wan::obstacle().is_none() {
-                    wan::measure(&systems, &knobs, &mut results);
-                }
+                wan::measure(&systems, &knobs, &mut results);
                 continue;
             }
             for system in systems.iter().filter(|system| loads::applies(load, system)) {

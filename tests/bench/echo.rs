@@ -1,7 +1,7 @@
-//! A service that sends back what comes, for any number of visitors; one visitor that times it, and a crowd that is idle.
+//! A service that sends back what comes, for any number of visitors; one visitor that times it, and a crowd that idles.
 //!
-//! The service is a process of its own, since its connections would otherwise count against the same limit on open files as
-//! the visitors do: this program started again, with the word [`SERVE`] and an address.
+//! The service is a process of its own, since its connections would otherwise count against the same limit on open
+//! files as the visitors do: this program started again, with the word [`SERVE`] and an address.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

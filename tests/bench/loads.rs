@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::echo::{Crowd, Echo, answers, ping};
+use super::programs::find;
 use super::results::{FLOWS, Metric, Results};
 use super::services::{Asking, Bulk, Iperf3, Nginx, until, wrk};
 use super::systems::{PATIENCE, System, Tunnel};
@@ -24,7 +25,8 @@ const WATCH: Duration = Duration::from_secs(3);
 
 /// What the loads share.
 pub struct Stage {
-    pub nginx: Nginx,
+    /// Where a load [`asks_nginx`].
+    pub nginx: Option<Nginx>,
     pub echo: Echo,
     pub lasting: Duration,
     /// Files that a process may open.
@@ -51,6 +53,26 @@ pub fn run(load: &str, system: &System, stage: &Stage, results: &mut Results) ->
         "scale" => scale(system, stage, results),
         _ => unreachable!("a load that no knob permits"),
     }
+}
+
+pub fn asks_nginx(load: &str) -> bool {
+    matches!(load, "http" | "scale")
+}
+
+/// Why a load cannot be put on anything here, if it cannot.
+pub fn obstacle(load: &str) -> Option<String> {
+    // Programs and their packages.
+    let needs: &[(&str, &str)] = match load {
+        "bulk" => &[("iperf3", "iperf3")],
+        "wan" => &[("iperf3", "iperf3"), ("python3", "python3"), ("ip", "iproute2")],
+        _ if asks_nginx(load) => &[("nginx", "nginx-light"), ("wrk", "wrk")],
+        _ => &[],
+    };
+    if load == "wan" && !rustix::process::geteuid().is_root() {
+        return Some("wan: it needs root, to make network namespaces".to_owned());
+    }
+    let missing = needs.iter().find(|(program, _)| find(program).is_none());
+    missing.map(|(_, package)| format!("{load}: apt install {package}"))
 }
 
 /// Whether a load tells something of a system: crowds are a promise of nt's own.
@@ -104,7 +126,8 @@ fn requests(
 }
 
 fn http(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
-    let tunnel = system.start(&[stage.nginx.port])?;
+    let nginx = stage.nginx.as_ref().ok_or("nginx does not run")?;
+    let tunnel = system.start(&[nginx.port])?;
     ready(&tunnel, Nginx::answers)?;
     for (asking, rate, cpu) in [
         (Asking::KeepAlive, Metric::KeepAlive, Metric::KeepAliveCpu),
@@ -171,7 +194,8 @@ fn crowd(system: &System, stage: &Stage, results: &mut Results) -> Result<(), St
 
 /// New visitors beside more and more idle ones.
 fn scale(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
-    let tunnel = system.start(&[stage.echo.port, stage.nginx.port])?;
+    let nginx = stage.nginx.as_ref().ok_or("nginx does not run")?;
+    let tunnel = system.start(&[stage.echo.port, nginx.port])?;
     ready(&tunnel, answers)?;
     until(PATIENCE, "its public port answers", || Nginx::answers(tunnel.ports[1]))?;
     let mut crowd = Crowd::default();

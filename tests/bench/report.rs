@@ -75,18 +75,11 @@ impl Report<'_> {
     /// What stands between the markers.
     pub fn text(&self) -> String {
         let mut text = self.circumstances();
-        let common = |metric: &Metric| *metric < Metric::CrowdP99(0);
-        let rows: Vec<Metric> = self.results.metrics().into_iter().filter(common).collect();
+        let rows = self.rows(|metric| metric < Metric::CrowdP99(0));
         if !rows.is_empty() {
-            let about = "Medians. Up is from the visitor to the service, down from the service to the visitor. Memory \
-                         and CPU are those of both ends together, and not the kernel's buffers.";
-            text += &format!(
-                "\n## Figures\n\n{about}\n\n{}",
-                self.table(&rows, |metric, system| { self.results.median(metric, system).map(figure) })
-            );
-            text += "\n<details><summary>Least and greatest of the rounds</summary>\n\n";
-            text += &self.table(&rows, |metric, system| self.spread(metric, system));
-            text += "\n</details>\n";
+            text += "\n## Figures\n\nMedians. Up is from the visitor to the service, down from the service to the visitor. \
+                     Memory and CPU are those of both ends together, and not the kernel's buffers.\n\n";
+            text += &self.figures(&rows);
         }
         text += &self.targets();
         text += &self.links();
@@ -129,6 +122,25 @@ impl Report<'_> {
         )
     }
 
+    /// What was measured of these metrics.
+    fn rows(&self, wanted: impl Fn(Metric) -> bool) -> Vec<Metric> {
+        self.results.metrics().into_iter().filter(|&metric| wanted(metric)).collect()
+    }
+
+    /// Medians, and between what they lie.
+    fn figures(&self, rows: &[Metric]) -> String {
+        let mut text = self.table(rows, |metric, system| self.results.median(metric, system).map(figure));
+        if self.knobs.rounds > 1 {
+            text += "\n<details><summary>Least and greatest of the rounds</summary>\n\n";
+            text += &self.table(rows, |metric, system| {
+                let (least, greatest) = self.results.spread(metric, system)?;
+                Some(format!("{} – {}", figure(least), figure(greatest)))
+            });
+            text += "\n</details>\n";
+        }
+        text
+    }
+
     /// Metrics as rows, systems as columns.
     fn table(&self, rows: &[Metric], cell: impl Fn(Metric, &'static str) -> Option<String>) -> String {
         // Bad links have plain TCP to compare with, even where nobody asked for it.
@@ -144,11 +156,6 @@ impl Report<'_> {
         table.text()
     }
 
-    fn spread(&self, metric: Metric, system: &'static str) -> Option<String> {
-        let (least, greatest) = self.results.spread(metric, system)?;
-        Some(format!("{} – {}", figure(least), figure(greatest)))
-    }
-
     fn targets(&self) -> String {
         let targets = all(self.results);
         if targets.is_empty() {
@@ -159,13 +166,7 @@ impl Report<'_> {
         for target in &targets {
             if target.group != group {
                 group = &target.group;
-                table.row([
-                    format!("**{group}**"),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ]);
+                table.row([format!("**{group}**")].into_iter().chain([const { String::new() }; 4]));
             }
             table.row(target.cells());
         }
@@ -176,44 +177,27 @@ impl Report<'_> {
     fn links(&self) -> String {
         let mut text = String::new();
         for (number, link) in LINKS.iter().enumerate() {
-            let here = |metric: &Metric| match *metric {
-                Metric::LinkGoodput(link, _) | Metric::LinkMedian(link) | Metric::LinkP99(link) => {
-                    link == number
-                }
-                _ => false,
-            };
-            let rows: Vec<Metric> = self.results.metrics().into_iter().filter(here).collect();
+            let rows = self.rows(|metric| metric.link() == Some(number));
             if rows.is_empty() {
                 continue;
             }
             if text.is_empty() {
-                text += &format!(
-                    "\n## Bad links\n\nBoth ends of nt on two hosts, {LINK_MBIT} Mbit/s between them; `direct` is plain \
-                     TCP over the same link. The echo is timed while one stream fills the link.\n"
+                text = format!(
+                    "\n## Bad links\n\nThe ends of nt on two hosts, {LINK_MBIT} Mbit/s between them; `direct` is plain TCP \
+                     over the same link. The echo is timed while one stream up fills the link.\n"
                 );
             }
-            text += &format!(
-                "\n{}:\n\n{}",
-                link.name,
-                self.table(&rows, |metric, system| { self.results.median(metric, system).map(figure) })
-            );
-            text += "\n<details><summary>Least and greatest</summary>\n\n";
-            text += &self.table(&rows, |metric, system| self.spread(metric, system));
-            text += "\n</details>\n";
+            text += &format!("\n{}:\n\n{}", link.name, self.figures(&rows));
         }
         text
     }
 
     fn crowds(&self) -> String {
-        let here = |metric: &Metric| {
-            use Metric::{CrowdCpu, CrowdP99, ScaleCpu, ScaleRate};
-            matches!(metric, CrowdP99(_) | CrowdCpu | ScaleRate(_) | ScaleCpu(_))
-        };
-        let rows: Vec<Metric> = self.results.metrics().into_iter().filter(here).collect();
+        use Metric::{CrowdCpu, CrowdP99, ScaleCpu, ScaleRate};
+        let rows = self.rows(|metric| matches!(metric, CrowdP99(_) | CrowdCpu | ScaleRate(_) | ScaleCpu(_)));
         if rows.is_empty() {
             return String::new();
         }
-        let table = self.table(&rows, |metric, system| self.results.median(metric, system).map(figure));
         let (fits, wanted) = (largest_crowd(self.files), CROWD_MAX);
         let cut = if fits < wanted {
             let (files, fits, wanted) = (whole(self.files), whole(fits), whole(wanted));
@@ -223,7 +207,7 @@ impl Report<'_> {
         } else {
             String::new()
         };
-        format!("\n## Scale\n\n{cut}{table}")
+        format!("\n## Scale\n\n{cut}{}", self.figures(&rows))
     }
 
     /// Writes the book and its picture.

@@ -55,6 +55,16 @@ pub enum Metric {
     LinkP99(LinkNumber),
 }
 
+impl Metric {
+    /// The bad link that it was measured on, if it was.
+    pub fn link(self) -> Option<LinkNumber> {
+        match self {
+            Self::LinkGoodput(link, _) | Self::LinkMedian(link) | Self::LinkP99(link) => Some(link),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let streams = if self.streams == 1 { "stream" } else { "streams" };

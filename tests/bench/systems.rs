@@ -147,6 +147,16 @@ impl System {
         matches!(self.make, Make::Nt { .. })
     }
 
+    /// Whether it encrypts, as it is measured.
+    pub fn encrypts(&self) -> bool {
+        match self.make {
+            Make::Nt { tls, .. } => tls,
+            Make::Rathole { noise, .. } => noise,
+            Make::Frp { .. } | Make::Openssh { .. } => true,
+            Make::Direct | Make::Bore(_) | Make::Haproxy(_) => false,
+        }
+    }
+
     /// Starts it on this machine. It may not be ready yet.
     ///
     /// # Errors

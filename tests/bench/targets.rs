@@ -1,6 +1,6 @@
 //! What nt wants to reach, and whether it does: each a figure of nt against that of another, in medians.
 
-use super::results::{FLOWS, Flow, Metric, Results};
+use super::results::{FLOWS, Flow, Metric, Results, whole};
 use super::wan::{LINKS, PLAIN_TCP};
 
 /// Where the figure is to be.
@@ -42,24 +42,26 @@ struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// `ours` of one system is so many times `theirs` of another.
-    fn compare(&mut self, ours: (Metric, &'static str), theirs: (Metric, &'static str), wanted: Wanted) {
+    /// One figure is to be so many times another; each is a metric of a system.
+    fn compare(
+        &mut self,
+        what: String,
+        ours: (Metric, &'static str),
+        theirs: (Metric, &'static str),
+        wanted: Wanted,
+    ) {
         let Some(figure) = self.results.median(ours.0, ours.1) else { return };
         let reached = self.results.median(theirs.0, theirs.1).map(|other| figure / other);
         let who = match ours.1 == theirs.1 {
             true => ours.1.to_owned(),
             false => format!("{} / {}", ours.1, theirs.1),
         };
-        let what = match ours.0 == theirs.0 {
-            true => ours.0.to_string(),
-            false => format!("{} / {}", ours.0, theirs.0),
-        };
         self.list.push(Target { group: self.group.clone(), what, who, wanted, unit: "×", reached });
     }
 
-    /// As [`Targets::compare`], of one metric.
+    /// `ours` is to be so many times `theirs`.
     fn ratio(&mut self, metric: Metric, ours: &'static str, theirs: &'static str, wanted: Wanted) {
-        self.compare((metric, ours), (metric, theirs), wanted);
+        self.compare(metric.to_string(), (metric, ours), (metric, theirs), wanted);
     }
 
     fn absolute(&mut self, metric: Metric, ours: &'static str, most: f64, unit: &'static str) {
@@ -121,12 +123,17 @@ fn memory(targets: &mut Targets<'_>) {
         targets.absolute(Metric::Idle, system, 6.0, "MiB");
     }
     targets.group = "a crowd that is idle".to_owned();
-    let crowd = |metric: &Metric| matches!(metric, Metric::CrowdP99(size) if *size > 0);
-    for beside in targets.results.metrics().into_iter().filter(crowd) {
+    let crowds = targets.results.metrics().into_iter().filter_map(|metric| match metric {
+        Metric::CrowdP99(idle) if idle > 0 => Some(idle),
+        _ => None,
+    });
+    for idle in crowds {
         for system in ["nt", "nt-tls"] {
-            targets.compare((beside, system), (Metric::CrowdP99(0), system), Wanted::AtMost(1.2));
+            let what = format!("echo, p99: beside {} idle / alone", whole(idle));
+            let figures = [Metric::CrowdP99(idle), Metric::CrowdP99(0)].map(|metric| (metric, system));
+            targets.compare(what, figures[0], figures[1], Wanted::AtMost(1.2));
             // Heartbeats go on: a hundredth of a core is nothing.
-            targets.absolute(Metric::CrowdCpu, system, 1.0, "% of a core");
+            targets.absolute(Metric::CrowdCpu, system, 1.0, "%");
         }
     }
 }
@@ -167,10 +174,13 @@ fn scale(targets: &mut Targets<'_>) {
     targets.group = "scale".to_owned();
     let crowds = targets.results.crowds();
     let (Some(&few), Some(&many)) = (crowds.first(), crowds.last()) else { return };
+    let beside = format!("beside {} idle / {} idle", whole(many), whole(few));
     for system in ["nt", "nt-tls"] {
-        let rate = [many, few].map(|size| (Metric::ScaleRate(size), system));
-        targets.compare(rate[0], rate[1], Wanted::AtLeast(0.9));
-        let cpu = [many, few].map(|size| (Metric::ScaleCpu(size), system));
-        targets.compare(cpu[0], cpu[1], Wanted::AtMost(1.1));
+        let rate = [many, few].map(|idle| (Metric::ScaleRate(idle), system));
+        let what = format!("a connection each, requests/s: {beside}");
+        targets.compare(what, rate[0], rate[1], Wanted::AtLeast(0.9));
+        let cpu = [many, few].map(|idle| (Metric::ScaleCpu(idle), system));
+        let what = format!("a connection each, CPU µs per request: {beside}");
+        targets.compare(what, cpu[0], cpu[1], Wanted::AtMost(1.1));
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use super::echo::{Echo, PING, this_program};
 use super::knobs::Knobs;
 use super::process::{Process, say};
-use super::programs::{find, run};
+use super::programs::run;
 use super::results::{FLOWS, Flow, LinkNumber, Metric, Results, Way};
 use super::services::{Bulk, Iperf3, until};
 use super::systems::{Ends, PATIENCE, System, Tunnel};
@@ -41,17 +41,6 @@ const LONGER: u32 = 2;
 const ADDRESSES: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
 /// The name that plain TCP goes by.
 pub const PLAIN_TCP: &str = "direct";
-
-/// Why bad links cannot be measured here, if they cannot.
-pub fn obstacle() -> Option<&'static str> {
-    match () {
-        () if !rustix::process::geteuid().is_root() => Some("wan: it needs root, for two network namespaces"),
-        () if find("python3").is_none() => Some("wan: apt install python3"),
-        () if find("ip").is_none() => Some("wan: apt install iproute2"),
-        () if find("iperf3").is_none() => Some("wan: apt install iperf3"),
-        () => None,
-    }
-}
 
 /// Two hosts and the link between them, until this is dropped.
 struct Hosts {
