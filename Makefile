@@ -6,6 +6,8 @@ CARGO ?= cargo
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@echo '  bench is set by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,nt-tls,rathole,…'
+	@echo '    NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan NT_BENCH_BIN=, NT_BENCH_BASE=, NT_BENCH_STATIC=PATH'
 
 build:           ## the release binary: target/release/nt
 	$(CARGO) build --release --locked
@@ -25,7 +27,7 @@ check:           ## what CI runs: format, lints, tests
 
 # The header of tests/bench/bench.rs tells more of what is set by environment: NT_BENCH_ROUNDS, NT_BENCH_SECONDS,
 # NT_BENCH_ONLY, NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE, NT_BENCH_STATIC.
-bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHMARKS.md. Knobs, by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,rathole NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan NT_BENCH_BIN=, _BASE=, _STATIC=PATH
+bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHMARKS.md
 	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
 
 sim:             ## the simulator for longer: SEEDS=1000

@@ -104,29 +104,45 @@ fn measure_link(
     let ports = [iperf3.port, echo.port];
     let mut routes = vec![Route { name: PLAIN_TCP, host: ADDRESSES[1], ports, _tunnel: None }];
     for system in systems.iter().filter(|system| system.is_nt()) {
-        let ends = Ends { host: ADDRESSES[0].to_owned(), server: a.clone(), client: b.clone() };
-        let tunnel = system.start_at(&ends, &ports)?;
-        let ports = [tunnel.ports[0], tunnel.ports[1]];
-        routes.push(Route { name: system.name, host: "127.0.0.1", ports, _tunnel: Some(tunnel) });
-    }
-    for route in &routes {
-        let carries = || Iperf3::answers(a, route.host, route.ports[0]);
-        until(PATIENCE, &format!("{} carries a megabyte", route.name), carries)?;
+        match route(system, &hosts, ports) {
+            Ok(route) => routes.push(route),
+            Err(why) => results.remark(format!("{}, wan: {why}", system.name)),
+        }
     }
     let lasting = knobs.load() * LONGER;
     for flow in FLOWS {
         for route in &routes {
-            let moved = Bulk::start(a, route.host, route.ports[0], flow, lasting)?.moved();
-            let moved = moved.map_err(|why| format!("{}, {flow}: {why}", route.name))?;
-            results.add(Metric::LinkGoodput(number, flow), route.name, moved.gbit_per_second * 1e3);
+            let bulk = Bulk::start(a, route.host, route.ports[0], flow, lasting)?;
+            match bulk.moved() {
+                Ok(moved) => {
+                    let goodput = Metric::LinkGoodput(number, flow);
+                    results.add(goodput, route.name, moved.gbit_per_second * 1e3);
+                }
+                Err(why) => results.remark(format!("{}, wan, {}, {flow}: {why}", route.name, link.name)),
+            }
         }
     }
     for route in &routes {
-        let (median, p99) = press_keys(a, route, lasting)?;
-        results.add(Metric::LinkMedian(number), route.name, median / 1e3);
-        results.add(Metric::LinkP99(number), route.name, p99 / 1e3);
+        match press_keys(a, route, lasting) {
+            Ok((median, p99)) => {
+                results.add(Metric::LinkMedian(number), route.name, median / 1e3);
+                results.add(Metric::LinkP99(number), route.name, p99 / 1e3);
+            }
+            Err(why) => results.remark(format!("{}, wan, {}, echo: {why}", route.name, link.name)),
+        }
     }
     Ok(())
+}
+
+/// nt with its server in A and its client in B, once it carries something.
+fn route(system: &System, hosts: &Hosts, targets: [u16; 2]) -> Result<Route, String> {
+    let [server, client] = hosts.inside.clone();
+    let ends = Ends { host: ADDRESSES[0].to_owned(), server, client };
+    let tunnel = system.start_at(&ends, &targets)?;
+    let (host, ports) = ("127.0.0.1", [tunnel.ports[0], tunnel.ports[1]]);
+    let carries = || Iperf3::answers(&hosts.inside[0], host, ports[0]);
+    until(PATIENCE, "its public port answers", carries)?;
+    Ok(Route { name: system.name, host, ports, _tunnel: Some(tunnel) })
 }
 
 /// Median and p99 of an echo beside one stream that fills the link, in microseconds.
