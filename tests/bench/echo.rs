@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send, socket_with,
 };
@@ -208,6 +209,8 @@ impl Crowd {
 fn connect_from(host: usize, port: u16) -> io::Result<TcpStream> {
     // The programs that load the tunnel meanwhile are not to inherit it.
     let stream = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // It bounds the connect too.
+    set_socket_timeout(&stream, Timeout::Send, Some(PATIENCE))?;
     bind(&stream, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host as u8), 0))?;
     connect(&stream, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     Ok(stream.into())

@@ -157,7 +157,10 @@ impl Report<'_> {
     }
 
     fn targets(&self) -> String {
-        let targets = all(self.results);
+        let mut targets = all(self.results);
+        if !self.knobs.is_whole() {
+            targets.retain(|target| target.reached.is_some());
+        }
         if targets.is_empty() {
             return String::new();
         }

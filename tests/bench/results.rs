@@ -122,6 +122,11 @@ impl Results {
         self.remarks.iter().map(String::as_str)
     }
 
+    /// Whether there is anything to tell of a system.
+    pub fn measured(&self, system: &str) -> bool {
+        self.samples.keys().any(|(_, measured)| *measured == system)
+    }
+
     /// The sample of this round, if there is one.
     pub fn latest(&self, metric: Metric, system: &'static str) -> Option<f64> {
         self.samples.get(&(metric, system))?.last().copied()

@@ -188,7 +188,11 @@ impl Bulk {
         };
         match (number("bits_per_second"), number("bytes")) {
             (Some(bits), Some(bytes)) if bytes > 0.0 => Ok(Moved { gbit_per_second: bits / 1e9, bytes }),
-            _ => Err("iperf3 moved nothing".to_owned()),
+            _ => {
+                let why =
+                    said.split_once("\"error\":").map_or("", |(_, rest)| rest.lines().next().unwrap_or(""));
+                Err(format!("iperf3 moved nothing:{why}"))
+            }
         }
     }
 }

@@ -38,6 +38,8 @@ pub const LINKS: [Link; 2] = [
 pub const LINK_MBIT: u32 = 50;
 /// A link takes longer than loopback to find its pace: so many times the time of a load.
 const LONGER: u32 = 2;
+/// So long after a load the link's queue is empty, and iperf3 has heard that the visitor is gone: it serves one at a time.
+const SETTLE: Duration = Duration::from_millis(500);
 const ADDRESSES: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
 /// The name that plain TCP goes by.
 pub const PLAIN_TCP: &str = "direct";
@@ -112,6 +114,7 @@ fn measure_link(
     let lasting = knobs.load() * LONGER;
     for flow in FLOWS {
         for route in &routes {
+            thread::sleep(SETTLE);
             let bulk = Bulk::start(a, route.host, route.ports[0], flow, lasting)?;
             match bulk.moved() {
                 Ok(moved) => {
@@ -147,6 +150,7 @@ fn route(system: &System, hosts: &Hosts, targets: [u16; 2]) -> Result<Route, Str
 
 /// Median and p99 of an echo beside one stream that fills the link, in microseconds.
 fn press_keys(inside: &[String], route: &Route, lasting: Duration) -> Result<(f64, f64), String> {
+    thread::sleep(SETTLE);
     let warm_up = Duration::from_secs(1);
     let flow = Flow { streams: 1, way: Way::Up };
     let bulk = Bulk::start(inside, route.host, route.ports[0], flow, warm_up + lasting)?;
