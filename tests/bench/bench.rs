@@ -43,6 +43,7 @@ use loads::Stage;
 use process::say;
 use results::Results;
 use services::Nginx;
+use usage::Watch;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -97,13 +98,17 @@ fn bench() -> Result<(), String> {
         for &load in &loads {
             say(&format!("round {round} of {}: {load}", knobs.rounds));
             if load == "wan" {
+                let watch = Watch::begin();
                 wan::measure(&systems, &knobs, &mut results);
+                results.others_used(watch.others_share());
                 continue;
             }
             for system in systems.iter().filter(|system| loads::applies(load, system)) {
+                let watch = Watch::begin();
                 if let Err(why) = loads::run(load, system, &stage, &mut results) {
                     results.remark(format!("{}, {load}: {why}", system.name));
                 }
+                results.others_used(watch.others_share());
             }
         }
     }

@@ -102,6 +102,7 @@ impl Report<'_> {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let kernel = asked(Command::new("uname").arg("-r"));
         let date = asked(Command::new("date").arg("+%Y-%m-%d"));
+        let (others, others_most) = self.results.disturbance();
         let congestion =
             std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
         let rounds = match self.knobs.rounds {
@@ -113,11 +114,14 @@ impl Report<'_> {
         let loads = versions().into_iter().map(|(name, version)| format!("{name} {version}"));
         let versions: Vec<String> = ours.chain(loads).collect();
         format!(
-            "{}, {cores} cores, Linux {} (TCP: {}), {date}. {rounds}, {} s a load.\n\n{}.\n",
+            "{}, {cores} cores, Linux {} (TCP: {}), {date}. {rounds}, {} s a load. Other processes used {:.0} % of \
+             the processors meanwhile (during one load {:.0} %): the less, the better what follows can be believed.\n\n{}.\n",
             model.trim_start_matches([' ', '\t', ':']),
             kernel.split('-').next().unwrap_or(""),
             congestion.trim(),
             self.knobs.seconds,
+            others * 100.0,
+            others_most * 100.0,
             versions.join(", ")
         )
     }

@@ -106,6 +106,8 @@ pub struct Results {
     samples: BTreeMap<(Metric, &'static str), Vec<f64>>,
     /// What went wrong, said once each.
     remarks: BTreeSet<String>,
+    /// Shares of the processors that others used, load by load.
+    others: Vec<f64>,
 }
 
 impl Results {
@@ -116,6 +118,16 @@ impl Results {
     pub fn remark(&mut self, text: String) {
         say(&format!("  {text}"));
         self.remarks.insert(text);
+    }
+
+    pub fn others_used(&mut self, share: f64) {
+        self.others.push(share);
+    }
+
+    /// Median and greatest share of the processors that others used during a load.
+    pub fn disturbance(&self) -> (f64, f64) {
+        let sorted = sorted(&self.others);
+        (median(&sorted).unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0))
     }
 
     pub fn remarks(&self) -> impl Iterator<Item = &str> {
@@ -133,21 +145,13 @@ impl Results {
     }
 
     pub fn median(&self, metric: Metric, system: &'static str) -> Option<f64> {
-        let sorted = self.sorted(metric, system)?;
-        let middle = sorted.len() / 2;
-        Some(if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 })
+        median(&sorted(self.samples.get(&(metric, system))?))
     }
 
     /// The least and the greatest sample.
     pub fn spread(&self, metric: Metric, system: &'static str) -> Option<(f64, f64)> {
-        let sorted = self.sorted(metric, system)?;
+        let sorted = sorted(self.samples.get(&(metric, system))?);
         Some((*sorted.first()?, *sorted.last()?))
-    }
-
-    fn sorted(&self, metric: Metric, system: &'static str) -> Option<Vec<f64>> {
-        let mut sorted = self.samples.get(&(metric, system))?.clone();
-        sorted.sort_by(f64::total_cmp);
-        Some(sorted)
     }
 
     /// Everything that was measured, in the order of [`Metric`].
@@ -160,6 +164,17 @@ impl Results {
         let crowd = |metric| if let Metric::ScaleRate(idle) = metric { Some(idle) } else { None };
         self.metrics().into_iter().filter_map(crowd).collect()
     }
+}
+
+fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some((low + high) / 2.0)
 }
 
 /// A figure with three digits that count, or all of them before the point.

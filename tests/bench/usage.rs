@@ -1,6 +1,8 @@
 //! What processes use: read from `/proc`, for them and for what they started.
 
 use std::fs;
+use std::thread;
+use std::time::Instant;
 
 /// Ticks a second in which `/proc/PID/stat` counts: what the kernel tells user space, whatever it uses itself.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -46,11 +48,60 @@ fn cpu_seconds_of(id: u32) -> f64 {
         let text = fs::read_to_string(format!("{task}/schedstat")).unwrap_or_default();
         text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
     });
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |n: usize| fields.get(n).and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
-    let whole = (ticks(11) + ticks(12)) / TICKS_PER_SECOND;
+    let whole = Stat::of(id).map_or(0.0, |stat| stat.own);
     living.sum::<f64>().max(whole)
+}
+
+/// What `/proc/PID/stat` tells of a process.
+struct Stat {
+    parent: u32,
+    /// Seconds that it used itself.
+    own: f64,
+    /// Seconds that its children used which have ended.
+    children: f64,
+}
+
+impl Stat {
+    fn of(id: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        let seconds = |n: usize| Some(fields.get(n)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            own: seconds(11)? + seconds(12)?,
+            children: seconds(13)? + seconds(14)?,
+        })
+    }
+}
+
+/// A stretch of time in which others may have disturbed what was measured.
+pub struct Watch {
+    begun: Instant,
+    others: f64,
+}
+
+impl Watch {
+    pub fn begin() -> Self {
+        Self { begun: Instant::now(), others: others_cpu_seconds() }
+    }
+
+    /// The share of all processors that others have used since.
+    pub fn others_share(&self) -> f64 {
+        let all = self.begun.elapsed().as_secs_f64()
+            * thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+        (others_cpu_seconds() - self.others).max(0.0) / all
+    }
+}
+
+/// Processor time of all processes but this one and its descendants. What has ended counts for its parent. Threads of the
+/// kernel are left out: they work for us too.
+fn others_cpu_seconds() -> f64 {
+    const KERNEL_THREADS: u32 = 2;
+    let ours = family(&[std::process::id()]);
+    let Ok(folder) = fs::read_dir("/proc") else { return 0.0 };
+    let ids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let others = ids.filter(|id| !ours.contains(id)).filter_map(Stat::of);
+    others.filter(|stat| stat.parent != KERNEL_THREADS).map(|stat| stat.own + stat.children).sum()
 }
 
 pub fn memory(roots: &[u32]) -> Memory {
