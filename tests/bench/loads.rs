@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::echo::{Crowd, Echo, answers, ping};
 use super::programs::find;
 use super::results::{FLOWS, Metric, Results};
-use super::services::{Asking, Bulk, Iperf3, Nginx, until, wrk};
-use super::systems::{PATIENCE, System, Tunnel};
+use super::services::{Asking, Bulk, Iperf3, Nginx, wrk};
+use super::systems::{System, Tunnel};
 use super::usage::{cpu_seconds, memory};
 
 /// Visitors that are busy at once.
@@ -84,15 +84,11 @@ pub fn applies(load: &str, system: &System) -> bool {
     }
 }
 
-fn ready(tunnel: &Tunnel, probe: impl Fn(u16) -> bool) -> Result<(), String> {
-    until(PATIENCE, "its public port answers", || probe(tunnel.ports[0]))
-}
-
 fn bulk(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let host = "127.0.0.1";
     let iperf3 = Iperf3::start(&[], host)?;
     let tunnel = system.start(&[iperf3.port])?;
-    ready(&tunnel, |port| Iperf3::answers(&[], host, port))?;
+    tunnel.ready(|| Iperf3::answers(&[], host, tunnel.ports[0]))?;
     for flow in FLOWS {
         let before = cpu_seconds(&tunnel.ids());
         let moved = Bulk::start(&[], host, tunnel.ports[0], flow, stage.lasting)?.moved()?;
@@ -128,7 +124,7 @@ fn requests(
 fn http(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let nginx = stage.nginx.as_ref().ok_or("nginx does not run")?;
     let tunnel = system.start(&[nginx.port])?;
-    ready(&tunnel, Nginx::answers)?;
+    tunnel.ready(|| Nginx::answers(tunnel.ports[0]))?;
     for (asking, rate, cpu) in [
         (Asking::KeepAlive, Metric::KeepAlive, Metric::KeepAliveCpu),
         (Asking::Close, Metric::Connections, Metric::ConnectionsCpu),
@@ -144,7 +140,7 @@ fn http(system: &System, stage: &Stage, results: &mut Results) -> Result<(), Str
 
 fn echo(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let tunnel = system.start(&[stage.echo.port])?;
-    ready(&tunnel, answers)?;
+    tunnel.ready(|| answers(tunnel.ports[0]))?;
     let latency = latency(&tunnel, stage)?;
     results.add(Metric::Median, system.name, latency.median);
     results.add(Metric::P99, system.name, latency.p99);
@@ -162,7 +158,7 @@ fn latency(tunnel: &Tunnel, stage: &Stage) -> Result<super::echo::Latency, Strin
 
 fn idle(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let tunnel = system.start(&[stage.echo.port])?;
-    ready(&tunnel, answers)?;
+    tunnel.ready(|| answers(tunnel.ports[0]))?;
     let before = memory(&tunnel.ids());
     let mut crowd = Crowd::default();
     crowd.grow(tunnel.ports[0], IDLE_VISITORS)?;
@@ -179,7 +175,7 @@ fn idle(system: &System, stage: &Stage, results: &mut Results) -> Result<(), Str
 /// One active visitor, alone and beside many.
 fn crowd(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let tunnel = system.start(&[stage.echo.port])?;
-    ready(&tunnel, answers)?;
+    tunnel.ready(|| answers(tunnel.ports[0]))?;
     let mut crowd = Crowd::default();
     for size in [0, largest_crowd(stage.files)] {
         crowd.grow(tunnel.ports[0], size)?;
@@ -196,8 +192,8 @@ fn crowd(system: &System, stage: &Stage, results: &mut Results) -> Result<(), St
 fn scale(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     let nginx = stage.nginx.as_ref().ok_or("nginx does not run")?;
     let tunnel = system.start(&[stage.echo.port, nginx.port])?;
-    ready(&tunnel, answers)?;
-    until(PATIENCE, "its public port answers", || Nginx::answers(tunnel.ports[1]))?;
+    tunnel.ready(|| answers(tunnel.ports[0]))?;
+    tunnel.ready(|| Nginx::answers(tunnel.ports[1]))?;
     let mut crowd = Crowd::default();
     for size in CROWDS.map(|size| size.min(largest_crowd(stage.files))) {
         crowd.grow(tunnel.ports[0], size)?;

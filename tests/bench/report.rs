@@ -77,8 +77,8 @@ impl Report<'_> {
         let mut text = self.circumstances();
         let rows = self.rows(|metric| metric < Metric::CrowdP99(0));
         if !rows.is_empty() {
-            text += "\n## Figures\n\nMedians. Up is from the visitor to the service, down from the service to the visitor. \
-                     Memory and CPU are those of both ends together, and not the kernel's buffers.\n\n";
+            text += "\n## Figures\n\nMedians. Up is from the visitor to the service, down from the service to the \
+                     visitor. Memory and CPU are those of both ends together, and not the kernel's buffers.\n\n";
             text += &self.figures(&rows);
         }
         text += &self.targets();
@@ -115,7 +115,8 @@ impl Report<'_> {
         let versions: Vec<String> = ours.chain(loads).collect();
         format!(
             "{}, {cores} cores, Linux {} (TCP: {}), {date}. {rounds}, {} s a load. Other processes used {:.0} % of \
-             the processors meanwhile (during one load {:.0} %): the less, the better what follows can be believed.\n\n{}.\n",
+             the processors meanwhile (during one load {:.0} %): the less, the better what follows can be \
+             believed.\n\n{}.\n",
             model.trim_start_matches([' ', '\t', ':']),
             kernel.split('-').next().unwrap_or(""),
             congestion.trim(),
@@ -190,8 +191,8 @@ impl Report<'_> {
             }
             if text.is_empty() {
                 text = format!(
-                    "\n## Bad links\n\nThe ends of nt on two hosts, {LINK_MBIT} Mbit/s between them; `direct` is plain TCP \
-                     over the same link. The echo is timed while one stream up fills the link.\n"
+                    "\n## Bad links\n\nThe ends of nt on two hosts, {LINK_MBIT} Mbit/s between them; `direct` is plain \
+                     TCP over the same link. The echo is timed while one stream up fills the link.\n"
                 );
             }
             text += &format!("\n{}:\n\n{}", link.name, self.figures(&rows));

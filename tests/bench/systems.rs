@@ -9,6 +9,7 @@ use super::knobs::Knobs;
 use super::process::{Process, mortal};
 use super::programs::{find, run, version};
 use super::scratch::{Folder, port};
+use super::services::{listens, until};
 
 /// How long a tunnel may take to come up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +53,17 @@ impl Tunnel {
 
     pub fn ids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::id).collect()
+    }
+
+    /// Waits until it carries something.
+    ///
+    /// # Errors
+    /// A sentence with what its processes said last.
+    pub fn ready(&self, answers: impl Fn() -> bool) -> Result<(), String> {
+        until(PATIENCE, "its public port answers", answers).map_err(|why| {
+            let last = self.processes.iter().filter_map(|process| process.log().lines().pop());
+            [why].into_iter().chain(last).collect::<Vec<_>>().join("; ")
+        })
     }
 
     /// Public port and target of each mapping, with its number.
@@ -256,12 +268,12 @@ fn start_frp(tunnel: &mut Tunnel, server: &Path, client: &Path, targets: &[u16])
 
 /// Its client has one target; each further one is a client of its own.
 fn start_bore(tunnel: &mut Tunnel, program: &Path, targets: &[u16]) -> Result<(), String> {
-    if super::services::listens(BORE_CONTROL_PORT) {
+    if listens(BORE_CONTROL_PORT) {
         return Err(format!("port {BORE_CONTROL_PORT}, which bore needs, is in use"));
     }
     let mut server = mortal(program);
     tunnel.run(server.args(["server", "--min-port", "1024", "--bind-addr", "127.0.0.1"]));
-    super::services::until(PATIENCE, "bore server listens", || super::services::listens(BORE_CONTROL_PORT))?;
+    until(PATIENCE, "bore server listens", || listens(BORE_CONTROL_PORT))?;
     for (_, public, target) in tunnel.mappings(targets) {
         let (public, target) = (public.to_string(), target.to_string());
         let mut client = mortal(program);
@@ -276,7 +288,10 @@ fn start_haproxy(tunnel: &mut Tunnel, program: &Path, targets: &[u16]) {
     let between: Vec<u16> = targets.iter().map(|_| port()).collect();
     let hops = [("first", tunnel.ports.clone(), between.clone()), ("second", between, targets.to_vec())];
     for (name, from, to) in hops {
-        let mut text = "global\n    nbthread 1\ndefaults\n    mode tcp\n    option splice-auto\n".to_owned();
+        // Without a bound it takes memory at start for as many connections as the system permits.
+        let mut text =
+            "global\n    nbthread 1\n    maxconn 4000\ndefaults\n    mode tcp\n    option splice-auto\n"
+                .to_owned();
         text += "    timeout connect 10s\n    timeout client 1h\n    timeout server 1h\n";
         for (n, (from, to)) in from.iter().zip(to).enumerate() {
             text += &format!("listen s{n}\n    bind 127.0.0.1:{from}\n    server s 127.0.0.1:{to}\n");

@@ -93,8 +93,8 @@ impl Watch {
     }
 }
 
-/// Processor time of all processes but this one and its descendants. What has ended counts for its parent. Threads of the
-/// kernel are left out: they work for us too.
+/// Processor time of all processes but this one and its descendants. What has ended counts for its parent. Threads of
+/// the kernel are left out: they work for us too.
 fn others_cpu_seconds() -> f64 {
     const KERNEL_THREADS: u32 = 2;
     let ours = family(&[std::process::id()]);

@@ -38,7 +38,7 @@ pub const LINKS: [Link; 2] = [
 pub const LINK_MBIT: u32 = 50;
 /// A link takes longer than loopback to find its pace: so many times the time of a load.
 const LONGER: u32 = 2;
-/// So long after a load the link's queue is empty, and iperf3 has heard that the visitor is gone: it serves one at a time.
+/// So long after a load the link's queue is empty, and iperf3, which serves one visitor at a time, knows that it went.
 const SETTLE: Duration = Duration::from_millis(500);
 const ADDRESSES: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
 /// The name that plain TCP goes by.
@@ -143,8 +143,7 @@ fn route(system: &System, hosts: &Hosts, targets: [u16; 2]) -> Result<Route, Str
     let ends = Ends { host: ADDRESSES[0].to_owned(), server, client };
     let tunnel = system.start_at(&ends, &targets)?;
     let (host, ports) = ("127.0.0.1", [tunnel.ports[0], tunnel.ports[1]]);
-    let carries = || Iperf3::answers(&hosts.inside[0], host, ports[0]);
-    until(PATIENCE, "its public port answers", carries)?;
+    tunnel.ready(|| Iperf3::answers(&hosts.inside[0], host, ports[0]))?;
     Ok(Route { name: system.name, host, ports, _tunnel: Some(tunnel) })
 }
 
