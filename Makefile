@@ -2,10 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check sim fuzz clean
+.PHONY: help build demo test check bench sim fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@echo '  bench is set by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,nt-tls,rathole,…'
+	@echo '    NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan NT_BENCH_BIN=, NT_BENCH_BASE=, NT_BENCH_STATIC=PATH'
 
 build:           ## the release binary: target/release/nt
 	$(CARGO) build --release --locked
@@ -22,6 +24,11 @@ check:           ## what CI runs: format, lints, tests
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) test
+
+# The header of tests/bench/bench.rs tells more of what is set by environment: NT_BENCH_ROUNDS, NT_BENCH_SECONDS,
+# NT_BENCH_ONLY, NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE, NT_BENCH_STATIC.
+bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHMARKS.md
+	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
 
 sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim

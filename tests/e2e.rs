@@ -34,6 +34,8 @@ mod programs;
 mod relay;
 #[path = "e2e/rest.rs"]
 mod rest;
+#[path = "e2e/scratch.rs"]
+mod scratch;
 #[path = "e2e/strangers.rs"]
 mod strangers;
 #[path = "e2e/tcp.rs"]

@@ -98,9 +98,14 @@ impl Process {
         self.seen = self.log.lines().len();
     }
 
+    /// The next line with `text`, if it comes in time.
+    pub fn hears(&self, text: &str, timeout: Duration) -> Option<String> {
+        self.log.find(text, self.seen, timeout)
+    }
+
     /// Waits for a line with `text`, and returns it.
     pub fn wait_for(&self, text: &str, timeout: Duration) -> String {
-        self.log.find(text, self.seen, timeout).unwrap_or_else(|| {
+        self.hears(text, timeout).unwrap_or_else(|| {
             panic!("no {text:?} within {timeout:?} in:\n{}", self.log.lines().join("\n"));
         })
     }
