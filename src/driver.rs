@@ -351,10 +351,11 @@ impl<N: Net> Driver<N> {
             return; // The budget keeps within the table; the socket closes by itself.
         };
         match tls.and_then(|tls| self.net.watch(key, &stream).map(|()| tls)) {
-            Ok(tls) => self.admit(
-                key,
-                Link { readable: true, writable: true, ..Link::new(stream, role, speech, phase, tls) },
-            ),
+            Ok(tls) => {
+                let mut link = Link::new(stream, role, speech, phase, tls);
+                (link.readable, link.writable) = (true, true);
+                self.admit(key, link);
+            }
             Err(reason) => {
                 self.slots.remove(key);
                 self.net.close(key, stream, Manner::Cut);
@@ -391,7 +392,7 @@ impl<N: Net> Driver<N> {
             }
             Err(error) => return self.fail(key, reason_of(&error)),
         }
-        let (role, speech) = (link.role, link.speech);
+        let (role, speech) = (link.role(), link.speech);
         link.phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
         if link.shut_when_up {
             self.net.shut(&mut link.stream);
@@ -421,7 +422,7 @@ impl<N: Net> Driver<N> {
         if let Some(tls) = link.tls.as_mut().filter(|tls| tls.is_open()) {
             let binding = tls.binding();
             link.phase = Phase::Up;
-            let role = link.role;
+            let role = link.role();
             self.feed(role, Input::Secured(key, binding));
             self.enqueue(key);
         } else if result == Ok(Fill::More) {
@@ -436,7 +437,7 @@ impl<N: Net> Driver<N> {
         if to.phase != Phase::Up {
             return;
         }
-        let role = from.role;
+        let role = from.role();
         match relay::outbound((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
             Ok(Stop::Dry | Stop::Blocked) => {}
             Ok(Stop::Budget) => self.enqueue(raw),
@@ -470,7 +471,7 @@ impl<N: Net> Driver<N> {
             // The window is taken out, so that a frame can be borrowed from it while the role is at work.
             let mut rx = std::mem::take(&mut link.rx);
             let decoded = wire::next(rx.bytes());
-            let (payload, role) = (link.payload, link.role);
+            let (payload, role) = (link.payload, link.role());
             match decoded {
                 Ok(Some((Frame::Transfer(length), used))) => {
                     if matches!(payload, Payload::Passed | Payload::Drained(_)) {
@@ -551,7 +552,7 @@ impl<N: Net> Driver<N> {
     fn read_bytes(&mut self, key: Key) {
         for _ in 0..FRAMES_PER_TURN {
             let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-            let role = link.role;
+            let role = link.role();
             match link.fill(key, &mut self.net, &mut self.arena) {
                 Ok(Fill::More) => {
                     // Copied, as frames are: the role may close the connection over them.
@@ -671,8 +672,9 @@ impl<N: Net> Driver<N> {
         match dialed {
             Ok((stream, tls)) => {
                 // Asked at once: on one machine the connection is up already, and no event need be waited for.
-                let link = Link::new(stream, role, speech, Phase::Connecting, tls);
-                self.admit(key, Link { writable: true, ..link });
+                let mut link = Link::new(stream, role, speech, Phase::Connecting, tls);
+                link.writable = true;
+                self.admit(key, link);
                 self.enqueue(key);
             }
             Err(reason) => {
@@ -746,7 +748,7 @@ impl<N: Net> Driver<N> {
 
     fn flush(&mut self, key: Key) {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let (role, phase) = (link.role, link.phase);
+        let (role, phase) = (link.role(), link.phase);
         match link.flush(key, &mut self.net, &mut self.arena) {
             Err(reason) => self.fail(key, reason),
             Ok(true) if phase == Phase::Lingering => self.drop_link(key, Manner::End),
@@ -779,7 +781,7 @@ impl<N: Net> Driver<N> {
     /// A connection failed: it goes, and its role is told.
     fn fail(&mut self, key: Key, reason: Reason) {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let (role, told) = (link.role, link.phase != Phase::Lingering);
+        let (role, told) = (link.role(), link.phase != Phase::Lingering);
         self.drop_link(key, Manner::Cut);
         if told {
             self.feed(role, Input::Lost(key, reason));
@@ -788,7 +790,7 @@ impl<N: Net> Driver<N> {
 
     /// As [`Self::fail`], while verbs are being carried out: the role is told after them.
     fn lose(&mut self, key: Key, reason: Reason) {
-        if let Some(role) = self.link(key).map(|link| link.role) {
+        if let Some(role) = self.link(key).map(|link| link.role()) {
             self.drop_link(key, Manner::Cut);
             self.outcomes.push_back((role, Input::Lost(key, reason)));
         }

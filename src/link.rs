@@ -17,7 +17,7 @@ pub struct Link<N: Net> {
     /// The socket.
     pub stream: N::Stream,
     /// Whose it is.
-    pub role: usize,
+    role: u8,
     /// What is spoken on it.
     pub speech: Speech,
     /// How far it is.
@@ -126,7 +126,7 @@ impl<N: Net> Link<N> {
     pub fn new(stream: N::Stream, role: usize, speech: Speech, phase: Phase, tls: Option<Box<Tls>>) -> Self {
         Self {
             stream,
-            role,
+            role: role as u8,
             speech,
             phase,
             tls,
@@ -147,6 +147,11 @@ impl<N: Net> Link<N> {
             tell_drained: false,
             queued: false,
         }
+    }
+
+    /// The role that it belongs to.
+    pub fn role(&self) -> usize {
+        usize::from(self.role)
     }
 
     /// Buffers that it has a right to.

@@ -4,11 +4,14 @@
 //! has gone finds nothing, never its successor. The free list is last-in first-out, so that a warm slot is
 //! used again.
 
+use std::num::NonZeroU32;
+
 /// Names one connection or listener, for as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
-    generation: u32,
+    /// Never 0, so that a key which may be missing takes no more room.
+    generation: NonZeroU32,
 }
 
 /// Bits of a packed key that count generations on machines with 32-bit tokens; the rest is the index.
@@ -21,9 +24,9 @@ impl Key {
     /// both parts.
     pub const fn token(self) -> usize {
         if usize::BITS >= 64 {
-            ((self.generation as u64) << 32 | self.index as u64) as usize
+            ((self.generation.get() as u64) << 32 | self.index as u64) as usize
         } else {
-            ((self.generation << (32 - NARROW_GENERATION_BITS)) | self.index) as usize
+            ((self.generation.get() << (32 - NARROW_GENERATION_BITS)) | self.index) as usize
         }
     }
 
@@ -48,7 +51,7 @@ pub struct Slots<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    generation: u32,
+    generation: NonZeroU32,
     value: Option<T>,
 }
 
@@ -64,13 +67,13 @@ impl<T> Slots<T> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.entries.len() < SLOTS_MAX => {
-                self.entries.push(Entry { generation: 0, value: None });
+                self.entries.push(Entry { generation: NonZeroU32::MAX, value: None });
                 (self.entries.len() - 1) as u32
             }
             None => return None,
         };
         let entry = &mut self.entries[index as usize];
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         entry.value = Some(value);
         Some(Key { index, generation: entry.generation })
     }
@@ -141,7 +144,7 @@ impl<T> Slots<T> {
 /// One `T` beside some of the keys that a [`Slots`] handed out.
 #[derive(Debug)]
 pub struct Table<T> {
-    entries: Vec<Option<(u32, T)>>,
+    entries: Vec<Option<(NonZeroU32, T)>>,
     len: usize,
 }
 

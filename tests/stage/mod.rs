@@ -52,7 +52,9 @@ impl<R: Role> Stage<R> {
         let mut looks = 0;
         for verb in verbs {
             match verb {
-                Verb::Send(key, range) | Verb::SendSoon(key, range) => self.sent.push((key, bytes[range].to_vec())),
+                Verb::Send(key, range) | Verb::SendSoon(key, range) => {
+                    self.sent.push((key, bytes[range].to_vec()))
+                }
                 Verb::Close(key, _) => self.closed.push(key),
                 Verb::Dial(key, ..) => self.dialed.push(key),
                 Verb::Resolve(_, name, _) => self.resolved.push(name),
