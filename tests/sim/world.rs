@@ -18,7 +18,8 @@ use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
 use super::actors::{Arrivals, Endpoint, Outcome, Plan};
-use super::net::{Host, Nasty, SimNet, World};
+use super::net::{Host, Nasty, World};
+use super::os::SimNet;
 
 pub const SERVER: Host = 1;
 pub const VISITOR: Host = 2;
