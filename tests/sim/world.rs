@@ -182,7 +182,8 @@ impl Sim {
             _ => world.rng.below(120_000) as u32,
         };
         let (up, down) = (size(&mut world), size(&mut world));
-        Plan { id: self.next_visit, up, down, visitor_ends_first: world.rng.chance(50), reset_at: None }
+        let visitor_ends_first = world.rng.chance(50);
+        Plan { id: self.next_visit, up, down, visitor_ends_first, reset_at: None, message: 0 }
     }
 
     pub fn now(&self) -> Time {
