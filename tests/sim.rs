@@ -4,8 +4,12 @@
 
 #[path = "sim/actors.rs"]
 mod actors;
+#[path = "sim/costs.rs"]
+mod costs;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "sim/meter.rs"]
+mod meter;
 #[path = "sim/net.rs"]
 mod net;
 #[path = "sim/os.rs"]

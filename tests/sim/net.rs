@@ -14,6 +14,7 @@ use nt::role::Manner;
 use nt::time::{Span, Time};
 
 use crate::dice::Random;
+use crate::meter::Costs;
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
@@ -92,6 +93,8 @@ pub struct World {
     pub spliced: usize,
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
+    /// What each host's process has cost.
+    pub costs: BTreeMap<Host, Costs>,
     next_port: u16,
     /// A fingerprint of everything that happened.
     pub trace: u64,
@@ -115,6 +118,7 @@ impl World {
             pipes: 0,
             spliced: 0,
             licenses: None,
+            costs: BTreeMap::new(),
             next_port: 40_000,
             trace: 0,
         }))

@@ -18,6 +18,7 @@ use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
 use super::actors::{Arrivals, Endpoint, Outcome, Plan};
+use super::meter::{self, Cost, Costs};
 use super::net::{Host, Nasty, World};
 use super::os::SimNet;
 
@@ -224,14 +225,12 @@ impl Sim {
             if let Some(server) = &mut self.server
                 && (self.world.borrow().has_events(SERVER) || server.deadline() <= now)
             {
-                self.exits.extend(server.turn().map(|code| (SERVER, code)));
-                server.check();
+                self.exits.extend(turn(SERVER, server, &self.world));
                 busy = true;
             }
             for (host, client) in &mut self.clients {
                 if self.world.borrow().has_events(*host) || client.deadline() <= now {
-                    self.exits.extend(client.turn().map(|code| (*host, code)));
-                    client.check();
+                    self.exits.extend(turn(*host, client, &self.world));
                     busy = true;
                 }
             }
@@ -282,6 +281,12 @@ impl Sim {
         self.server.iter().map(Driver::counts).chain(self.clients.iter().map(|(_, c)| c.counts())).collect()
     }
 
+    /// What the processes of all hosts have cost together.
+    pub fn costs(&self) -> Costs {
+        let world = self.world.borrow();
+        world.costs.values().fold(Costs::default(), |sum, costs| sum.plus(costs))
+    }
+
     /// What people were told, for a failing test to print.
     pub fn log(&self) -> String {
         let world = self.world.borrow();
@@ -291,4 +296,12 @@ impl Sim {
             .map(|(at, host, text)| format!("{:>12} host {host}: {text}\n", at.as_micros()))
             .collect()
     }
+}
+
+/// One turn of a host's process, with what it allocates itself; its exit code, if it was the last.
+fn turn(host: Host, driver: &mut Driver<SimNet>, world: &RefCell<World>) -> Option<(Host, i32)> {
+    let (code, allocations) = meter::allocations(|| driver.turn());
+    world.borrow_mut().costs.entry(host).or_default().add(Cost::Allocation, allocations);
+    driver.check();
+    code.map(|code| (host, code))
 }
