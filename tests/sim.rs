@@ -4,10 +4,16 @@
 
 #[path = "sim/actors.rs"]
 mod actors;
+#[path = "sim/costs.rs"]
+mod costs;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "sim/meter.rs"]
+mod meter;
 #[path = "sim/net.rs"]
 mod net;
+#[path = "sim/os.rs"]
+mod os;
 #[path = "sim/stories.rs"]
 mod stories;
 #[path = "sim/world.rs"]
@@ -20,11 +26,11 @@ use nt::license::{License, Transport};
 use nt::time::Span;
 use world::{CLIENT, SERVER, Sim};
 
-const CALM: Nasty = Nasty { short: 0, spurious: 0, delay_micros: 10_000, window: 64 * 1024 };
-const NASTY: Nasty = Nasty { short: 60, spurious: 20, delay_micros: 3_000, window: 5_000 };
+const CALM: Nasty = Nasty { short: 0, spurious: 0, pipeless: 0, delay_micros: 10_000, window: 64 * 1024 };
+const NASTY: Nasty = Nasty { short: 60, spurious: 20, pipeless: 10, delay_micros: 3_000, window: 5_000 };
 
 /// Much at once, so that payload is spliced; and no less nasty.
-const BULKY: Nasty = Nasty { short: 20, spurious: 20, delay_micros: 3_000, window: 150_000 };
+const BULKY: Nasty = Nasty { short: 20, spurious: 20, pipeless: 10, delay_micros: 3_000, window: 150_000 };
 
 /// What the server knows of these licenses; each may take any port from 1024.
 pub fn directory(licenses: &[License]) -> Directory {

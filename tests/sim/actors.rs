@@ -25,9 +25,11 @@ pub struct Plan {
     pub visitor_ends_first: bool,
     /// The real server resets after this many bytes of its own.
     pub reset_at: Option<u32>,
+    /// Both say this many bytes at a time, the visitor first, and wait for as many in return; 0 if they do not wait.
+    pub message: u32,
 }
 
-pub const PLAN_BYTES: usize = 17;
+pub const PLAN_BYTES: usize = 21;
 
 impl Plan {
     pub fn encode(&self) -> [u8; PLAN_BYTES] {
@@ -36,14 +38,22 @@ impl Plan {
         bytes[4..8].copy_from_slice(&self.up.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.down.to_be_bytes());
         bytes[12] = u8::from(self.visitor_ends_first);
-        bytes[13..].copy_from_slice(&self.reset_at.unwrap_or(u32::MAX).to_be_bytes());
+        bytes[13..17].copy_from_slice(&self.reset_at.unwrap_or(u32::MAX).to_be_bytes());
+        bytes[17..].copy_from_slice(&self.message.to_be_bytes());
         bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let reset_at = Some(number(13)).filter(|&at| at != u32::MAX);
-        Self { id: number(0), up: number(4), down: number(8), visitor_ends_first: bytes[12] == 1, reset_at }
+        Self {
+            id: number(0),
+            up: number(4),
+            down: number(8),
+            visitor_ends_first: bytes[12] == 1,
+            reset_at,
+            message: number(17),
+        }
     }
 }
 
@@ -131,7 +141,16 @@ impl Endpoint {
         let body = u64::from(if self.visitor { plan.up } else { plan.down });
         let all = head.len() as u64 + body;
         if self.sent < all {
-            let n = (all - self.sent).min(1 + world.rng.below(6000));
+            let n = match u64::from(plan.message) {
+                0 => (all - self.sent).min(1 + world.rng.below(6000)),
+                message => {
+                    let turns = self.got / message + u64::from(self.visitor);
+                    all.min(head.len() as u64 + turns * message) - self.sent
+                }
+            };
+            if n == 0 {
+                return false;
+            }
             let bytes: Vec<u8> = (self.sent..self.sent + n)
                 .map(|k| match head.get(k as usize) {
                     Some(&byte) => byte,

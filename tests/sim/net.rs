@@ -9,20 +9,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use nt::directory::Directory;
-use nt::net::{Accept, Event, Net, Ready};
-use nt::note::Note;
-use nt::reason::Reason;
-use nt::role::{Manner, Query, Speech};
-use nt::slots::Key;
+use nt::net::{Event, Ready};
+use nt::role::Manner;
 use nt::time::{Span, Time};
 
 use crate::dice::Random;
+use crate::meter::Costs;
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
 pub struct Nasty {
     pub short: u64,
     pub spurious: u64,
+    /// No pipe is to be had.
+    pub pipeless: u64,
     pub delay_micros: u64,
     pub window: usize,
 }
@@ -93,6 +93,8 @@ pub struct World {
     pub spliced: usize,
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
+    /// What each host's process has cost.
+    pub costs: BTreeMap<Host, Costs>,
     next_port: u16,
     /// A fingerprint of everything that happened.
     pub trace: u64,
@@ -116,6 +118,7 @@ impl World {
             pipes: 0,
             spliced: 0,
             licenses: None,
+            costs: BTreeMap::new(),
             next_port: 40_000,
             trace: 0,
         }))
@@ -148,6 +151,22 @@ impl World {
     /// Whether events wait for a host.
     pub fn has_events(&self, host: Host) -> bool {
         self.events.get(&host).is_some_and(|events| !events.is_empty())
+    }
+
+    /// Lets an event wait for a host.
+    pub fn inform(&mut self, host: Host, event: Event) {
+        self.events.entry(host).or_default().push(event);
+    }
+
+    /// Takes the events that wait for a host. Nobody promises an order within a batch.
+    pub fn take_events(&mut self, host: Host) -> Vec<Event> {
+        self.probe();
+        let mut told = self.events.remove(&host).unwrap_or_default();
+        for i in (1..told.len()).rev() {
+            let j = self.rng.below(i as u64 + 1) as usize;
+            told.swap(i, j);
+        }
+        told
     }
 
     /// Lets the clock jump to `at` and delivers what arrives by then.
@@ -246,8 +265,8 @@ impl World {
         }
     }
 
-    fn tell(&mut self, host: Host, token: usize, read: bool, write: bool, ended: bool, failed: bool) {
-        self.events.entry(host).or_default().push(Event::Ready(Ready { token, read, write, ended, failed }));
+    pub fn tell(&mut self, host: Host, token: usize, read: bool, write: bool, ended: bool, failed: bool) {
+        self.inform(host, Event::Ready(Ready { token, read, write, ended, failed }));
     }
 
     /// Whether what this end sends is lost.
@@ -309,9 +328,27 @@ impl World {
     }
 
     /// Both ends of a connection are probed by their kernels.
-    fn keep_alive(&mut self, end: EndId) {
+    pub fn keep_alive(&mut self, end: EndId) {
         let peer = self.ends[end].peer;
         (self.ends[end].keepalive, self.ends[peer].keepalive) = (true, true);
+    }
+
+    /// Tells what happens at this end under a token.
+    pub fn watch(&mut self, end: EndId, token: usize) {
+        self.ends[end].token = Some(token);
+    }
+
+    pub fn token(&self, end: EndId) -> Option<usize> {
+        self.ends[end].token
+    }
+
+    /// As [`Self::connected`]; who is told no will be told when it is decided.
+    pub fn dialed(&mut self, end: EndId) -> io::Result<()> {
+        let result = self.connected(end);
+        if result.is_err() {
+            self.ends[end].write_blocked = true;
+        }
+        result
     }
 
     pub fn connected(&self, end: EndId) -> io::Result<()> {
@@ -469,7 +506,7 @@ impl World {
 
     /// Asks the process of a host to stop.
     pub fn stop(&mut self, host: Host) {
-        self.events.entry(host).or_default().push(Event::Stop);
+        self.inform(host, Event::Stop);
     }
 
     /// The oldest living connection between two hosts.
@@ -493,160 +530,5 @@ impl World {
             }
         }
         self.events.remove(&host);
-    }
-}
-
-/// One host's operating system.
-pub struct SimNet {
-    pub world: Rc<RefCell<World>>,
-    pub host: Host,
-    /// Who serves a port that is dialled: everything below 1000 is the client's own network.
-    pub route: fn(Host, SocketAddr) -> Host,
-}
-
-impl Net for SimNet {
-    type Stream = EndId;
-    type Listener = u16;
-    type Pipe = Vec<u8>;
-
-    fn now(&mut self) -> Time {
-        self.world.borrow().now
-    }
-
-    fn wait(&mut self, _until: Time, events: &mut Vec<Event>) {
-        let mut world = self.world.borrow_mut();
-        world.probe();
-        let mut told = world.events.remove(&self.host).unwrap_or_default();
-        // Nobody promises an order within a batch.
-        for i in (1..told.len()).rev() {
-            let j = world.rng.below(i as u64 + 1) as usize;
-            told.swap(i, j);
-        }
-        events.append(&mut told);
-    }
-
-    fn listen(
-        &mut self,
-        key: Key,
-        address: SocketAddr,
-        _speech: Speech,
-    ) -> Result<(u16, SocketAddr), Reason> {
-        let listening = self.world.borrow_mut().listen(self.host, address.port(), key.token());
-        if listening { Ok((address.port(), address)) } else { Err(Reason::InUse) }
-    }
-
-    fn accept(&mut self, _key: Key, listener: &mut u16) -> Accept<EndId> {
-        match self.world.borrow_mut().accept(*listener) {
-            Some((end, peer)) => Accept::Came(end, peer),
-            None => Accept::Empty,
-        }
-    }
-
-    fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
-        self.world.borrow_mut().ends[*stream].token = Some(key.token());
-        Ok(())
-    }
-
-    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<EndId, Reason> {
-        let target = (self.route)(self.host, address);
-        let end = self.world.borrow_mut().connect(self.host, target, address);
-        self.watch(key, &end)?;
-        if matches!(speech, Speech::Tls | Speech::Plain) {
-            self.world.borrow_mut().keep_alive(end);
-        }
-        Ok(end)
-    }
-
-    fn dialed(&mut self, _key: Key, stream: &mut EndId) -> io::Result<()> {
-        let mut world = self.world.borrow_mut();
-        let result = world.connected(*stream);
-        if result.is_err() {
-            world.ends[*stream].write_blocked = true;
-        }
-        result
-    }
-
-    fn read(&mut self, _key: Key, stream: &mut EndId, into: &mut [u8]) -> io::Result<usize> {
-        self.world.borrow_mut().read(*stream, into)
-    }
-
-    fn write(&mut self, _key: Key, stream: &mut EndId, from: &[u8], _more: bool) -> io::Result<usize> {
-        self.world.borrow_mut().write(*stream, from)
-    }
-
-    fn lend_pipe(&mut self) -> Option<Vec<u8>> {
-        let mut world = self.world.borrow_mut();
-        let lent = !world.rng.chance(10);
-        world.pipes += usize::from(lent);
-        lent.then(Vec::new)
-    }
-
-    fn take_pipe(&mut self, pipe: Vec<u8>, empty: bool) {
-        assert!(pipe.is_empty() || !empty, "a pipe was not empty");
-        self.world.borrow_mut().pipes -= 1;
-    }
-
-    fn splice_in(
-        &mut self,
-        _: Key,
-        stream: &mut EndId,
-        pipe: &mut Vec<u8>,
-        most: usize,
-    ) -> io::Result<usize> {
-        assert!(pipe.is_empty(), "what is in the pipe would be overtaken");
-        pipe.resize(most, 0);
-        let result = self.world.borrow_mut().read(*stream, pipe);
-        let n = *result.as_ref().unwrap_or(&0);
-        pipe.truncate(n);
-        self.world.borrow_mut().spliced += n;
-        result
-    }
-
-    fn splice_out(
-        &mut self,
-        _: Key,
-        pipe: &mut Vec<u8>,
-        stream: &mut EndId,
-        most: usize,
-    ) -> io::Result<usize> {
-        let n = self.world.borrow_mut().write(*stream, &pipe[..most])?;
-        pipe.drain(..n);
-        Ok(n)
-    }
-
-    fn shut(&mut self, stream: &mut EndId) {
-        self.world.borrow_mut().shut(*stream);
-    }
-
-    fn close(&mut self, _key: Key, stream: EndId, manner: Manner) {
-        let mut world = self.world.borrow_mut();
-        // An event that was told already comes late, for a connection that has gone.
-        let token = world.ends[stream].token;
-        world.close(stream, manner);
-        if let (Some(token), true) = (token, world.rng.chance(20)) {
-            let host = self.host;
-            world.tell(host, token, true, true, false, false);
-        }
-    }
-
-    fn close_listener(&mut self, _key: Key, listener: u16) {
-        self.world.borrow_mut().unlisten(listener);
-    }
-
-    fn resolve(&mut self, role: usize, query: Query, _host: &str, port: u16) {
-        let address = SocketAddr::from(([10, 0, 0, 9], port));
-        let host = self.host;
-        let mut world = self.world.borrow_mut();
-        world.lookups += 1;
-        world.events.entry(host).or_default().push(Event::Resolved(role, query, vec![address]));
-    }
-
-    fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        self.world.borrow_mut().licenses.take().map(Ok)
-    }
-
-    fn note(&mut self, now: Time, note: &Note) {
-        let host = self.host;
-        self.world.borrow_mut().notes.push((now, host, note.to_string()));
     }
 }

@@ -18,7 +18,9 @@ use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
 use super::actors::{Arrivals, Endpoint, Outcome, Plan};
-use super::net::{Host, Nasty, SimNet, World};
+use super::meter::{self, Cost, Costs};
+use super::net::{Host, Nasty, World};
+use super::os::SimNet;
 
 pub const SERVER: Host = 1;
 pub const VISITOR: Host = 2;
@@ -181,7 +183,8 @@ impl Sim {
             _ => world.rng.below(120_000) as u32,
         };
         let (up, down) = (size(&mut world), size(&mut world));
-        Plan { id: self.next_visit, up, down, visitor_ends_first: world.rng.chance(50), reset_at: None }
+        let visitor_ends_first = world.rng.chance(50);
+        Plan { id: self.next_visit, up, down, visitor_ends_first, reset_at: None, message: 0 }
     }
 
     pub fn now(&self) -> Time {
@@ -222,14 +225,12 @@ impl Sim {
             if let Some(server) = &mut self.server
                 && (self.world.borrow().has_events(SERVER) || server.deadline() <= now)
             {
-                self.exits.extend(server.turn().map(|code| (SERVER, code)));
-                server.check();
+                self.exits.extend(turn(SERVER, server, &self.world));
                 busy = true;
             }
             for (host, client) in &mut self.clients {
                 if self.world.borrow().has_events(*host) || client.deadline() <= now {
-                    self.exits.extend(client.turn().map(|code| (*host, code)));
-                    client.check();
+                    self.exits.extend(turn(*host, client, &self.world));
                     busy = true;
                 }
             }
@@ -280,6 +281,12 @@ impl Sim {
         self.server.iter().map(Driver::counts).chain(self.clients.iter().map(|(_, c)| c.counts())).collect()
     }
 
+    /// What the processes of all hosts have cost together.
+    pub fn costs(&self) -> Costs {
+        let world = self.world.borrow();
+        world.costs.values().fold(Costs::default(), |sum, costs| sum.plus(costs))
+    }
+
     /// What people were told, for a failing test to print.
     pub fn log(&self) -> String {
         let world = self.world.borrow();
@@ -289,4 +296,12 @@ impl Sim {
             .map(|(at, host, text)| format!("{:>12} host {host}: {text}\n", at.as_micros()))
             .collect()
     }
+}
+
+/// One turn of a host's process, with what it allocates itself; its exit code, if it was the last.
+fn turn(host: Host, driver: &mut Driver<SimNet>, world: &RefCell<World>) -> Option<(Host, i32)> {
+    let (code, allocations) = meter::allocations(|| driver.turn());
+    world.borrow_mut().costs.entry(host).or_default().add(Cost::Allocation, allocations);
+    driver.check();
+    code.map(|code| (host, code))
 }

@@ -1,0 +1,145 @@
+//! What a message costs, counted and never timed: system calls and allocations of the server and the client together.
+//!
+//! Most numbers are exact, since every packet takes equally long here. Whoever makes one smaller writes the smaller one
+//! down; whoever makes one larger has to say why. `NT_SIM_WHERE=1` tells where each allocation is made.
+
+use nt::license::Transport;
+use nt::time::Span;
+
+use crate::actors::{Outcome, Plan};
+use crate::meter::{Cost, Costs};
+use crate::net::Nasty;
+use crate::world::Sim;
+use crate::{CALM, at_rest, up};
+
+/// No jitter, so that equal visits cost equally much; and so fast that no visit lasts until a heartbeat.
+const EVEN: Nasty = Nasty { delay_micros: 1, ..CALM };
+
+/// The same, with room for all that is on its way: how it is moved is then for nt alone to decide.
+const WIDE: Nasty = Nasty { window: 16 << 20, ..EVEN };
+
+const MESSAGE: u32 = 64;
+const MIB: u32 = 1 << 20;
+
+/// Nothing but messages to and fro.
+fn talk(sim: &mut Sim, messages: u32) -> Plan {
+    let all = MESSAGE * messages;
+    Plan { up: all, down: all, message: MESSAGE, visitor_ends_first: false, ..sim.plan() }
+}
+
+fn spent(sim: &mut Sim, span: Span) -> Costs {
+    let before = sim.costs();
+    sim.run_for(span);
+    sim.costs().since(&before)
+}
+
+/// What a whole visit costs. It is over long before the license file is looked at again.
+fn visit(sim: &mut Sim, plan: Plan) -> Costs {
+    let visitor = sim.visit(8080, plan);
+    let costs = spent(sim, Span::from_millis(100));
+    assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+    costs
+}
+
+/// A pool that has served before, so that whatever grows once has grown.
+fn warm(seed: u64, nasty: Nasty, transport: Transport) -> Sim {
+    let mut sim = up(seed, nasty, transport);
+    let plan = talk(&mut sim, 1);
+    visit(&mut sim, plan);
+    sim
+}
+
+#[test]
+fn a_message_costs_one_read_and_one_write_at_each_end() {
+    const TIMES: u64 = 200;
+    // rustls allocates for every record, once where it is sealed and once where it is opened; nt itself never does.
+    for (transport, allocations) in [(Transport::Plain, 0), (Transport::Tls, 4)] {
+        let mut sim = warm(40, EVEN, transport);
+        // Where the first message is the last, the visit's begin and end share a turn.
+        let (short, long) = (talk(&mut sim, 2), talk(&mut sim, 2 + TIMES as u32));
+        let (short, long) = (visit(&mut sim, short), visit(&mut sim, long));
+        // Each message passes the client and the server, and so does its answer: four times something comes.
+        let each = [(Cost::Wait, 4), (Cost::Read, 4), (Cost::Write, 4), (Cost::Allocation, allocations)];
+        assert_eq!(
+            long.since(&short),
+            Costs::from_iter(each.map(|(kind, times)| (kind, TIMES * times))),
+            "{transport:?}: what {TIMES} messages and their answers cost"
+        );
+    }
+}
+
+#[test]
+fn a_visit_on_a_warm_pool_costs_few_calls_and_hardly_an_allocation() {
+    // One for the list of the target's addresses. Over TLS six records are sealed and opened besides, by rustls.
+    for (transport, allocations) in [(Transport::Plain, 1), (Transport::Tls, 13)] {
+        let mut sim = warm(41, EVEN, transport);
+        let plan = talk(&mut sim, 1);
+        let expected = [
+            // Seven of these do not sleep: a link that is queued during a turn has its own in the next.
+            (Cost::Wait, 16),
+            // The visitor, and that nobody else is waiting.
+            (Cost::Accept, 2),
+            (Cost::Watch, 1),
+            // Asked at once whether it is decided, and when it is.
+            (Cost::Dial, 1),
+            (Cost::Dialed, 2),
+            (Cost::Read, 9),
+            (Cost::Write, 6),
+            (Cost::Shut, 1),
+            (Cost::Close, 2),
+            (Cost::Allocation, allocations),
+        ];
+        assert_eq!(visit(&mut sim, plan), Costs::from_iter(expected), "{transport:?}: what a visit costs");
+    }
+}
+
+#[test]
+fn bulk_costs_few_calls_for_each_mebibyte() {
+    const MIBS: u32 = 10;
+    for (up, down) in [(MIBS * MIB, 0), (0, MIBS * MIB)] {
+        let mut sim = warm(42, WIDE, Transport::Plain);
+        let plan = Plan { up, down, visitor_ends_first: false, ..sim.plan() };
+        let costs = visit(&mut sim, plan);
+        let (spliced, all) = (sim.world.borrow().spliced, 2 * (MIBS * MIB) as usize);
+        assert!(spliced > all / 100 * 99, "{spliced} of {all} bytes at both ends were spliced");
+        // At each end two pieces of 512 KiB: in and out, and a header that is written here and read there.
+        assert!(costs.calls() <= u64::from(MIBS) * 15, "more than 15 calls for each MiB: {costs:?}");
+        // And for each piece the place where it is kept until it has left.
+        let bound = u64::from(MIBS) * 4 + 1;
+        assert!(costs.of(Cost::Allocation) <= bound, "more than 4 allocations for each MiB: {costs:?}");
+    }
+}
+
+#[test]
+fn who_is_idle_costs_nothing() {
+    for (transport, allocations) in [(Transport::Plain, 0), (Transport::Tls, 24)] {
+        let expected = Costs::from_iter([
+            // Every two seconds the license file; every ten a heartbeat from each end, which the other reads.
+            (Cost::PollLicenses, 30),
+            (Cost::Write, 12),
+            (Cost::Read, 12),
+            // A turn for each look and five for two heartbeats: the client's is due when the server's comes, and each
+            // leaves in the turn after the one that decides it.
+            (Cost::Wait, 60),
+            // By rustls, for each heartbeat that is sealed and opened.
+            (Cost::Allocation, allocations),
+        ]);
+        for visitors in [0, 100] {
+            let mut sim = up(43, EVEN, transport);
+            for _ in 0..visitors {
+                let plan = talk(&mut sim, 2);
+                let visitor = sim.visit(8080, plan);
+                // The first answer is not read, so nobody says anything any more.
+                sim.visitors[visitor].stalled = u32::MAX;
+            }
+            // Until the pool has become small again.
+            sim.run_for(Span::from_secs(120));
+            let costs = spent(&mut sim, Span::from_secs(60));
+            assert_eq!(costs, expected, "{transport:?}: what {visitors} idle visitors cost in a minute");
+            sim.visitors.iter_mut().for_each(|visitor| visitor.stalled = 0);
+            at_rest(&mut sim);
+            let whole = sim.visitors.iter().all(|visitor| visitor.outcome == Outcome::Whole);
+            assert!(whole, "they were idle, not gone\n{}", sim.log());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One host's operating system: what a driver may ask for, answered by the simulated world, and counted.
+
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use nt::directory::Directory;
+use nt::net::{Accept, Event, Net};
+use nt::note::Note;
+use nt::reason::Reason;
+use nt::role::{Manner, Query, Speech};
+use nt::slots::Key;
+use nt::time::Time;
+
+use crate::meter::{Cost, Counting};
+use crate::net::{EndId, Host, World};
+
+/// One host's operating system.
+pub struct SimNet {
+    pub world: Rc<RefCell<World>>,
+    pub host: Host,
+    /// Who serves a port that is dialled: everything below 1000 is the client's own network.
+    pub route: fn(Host, SocketAddr) -> Host,
+}
+
+/// The world while it is asked for something: what it allocates then is its own affair.
+struct Inside<'a> {
+    world: RefMut<'a, World>,
+    _uncounted: Counting,
+}
+
+impl Deref for Inside<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Inside<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl SimNet {
+    /// The world, for what a real system answers without a call.
+    fn world(&self) -> Inside<'_> {
+        let _uncounted = Counting::set(false);
+        Inside { world: self.world.borrow_mut(), _uncounted }
+    }
+
+    /// The world, for one system call of this kind.
+    fn call(&self, kind: Cost) -> Inside<'_> {
+        let mut world = self.world();
+        world.costs.entry(self.host).or_default().add(kind, 1);
+        world
+    }
+}
+
+impl Net for SimNet {
+    type Stream = EndId;
+    type Listener = u16;
+    type Pipe = Vec<u8>;
+
+    fn now(&mut self) -> Time {
+        self.world().now
+    }
+
+    fn wait(&mut self, _until: Time, events: &mut Vec<Event>) {
+        let mut world = self.call(Cost::Wait);
+        events.append(&mut world.take_events(self.host));
+    }
+
+    fn listen(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        _speech: Speech,
+    ) -> Result<(u16, SocketAddr), Reason> {
+        let listening = self.call(Cost::Listen).listen(self.host, address.port(), key.token());
+        if listening { Ok((address.port(), address)) } else { Err(Reason::InUse) }
+    }
+
+    fn accept(&mut self, _key: Key, listener: &mut u16) -> Accept<EndId> {
+        match self.call(Cost::Accept).accept(*listener) {
+            Some((end, peer)) => Accept::Came(end, peer),
+            None => Accept::Empty,
+        }
+    }
+
+    fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
+        self.call(Cost::Watch).watch(*stream, key.token());
+        Ok(())
+    }
+
+    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<EndId, Reason> {
+        let target = (self.route)(self.host, address);
+        let mut world = self.call(Cost::Dial);
+        let end = world.connect(self.host, target, address);
+        world.watch(end, key.token());
+        if matches!(speech, Speech::Tls | Speech::Plain) {
+            world.keep_alive(end);
+        }
+        Ok(end)
+    }
+
+    fn dialed(&mut self, _key: Key, stream: &mut EndId) -> io::Result<()> {
+        self.call(Cost::Dialed).dialed(*stream)
+    }
+
+    fn read(&mut self, _key: Key, stream: &mut EndId, into: &mut [u8]) -> io::Result<usize> {
+        self.call(Cost::Read).read(*stream, into)
+    }
+
+    fn write(&mut self, _key: Key, stream: &mut EndId, from: &[u8], _more: bool) -> io::Result<usize> {
+        self.call(Cost::Write).write(*stream, from)
+    }
+
+    fn lend_pipe(&mut self) -> Option<Vec<u8>> {
+        let mut world = self.world();
+        let pipeless = world.nasty.pipeless;
+        let lent = !world.rng.chance(pipeless);
+        world.pipes += usize::from(lent);
+        lent.then(Vec::new)
+    }
+
+    fn take_pipe(&mut self, pipe: Vec<u8>, empty: bool) {
+        assert!(pipe.is_empty() || !empty, "a pipe was not empty");
+        self.world().pipes -= 1;
+    }
+
+    fn splice_in(
+        &mut self,
+        _: Key,
+        stream: &mut EndId,
+        pipe: &mut Vec<u8>,
+        most: usize,
+    ) -> io::Result<usize> {
+        assert!(pipe.is_empty(), "what is in the pipe would be overtaken");
+        let mut world = self.call(Cost::SpliceIn);
+        pipe.resize(most, 0);
+        let result = world.read(*stream, pipe);
+        let n = *result.as_ref().unwrap_or(&0);
+        pipe.truncate(n);
+        world.spliced += n;
+        result
+    }
+
+    fn splice_out(
+        &mut self,
+        _: Key,
+        pipe: &mut Vec<u8>,
+        stream: &mut EndId,
+        most: usize,
+    ) -> io::Result<usize> {
+        let n = self.call(Cost::SpliceOut).write(*stream, &pipe[..most])?;
+        pipe.drain(..n);
+        Ok(n)
+    }
+
+    fn shut(&mut self, stream: &mut EndId) {
+        self.call(Cost::Shut).shut(*stream);
+    }
+
+    fn close(&mut self, _key: Key, stream: EndId, manner: Manner) {
+        let mut world = self.call(Cost::Close);
+        // An event that was told already comes late, for a connection that has gone.
+        let (token, spurious) = (world.token(stream), world.nasty.spurious);
+        world.close(stream, manner);
+        if let (Some(token), true) = (token, world.rng.chance(spurious)) {
+            world.tell(self.host, token, true, true, false, false);
+        }
+    }
+
+    fn close_listener(&mut self, _key: Key, listener: u16) {
+        self.call(Cost::Close).unlisten(listener);
+    }
+
+    fn resolve(&mut self, role: usize, query: Query, _host: &str, port: u16) {
+        let address = SocketAddr::from(([10, 0, 0, 9], port));
+        let mut world = self.call(Cost::Resolve);
+        world.lookups += 1;
+        world.inform(self.host, Event::Resolved(role, query, vec![address]));
+    }
+
+    fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
+        self.call(Cost::PollLicenses).licenses.take().map(Ok)
+    }
+
+    fn note(&mut self, now: Time, note: &Note) {
+        self.call(Cost::Note).notes.push((now, self.host, note.to_string()));
+    }
+}
