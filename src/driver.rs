@@ -65,8 +65,10 @@ pub struct Driver<N: Net> {
     scratch: Box<[u8]>,
     budget: Budget,
     used: Budget,
-    /// Links with something to do.
+    /// Links with something to do in this turn …
     queue: VecDeque<Key>,
+    /// … and those that have had their share of it, and go on in the next.
+    later: Vec<Key>,
     events: Vec<Event>,
     /// Listeners that found the budget used up.
     starved: Vec<Key>,
@@ -122,6 +124,7 @@ impl<N: Net> Driver<N> {
             budget,
             used: Budget::default(),
             queue: VecDeque::new(),
+            later: Vec::new(),
             events: Vec::new(),
             starved: Vec::new(),
             resting: (Time::NEVER, Vec::new()),
@@ -176,13 +179,11 @@ impl<N: Net> Driver<N> {
         }
         self.events = events;
         // What came in is handled before any deadline: a process that was frozen must not take its own
-        // absence for its peer's. Links that queue themselves again have their turn after everybody else.
-        for _ in 0..self.queue.len() {
-            if let Some(key) = self.queue.pop_front() {
-                self.work(key);
-            }
-        }
+        // absence for its peer's. What is sent because of a deadline leaves in the same turn.
+        self.work_all();
         self.deadlines();
+        self.work_all();
+        self.queue.extend(self.later.drain(..));
         let (code, until) = self.exit?;
         if self.now < until && self.speaks() {
             return None;
@@ -250,21 +251,39 @@ impl<N: Net> Driver<N> {
         }
     }
 
+    /// There is something to do for a link, in this turn.
     fn enqueue(&mut self, key: Key) {
+        if self.is_new_in_queue(key) {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// A link has had its share of this turn: others first.
+    fn postpone(&mut self, key: Key) {
+        if self.is_new_in_queue(key) {
+            self.later.push(key);
+        }
+    }
+
+    fn is_new_in_queue(&mut self, key: Key) -> bool {
         let queued = match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => &mut link.queued,
             Some(Slot::Door(door)) => &mut door.queued,
-            Some(Slot::Reserved) | None => return,
+            Some(Slot::Reserved) | None => return false,
         };
-        if !std::mem::replace(queued, true) {
-            self.queue.push_back(key);
-        }
+        !std::mem::replace(queued, true)
     }
 
     fn link(&mut self, key: Key) -> Option<&mut Link<N>> {
         match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => Some(link),
             _ => None,
+        }
+    }
+
+    fn work_all(&mut self) {
+        while let Some(key) = self.queue.pop_front() {
+            self.work(key);
         }
     }
 
@@ -331,7 +350,7 @@ impl<N: Net> Driver<N> {
                 }
             }
         }
-        self.enqueue(key);
+        self.postpone(key);
     }
 
     fn came(
@@ -407,7 +426,7 @@ impl<N: Net> Driver<N> {
 
     fn secure(&mut self, key: Key) {
         if self.handshakes >= HANDSHAKES_PER_TURN {
-            return self.enqueue(key);
+            return self.postpone(key);
         }
         self.handshakes += 1;
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
@@ -426,7 +445,7 @@ impl<N: Net> Driver<N> {
             self.feed(role, Input::Secured(key, binding));
             self.enqueue(key);
         } else if result == Ok(Fill::More) {
-            self.enqueue(key);
+            self.postpone(key);
         }
     }
 
@@ -440,7 +459,7 @@ impl<N: Net> Driver<N> {
         let role = from.role();
         match relay::outbound((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
             Ok(Stop::Dry | Stop::Blocked) => {}
-            Ok(Stop::Budget) => self.enqueue(raw),
+            Ok(Stop::Budget) => self.postpone(raw),
             Ok(Stop::Ended) => self.feed(role, Input::Ended(raw)),
             Err(Fault::Raw(reason)) => self.fail(raw, reason),
             Err(Fault::Proxy(reason)) => self.fail(proxy, reason),
@@ -453,7 +472,7 @@ impl<N: Net> Driver<N> {
         let (mut frames, mut moved) = (0, 0);
         loop {
             if frames >= FRAMES_PER_TURN || moved >= PUMP_BYTES_PER_TURN {
-                return self.enqueue(key);
+                return self.postpone(key);
             }
             let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
             if link.phase != Phase::Up || link.incoming == Incoming::Ended {
@@ -569,7 +588,7 @@ impl<N: Net> Driver<N> {
                 Err(reason) => return self.fail(key, reason),
             }
         }
-        self.enqueue(key);
+        self.postpone(key);
     }
 
     // ── 6. Roles ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -74,7 +74,7 @@ impl Client {
         (proxy.real, proxy.mapping) = (Some(real), connect.mapping);
         match target {
             Target::Tcp { host: Host::Ip(ip), port } => {
-                self.target_resolved(now, key, connect.visit, vec![SocketAddr::new(ip, port)], out);
+                self.target_resolved(now, key, connect.visit, &[SocketAddr::new(ip, port)], out);
             }
             Target::Tcp { host: Host::Name(name), port } => {
                 self.look_up(now, key, connect.visit, (name, port), out)
@@ -97,7 +97,7 @@ impl Client {
         match self.names.get_mut(&name) {
             Some(Name::Known(until, addresses)) if *until > now => {
                 let addresses = addresses.clone();
-                self.target_resolved(now, key, visit, addresses, out);
+                self.target_resolved(now, key, visit, &addresses, out);
             }
             Some(Name::Asked(visits)) => visits.push((key, visit)),
             Some(Name::Known(..)) | None => {
@@ -121,7 +121,7 @@ impl Client {
             self.names.insert(name, Name::Known(now + NAME_LIFE, addresses.to_vec()));
         }
         for (key, visit) in visits {
-            self.target_resolved(now, key, visit, addresses.to_vec(), out);
+            self.target_resolved(now, key, visit, addresses, out);
         }
     }
 
@@ -131,7 +131,7 @@ impl Client {
         now: Time,
         key: Key,
         visit: u64,
-        addresses: Vec<SocketAddr>,
+        addresses: &[SocketAddr],
         out: &mut Outbox<'_>,
     ) {
         // The visit that asked may be over, and another one be on.
@@ -140,21 +140,29 @@ impl Client {
             _ => return,
         };
         let offered = mapping & SERVER_MAPPING_BIT != 0;
-        let found = !addresses.is_empty();
-        let permitted =
-            |address: &SocketAddr| !offered || self.config.allow.permits(address.ip(), address.port());
-        let addresses: Vec<SocketAddr> = addresses.into_iter().filter(permitted).collect();
-        if addresses.is_empty() {
-            let reason = if found { Reason::NotAllowed } else { Reason::NoSuchHost };
-            self.refuse(now, key, reason, out);
+        let allow = &self.config.allow;
+        let mut permitted = addresses
+            .iter()
+            .filter(|address| !offered || allow.permits(address.ip(), address.port()))
+            .copied();
+        if let Some(first) = permitted.next() {
+            let rest = permitted.collect();
+            self.dial_real(now, key, first, rest, out);
         } else {
-            self.dial_real(now, key, addresses, out);
+            let reason = if addresses.is_empty() { Reason::NoSuchHost } else { Reason::NotAllowed };
+            self.refuse(now, key, reason, out);
         }
     }
 
-    fn dial_real(&mut self, now: Time, key: Key, mut addresses: Vec<SocketAddr>, out: &mut Outbox<'_>) {
-        let rest = addresses.split_off(1);
-        let Some(raw) = out.dial(addresses[0], Speech::Raw) else {
+    fn dial_real(
+        &mut self,
+        now: Time,
+        key: Key,
+        address: SocketAddr,
+        rest: Vec<SocketAddr>,
+        out: &mut Outbox<'_>,
+    ) {
+        let Some(raw) = out.dial(address, Speech::Raw) else {
             self.refuse(now, key, Reason::Busy, out);
             return;
         };
@@ -196,7 +204,10 @@ impl Client {
             return;
         }
         match real.step(now, real::Event::Failed(reason)) {
-            real::Effect::TryNext(addresses) => self.dial_real(now, key, addresses, out),
+            real::Effect::TryNext(mut addresses) => {
+                let first = addresses.remove(0);
+                self.dial_real(now, key, first, addresses, out);
+            }
             real::Effect::Refuse(reason) => {
                 self.refuse(now, key, reason, out);
             }

@@ -48,26 +48,20 @@ impl Server {
                 .map(|(_, session)| session.pool.orders.len())
                 .sum()
         };
-        let neighbours: Vec<Key> = self
-            .strangers
-            .iter()
-            .filter(|key| self.stranger(**key).is_some_and(|s| s.home() == home))
-            .copied()
-            .collect();
-        let crowd = if neighbours.len() >= STRANGERS_PER_ADDRESS_MAX
-            && neighbours.len() >= STRANGERS_PER_ADDRESS_MAX + ordered(&|session| session.login.home == home)
-        {
-            neighbours
-        } else if self.strangers.len() >= STRANGERS_MAX
-            && self.strangers.len() >= STRANGERS_MAX + ordered(&|_| true)
-        {
-            self.strangers.clone()
-        } else {
-            return;
+        let is_neighbour = |key: &Key| self.stranger(*key).is_some_and(|s| s.home() == home);
+        let too_many = |count: usize, most: usize, ordered: &dyn Fn() -> usize| {
+            count >= most && count >= most + ordered()
         };
+        let neighbours = self.strangers.iter().filter(|key| is_neighbour(key)).count();
+        let of_home = || ordered(&|session| session.login.home == home);
+        let crowded_home = too_many(neighbours, STRANGERS_PER_ADDRESS_MAX, &of_home);
+        if !crowded_home && !too_many(self.strangers.len(), STRANGERS_MAX, &|| ordered(&|_| true)) {
+            return;
+        }
         let silent = |key: &Key| self.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
-        let oldest = crowd.iter().find(|key| silent(key)).or_else(|| crowd.first()).copied();
-        let Some(oldest) = oldest else { return };
+        let mut crowd = self.strangers.iter().filter(|key| !crowded_home || is_neighbour(key));
+        let Some(&first) = crowd.clone().next() else { return };
+        let oldest = crowd.find(|key| silent(key)).copied().unwrap_or(first);
         if let Some(Channel::Stranger(stranger)) = self.channels.remove(oldest) {
             out.note(Note::StrangerEvicted { peer: stranger.peer });
         }

@@ -69,14 +69,13 @@ fn a_message_costs_one_read_and_one_write_at_each_end() {
 }
 
 #[test]
-fn a_visit_on_a_warm_pool_costs_few_calls_and_hardly_an_allocation() {
-    // One for the list of the target's addresses. Over TLS six records are sealed and opened besides, by rustls.
-    for (transport, allocations) in [(Transport::Plain, 1), (Transport::Tls, 13)] {
+fn a_visit_on_a_warm_pool_costs_few_calls_and_no_allocation() {
+    // Over TLS six records are sealed and opened, by rustls.
+    for (transport, allocations) in [(Transport::Plain, 0), (Transport::Tls, 12)] {
         let mut sim = warm(41, EVEN, transport);
         let plan = talk(&mut sim, 1);
         let expected = [
-            // Seven of these do not sleep: a link that is queued during a turn has its own in the next.
-            (Cost::Wait, 16),
+            (Cost::Wait, 9),
             // The visitor, and that nobody else is waiting.
             (Cost::Accept, 2),
             (Cost::Watch, 1),
@@ -104,8 +103,8 @@ fn bulk_costs_few_calls_for_each_mebibyte() {
         assert!(spliced > all / 100 * 99, "{spliced} of {all} bytes at both ends were spliced");
         // At each end two pieces of 512 KiB: in and out, and a header that is written here and read there.
         assert!(costs.calls() <= u64::from(MIBS) * 15, "more than 15 calls for each MiB: {costs:?}");
-        // And for each piece the place where it is kept until it has left.
-        let bound = u64::from(MIBS) * 4 + 1;
+        // And for each piece the place where it is kept until it has left; and a queue that grows once.
+        let bound = u64::from(MIBS) * 4 + 2;
         assert!(costs.of(Cost::Allocation) <= bound, "more than 4 allocations for each MiB: {costs:?}");
     }
 }
@@ -118,9 +117,8 @@ fn who_is_idle_costs_nothing() {
             (Cost::PollLicenses, 30),
             (Cost::Write, 12),
             (Cost::Read, 12),
-            // A turn for each look and five for two heartbeats: the client's is due when the server's comes, and each
-            // leaves in the turn after the one that decides it.
-            (Cost::Wait, 60),
+            // A turn for each look and three for two heartbeats: the client's is due when the server's comes.
+            (Cost::Wait, 48),
             // By rustls, for each heartbeat that is sealed and opened.
             (Cost::Allocation, allocations),
         ]);
