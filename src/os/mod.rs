@@ -23,6 +23,7 @@ use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
 use resolver::Resolver;
 use signals::Signals;
+use sockets::Pace;
 
 pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
@@ -33,6 +34,7 @@ pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
 pub struct Os {
     poll: Poll,
     pipes: Pipes,
+    pace: Pace,
     resolver: Resolver,
     signals: Signals,
     licenses: Option<LicenseFile>,
@@ -51,7 +53,7 @@ impl Os {
         let (poll, signals) = (Poll::new()?, Signals::new()?);
         poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
         let (pipes, resolver, log) = (Pipes::default(), Resolver::default(), Log::new(level));
-        Ok(Self { poll, pipes, resolver, signals, licenses, log })
+        Ok(Self { poll, pipes, pace: Pace::of_system(), resolver, signals, licenses, log })
     }
 }
 
@@ -109,7 +111,7 @@ impl Net for Os {
     }
 
     fn accept(&mut self, key: Key, listener: &mut TcpListener) -> Accept<TcpStream> {
-        let result = sockets::accept(listener);
+        let result = sockets::accept(listener, self.pace);
         if blocked(&result) {
             self.poll.rearm(&*listener, key.token(), Interest::Read);
         }
@@ -124,7 +126,7 @@ impl Net for Os {
     }
 
     fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<TcpStream, Reason> {
-        let stream = sockets::dial(address, speech).map_err(|error| reason_of(&error))?;
+        let stream = sockets::dial(address, speech, self.pace).map_err(|error| reason_of(&error))?;
         self.watch(key, &stream)?;
         Ok(stream)
     }

@@ -60,12 +60,14 @@ fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+pub(super) fn accept(listener: &TcpListener, pace: Pace) -> io::Result<(TcpStream, SocketAddr)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (stream, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     let peer = peer.ok_or(rustix::io::Errno::CONNABORTED)?;
     let peer = SocketAddr::try_from(peer).map_err(|_| rustix::io::Errno::CONNABORTED)?;
-    Ok((TcpStream::from(stream), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    pace.lift(&stream, peer);
+    Ok((TcpStream::from(stream), peer))
 }
 
 /// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
@@ -80,8 +82,9 @@ pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
 }
 
 /// Begins to connect.
-pub(super) fn dial(address: SocketAddr, speech: Speech) -> io::Result<TcpStream> {
+pub(super) fn dial(address: SocketAddr, speech: Speech, pace: Pace) -> io::Result<TcpStream> {
     let socket = socket(address)?;
+    pace.lift(&socket, address);
     tune(&socket, speech, address.ip().is_loopback());
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
@@ -96,6 +99,33 @@ pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
             Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
         }
         result => result.map(drop),
+    }
+}
+
+/// Whether the system's congestion control paces what is sent, as BBR does. Between two programs of one machine
+/// that only makes them wait: nothing there can be congested but the two themselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace(bool);
+
+impl Pace {
+    pub(super) fn of_system() -> Self {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let name = socket(SocketAddr::from(([0, 0, 0, 0], 0)))
+            .and_then(|socket| Ok(sockopt::tcp_congestion(socket)?));
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let name: io::Result<String> = Err(io::ErrorKind::Unsupported.into());
+        Self(name.is_ok_and(|name| name.starts_with("bbr")))
+    }
+
+    /// Lets a connection within this machine send as fast as it can.
+    fn lift(self, socket: impl AsFd, peer: SocketAddr) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.0 && peer.ip().is_loopback() {
+            // Reno is in every kernel; a connection that stays paced works as well.
+            let _ = sockopt::set_tcp_congestion(socket, "reno");
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (socket, peer);
     }
 }
 
