@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check bench sim fuzz clean
+.PHONY: help build static demo test check bench sim fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -11,6 +11,12 @@ help:            ## this list
 
 build:           ## the release binary: target/release/nt
 	$(CARGO) build --release --locked
+
+# What people copy to their machines; musl-gcc (apt install musl-tools) compiles the C of ring.
+MUSL := $(shell uname -m)-unknown-linux-musl
+static:          ## the same as one static file: target/*-linux-musl/release/nt
+	rustup target add $(MUSL)
+	CC_$(subst -,_,$(MUSL))=musl-gcc $(CARGO) build --release --locked --target $(MUSL)
 
 demo: build      ## a server, a client and a web page in one process
 	./target/release/nt demo $(DEMO)
@@ -28,6 +34,8 @@ check:           ## what CI runs: format, lints, tests
 # The header of tests/bench/bench.rs tells more of what is set by environment: NT_BENCH_ROUNDS, NT_BENCH_SECONDS,
 # NT_BENCH_ONLY, NT_BENCH_LOADS, NT_BENCH_BIN, NT_BENCH_BASE, NT_BENCH_STATIC.
 bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHMARKS.md
+	$(MAKE) static || echo "the static build is not measured"
+	NT_BENCH_STATIC=$${NT_BENCH_STATIC-$$(ls $(CURDIR)/target/$(MUSL)/release/nt 2>/dev/null)} \
 	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
 
 sim:             ## the simulator for longer: SEEDS=1000

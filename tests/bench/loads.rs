@@ -14,7 +14,7 @@ use super::usage::{cpu_seconds, memory};
 const KEEP_ALIVE_VISITORS: usize = 64;
 const CLOSE_VISITORS: usize = 32;
 /// Visitors over which the memory of one is taken.
-const IDLE_VISITORS: usize = 2_000;
+pub const IDLE_VISITORS: usize = 2_000;
 /// Beside so many idle visitors new ones are counted; the last number is cut to what the machine permits.
 const CROWDS: [usize; 3] = [100, 1_000, CROWD_MAX];
 pub const CROWD_MAX: usize = 10_000;
@@ -161,13 +161,14 @@ fn idle(system: &System, stage: &Stage, results: &mut Results) -> Result<(), Str
     tunnel.ready(|| answers(tunnel.ports[0]))?;
     let before = memory(&tunnel.ids());
     let mut crowd = Crowd::default();
-    crowd.grow(tunnel.ports[0], IDLE_VISITORS)?;
+    let visitors = if system.is_nt() { largest_crowd(stage.files) } else { IDLE_VISITORS };
+    crowd.grow(tunnel.ports[0], visitors)?;
     let after = memory(&tunnel.ids());
     results.add(Metric::Idle, system.name, before.resident / 1024.0);
     if before.proportional > 0.0 {
         results.add(Metric::IdleShared, system.name, before.proportional / 1024.0);
     }
-    let each = (after.resident - before.resident) / IDLE_VISITORS as f64;
+    let each = (after.resident - before.resident) / visitors as f64;
     results.add(Metric::PerVisitor, system.name, each);
     Ok(())
 }

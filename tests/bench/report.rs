@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::knobs::Knobs;
-use super::loads::{CROWD_MAX, largest_crowd};
+use super::loads::{CROWD_MAX, IDLE_VISITORS, largest_crowd};
 use super::process::say;
 use super::results::{Metric, Results, figure, whole};
 use super::services::{asked, versions};
@@ -78,7 +78,9 @@ impl Report<'_> {
         let rows = self.rows(|metric| metric < Metric::CrowdP99(0));
         if !rows.is_empty() {
             text += "\n## Figures\n\nMedians. Up is from the visitor to the service, down from the service to the \
-                     visitor. Memory and CPU are those of both ends together, and not the kernel's buffers.\n\n";
+                     visitor. Memory and CPU are those of both ends together, and not the kernel's buffers.";
+            let (of_nt, of_others) = (largest_crowd(self.files), IDLE_VISITORS);
+            text += &format!(" Idle visitors: {of_nt} of nt, {of_others} of the others.\n\n");
             text += &self.figures(&rows);
         }
         text += &self.targets();

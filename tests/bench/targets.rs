@@ -121,9 +121,8 @@ fn requests(targets: &mut Targets<'_>) {
 
 fn memory(targets: &mut Targets<'_>) {
     targets.group = "memory".to_owned();
-    targets.absolute(Metric::PerVisitor, "nt", 1.0, "KiB");
-    targets.absolute(Metric::PerVisitor, "nt-tls", 8.0, "KiB");
-    for system in ["nt", "nt-tls"] {
+    for (system, each) in [("nt", 1.0), ("nt-tls", 8.0), ("nt-static", 1.0), ("nt-static-tls", 8.0)] {
+        targets.absolute(Metric::PerVisitor, system, each, "KiB");
         targets.absolute(Metric::Idle, system, 6.0, "MiB");
     }
     targets.group = "a crowd that is idle".to_owned();

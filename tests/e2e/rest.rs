@@ -12,12 +12,16 @@ use super::process::{Process, eventually};
 pub struct Files {
     /// Connections between client and server: the pool of them follows demand.
     pub tunnels: usize,
+    /// Both ends of pipes that bulk is spliced through: kept for the next, within a bound.
+    pub pipes: usize,
     /// All others: listeners, visitors, real servers, standard streams, the poller.
     pub others: usize,
 }
 
 /// Most tunnel connections of one session at rest: the CmdChannel, and a pool that only shrinks by and by.
 const TUNNELS_MAX: usize = 1 + nt::limits::POOL_MAX;
+/// Pipes have two ends.
+const PIPES_MAX: usize = 2 * nt::limits::PIPES_MAX;
 /// Two heartbeats and a look at a file take less than this in 2 s: two ticks of 10 ms.
 const TICKS_AT_REST: u64 = 2;
 
@@ -29,14 +33,17 @@ impl Files {
         let Ok(folder) = std::fs::read_dir(format!("/proc/{}/fd", process.id())) else {
             return files;
         };
-        for entry in folder.flatten() {
-            let Ok(link) = std::fs::read_link(entry.path()) else { continue };
-            let link = link.to_string_lossy();
+        let links: Vec<_> =
+            folder.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        for path in &links {
+            let link = path.to_string_lossy();
             let inode = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
             let ends = inode.and_then(|inode| sockets.get(inode)).copied().unwrap_or((0, 0));
             let is_tunnel = |port: u16| tunnel_ports.contains(&port);
             if ends.1 != 0 && (is_tunnel(ends.0) || is_tunnel(ends.1)) {
                 files.tunnels += 1;
+            } else if link.starts_with("pipe:") && links.iter().filter(|other| *other == path).count() == 2 {
+                files.pipes += 1;
             } else {
                 files.others += 1;
             }
@@ -69,11 +76,13 @@ impl Tunnel {
         let closed = |process: &Process, baseline: Files| {
             eventually(&format!("{:?} again", baseline), SOON, || {
                 let now = Files::of(process, tunnels);
-                if now.others != baseline.others || now.tunnels > TUNNELS_MAX {
+                let closed =
+                    now.others == baseline.others && now.tunnels <= TUNNELS_MAX && now.pipes <= PIPES_MAX;
+                if !closed {
                     println!("{} has {now:?}, not {baseline:?}", process.id());
                     thread::sleep(Duration::from_millis(300));
                 }
-                now.others == baseline.others && now.tunnels <= TUNNELS_MAX
+                closed
             });
         };
         closed(&self.server.process, self.baseline.0);
