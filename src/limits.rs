@@ -42,6 +42,8 @@ pub const SPLICE_BYTES_MAX: usize = 512 * 1024;
 pub const SPLICE_BYTES_MIN: usize = 16 * 1024;
 /// Pipes at once; whoever finds none copies. A stalled visitor may hold one until it reads or goes.
 pub const PIPES_MAX: usize = 32;
+/// All pipes together hold at most this part of the machine's memory, should nobody read.
+pub const PIPE_MEMORY_SHARE: usize = 64;
 
 const _: () = assert!(SPLICE_BYTES_MIN <= SPLICE_BYTES_MAX && SPLICE_BYTES_MAX <= TRANSFER_BYTES_MAX);
 const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);

@@ -114,11 +114,14 @@ pub trait Net {
     /// What the system says.
     fn write(&mut self, key: Key, stream: &mut Self::Stream, from: &[u8], more: bool) -> io::Result<usize>;
 
-    /// Lends an empty pipe; `None` where there is none to be had, and payload must be copied.
-    fn lend_pipe(&mut self) -> Option<Self::Pipe>;
+    /// Lends an empty pipe; `None` where there is none to be had, and payload must be copied: everywhere, where
+    /// this and the next three are left as they are.
+    fn lend_pipe(&mut self) -> Option<Self::Pipe> {
+        None
+    }
 
     /// Takes a pipe back, which may still hold bytes.
-    fn take_pipe(&mut self, pipe: Self::Pipe, empty: bool);
+    fn take_pipe(&mut self, _pipe: Self::Pipe, _empty: bool) {}
 
     /// Moves what a connection has to say into an empty pipe; 0 is the end. Only `WouldBlock` means dry.
     ///
@@ -126,11 +129,13 @@ pub trait Net {
     /// What the system says.
     fn splice_in(
         &mut self,
-        key: Key,
-        stream: &mut Self::Stream,
-        pipe: &mut Self::Pipe,
-        most: usize,
-    ) -> io::Result<usize>;
+        _key: Key,
+        _stream: &mut Self::Stream,
+        _pipe: &mut Self::Pipe,
+        _most: usize,
+    ) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Moves `most` bytes, or fewer, out of a pipe. Only `WouldBlock` means dry.
     ///
@@ -138,11 +143,13 @@ pub trait Net {
     /// What the system says.
     fn splice_out(
         &mut self,
-        key: Key,
-        pipe: &mut Self::Pipe,
-        stream: &mut Self::Stream,
-        most: usize,
-    ) -> io::Result<usize>;
+        _key: Key,
+        _pipe: &mut Self::Pipe,
+        _stream: &mut Self::Stream,
+        _most: usize,
+    ) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Ends the direction towards the peer.
     fn shut(&mut self, stream: &mut Self::Stream);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use nt::client::{self, Client};
+use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
@@ -11,14 +11,13 @@ use nt::reason::Reason;
 use nt::role::{Input, Keys};
 use nt::server::{self, Server};
 use nt::slots::Key;
-use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
+use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION};
 
 #[path = "stage/mod.rs"]
 mod stage;
 
-use stage::Stage;
+use stage::{BINDING, Stage};
 
-const BINDING: [u8; 32] = [0xB1; 32];
 const OTHER_BINDING: [u8; 32] = [0xB2; 32];
 
 fn license() -> License {
@@ -181,37 +180,12 @@ fn a_stranger_may_say_nothing_but_hello_and_attach() {
 }
 
 fn client() -> (Stage<Client>, Key) {
-    let config = client::Config {
-        servers: vec![("192.0.2.1".into(), 9002)],
-        transport: Transport::Tls,
-        license: license().id(),
-        keys: license().client_keys(),
-        mappings: vec![],
-        allow: Allow::default(),
-        proxies_max: 4,
-    };
-    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
-    stage.step(Input::Start);
-    let key = stage.dialed[0];
-    stage.step(Input::Secured(key, Some(BINDING)));
-    (stage, key)
+    Stage::greeting(&license(), Allow::default(), "8080", 4)
 }
 
 /// WELCOME for the HELLO that a client sent, by a server with this license and binding.
 fn welcome(stage: &Stage<Client>, key: Key, license: &License, binding: &[u8; 32]) -> Vec<u8> {
-    let (_, hello) = stage.sent.iter().find(|(to, _)| *to == key).expect("a HELLO");
-    let mut welcome = Welcome {
-        version: VERSION,
-        session: [5; 16],
-        generation: 1,
-        capabilities: 0,
-        resumed: false,
-        mac: [0; MAC_BYTES],
-    };
-    let encoded = Frame::Welcome(welcome).encode();
-    let hello = &hello[..hello.len() - SIGNATURE_BYTES];
-    welcome.mac = license.verifier().mac_answer(Transport::Tls, binding, hello, encoded.unproved(MAC_BYTES));
-    Frame::Welcome(welcome).encode().bytes().to_vec()
+    Frame::Welcome(stage.welcome(key, license, binding)).encode().bytes().to_vec()
 }
 
 #[test]

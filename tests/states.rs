@@ -7,7 +7,7 @@ mod stage;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use nt::client::{self, Client};
+use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
@@ -15,10 +15,8 @@ use nt::policy::Allow;
 use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
-use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
-use stage::Stage;
-
-const BINDING: [u8; 32] = [0xB1; 32];
+use nt::wire::{self, Attach, Frame, Hello, SIGNATURE_BYTES, VERSION};
+use stage::{BINDING, Stage};
 
 fn license() -> License {
     License::from_random([42; 28])
@@ -83,39 +81,11 @@ fn server_proxy() -> (Stage<Server>, Key) {
 
 /// A client that has said HELLO.
 fn greeting() -> (Stage<Client>, Key) {
-    let config = client::Config {
-        servers: vec![("192.0.2.1".into(), 9002)],
-        transport: Transport::Tls,
-        license: license().id(),
-        keys: license().client_keys(),
-        mappings: nt::mapping::parse("8080-8081").expect("a mapping"),
-        allow: Allow::default(),
-        proxies_max: 4,
-    };
-    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
-    stage.step(Input::Start);
-    let key = stage.dialed[0];
-    stage.step(Input::Secured(key, Some(BINDING)));
-    (stage, key)
+    Stage::greeting(&license(), Allow::default(), "8080-8081", 4)
 }
 
 fn client_cmd() -> (Stage<Client>, Key) {
-    let (mut stage, key) = greeting();
-    let hello = stage.sent[0].1.clone();
-    let mut welcome = Welcome {
-        version: VERSION,
-        session: [5; 16],
-        generation: 1,
-        capabilities: 0,
-        resumed: false,
-        mac: [0; MAC_BYTES],
-    };
-    let encoded = Frame::Welcome(welcome).encode();
-    let hello = &hello[..hello.len() - SIGNATURE_BYTES];
-    welcome.mac =
-        license().verifier().mac_answer(Transport::Tls, &BINDING, hello, encoded.unproved(MAC_BYTES));
-    stage.say(key, &Frame::Welcome(welcome));
-    (stage, key)
+    Stage::welcomed(&license(), Allow::default(), "8080-8081", 4)
 }
 
 fn coming() -> (Stage<Client>, Key) {

@@ -52,7 +52,7 @@ impl Os {
     pub fn new(level: Level, licenses: Option<LicenseFile>) -> io::Result<Self> {
         let (poll, signals) = (Poll::new()?, Signals::new()?);
         poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
-        let (pipes, resolver, log) = (Pipes::default(), Resolver::default(), Log::new(level));
+        let (pipes, resolver, log) = (Pipes::new(memory_bytes()), Resolver::default(), Log::new(level));
         Ok(Self { poll, pipes, pace: Pace::of_system(), resolver, signals, licenses, log })
     }
 }

@@ -2,25 +2,31 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::limits::PIPES_MAX;
+use crate::limits::{PIPE_MEMORY_SHARE, PIPES_MAX, SPLICE_BYTES_MAX};
 
 /// A pipe: where it is read, and where it is written.
 pub struct Pipe(OwnedFd, OwnedFd);
 
 /// Pipes that are kept for the next payload: an empty one holds no pages.
-#[derive(Default)]
 pub(super) struct Pipes {
     free: Vec<Pipe>,
     /// All there are, lent ones included.
     count: usize,
+    most: usize,
 }
 
 impl Pipes {
+    /// None yet, and never more than a small share of this memory can fill.
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        let most = (memory_bytes / PIPE_MEMORY_SHARE / SPLICE_BYTES_MAX).min(PIPES_MAX);
+        Self { free: Vec::new(), count: 0, most }
+    }
+
     pub(super) fn lend(&mut self) -> Option<Pipe> {
         if let Some(pipe) = self.free.pop() {
             return Some(pipe);
         }
-        let pipe = (self.count < PIPES_MAX).then(here::make)??;
+        let pipe = (self.count < self.most).then(here::make)??;
         self.count += 1;
         Some(pipe)
     }

@@ -175,7 +175,8 @@ impl Picture {
             self.text((across(idle), bottom + 15.0), "small", "middle", whole(idle));
         }
         self.text(((left + right) / 2.0, bottom + 30.0), "small", "middle", "idle visitors");
-        for (system, class) in OURS.into_iter().zip(["", " tls"]) {
+        // The lower curve has its figures below, so that the two do not run into each other.
+        for (system, class, aside) in [(OURS[0], "", -9.0), (OURS[1], " tls", 18.0)] {
             let points = crowds.iter().filter_map(|&idle| Some((across(idle), value(system, idle)?)));
             let points: Vec<(f64, f64)> = points.collect();
             let down = |value: f64| bottom - value / most * (bottom - top);
@@ -185,10 +186,10 @@ impl Picture {
             for &(x, value) in &points {
                 let y = down(value);
                 self.line(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" class=\"point\"/>"));
-                self.text((x, y - 9.0), "small", "middle", figure(value));
+                self.text((x, y + aside), "small", "middle", figure(value));
             }
             if let Some(&(x, value)) = points.last() {
-                self.text((x + 8.0, down(value) + 4.0), "ours", "start", system);
+                self.text((x + 8.0, down(value) + 4.0 + aside / 3.0), "ours", "start", system);
             }
         }
     }

@@ -4,10 +4,34 @@
 
 use std::net::SocketAddr;
 
+use nt::client::{self, Client};
+use nt::directory::{Directory, Entry};
+use nt::entropy::Entropy;
+use nt::license::{License, Transport};
+use nt::policy::Allow;
 use nt::role::{Input, Keys, Outbox, Role, Verb};
 use nt::slots::{Key, Slots};
 use nt::time::{Span, Time};
-use nt::wire::{self, Frame};
+use nt::wire::{self, Frame, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
+
+/// What the two ends of a TLS connection share on a stage.
+pub const BINDING: [u8; 32] = [0xB1; 32];
+
+/// License number `n`.
+pub fn license(n: u8) -> License {
+    License::from_random([n; 28])
+}
+
+/// Nine licenses, each as `edit` makes it.
+pub fn directory(edit: impl Fn(&mut Entry)) -> Directory {
+    let mut directory = Directory::default();
+    for n in 1..=9 {
+        let mut entry = Entry::new(&format!("license{n}"), &license(n)).expect("a name");
+        edit(&mut entry);
+        directory.add(entry).expect("a new name");
+    }
+    directory
+}
 
 pub struct Table(Slots<()>);
 
@@ -105,5 +129,52 @@ impl<R: Role> Stage<R> {
             self.step(Input::Timeout);
         }
         self.now = until;
+    }
+}
+
+impl Stage<Client> {
+    /// A client of this license that has said HELLO over TLS, on the connection that is returned.
+    pub fn greeting(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
+        let config = client::Config {
+            servers: vec![("192.0.2.1".into(), 9002)],
+            transport: Transport::Tls,
+            license: license.id(),
+            keys: license.client_keys(),
+            mappings: nt::mapping::parse(mappings).expect("mappings"),
+            allow,
+            proxies_max,
+        };
+        let mut stage = Self::new(Client::new(config, Entropy::new([2; 32])));
+        stage.step(Input::Start);
+        let key = stage.dialed[0];
+        stage.step(Input::Secured(key, Some(BINDING)));
+        (stage, key)
+    }
+
+    /// The WELCOME of a server with this license and binding, for the HELLO that was said.
+    pub fn welcome(&self, key: Key, license: &License, binding: &[u8; 32]) -> Welcome {
+        let (_, hello) = self.sent.iter().find(|(to, _)| *to == key).expect("a HELLO");
+        let mut welcome = Welcome {
+            version: VERSION,
+            session: [5; 16],
+            generation: 1,
+            capabilities: 0,
+            resumed: false,
+            mac: [0; MAC_BYTES],
+        };
+        let encoded = Frame::Welcome(welcome).encode();
+        let hello = &hello[..hello.len() - SIGNATURE_BYTES];
+        let verifier = license.verifier();
+        welcome.mac = verifier.mac_answer(Transport::Tls, binding, hello, encoded.unproved(MAC_BYTES));
+        welcome
+    }
+
+    /// As [`Self::greeting`], and welcomed.
+    pub fn welcomed(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
+        let (mut stage, key) = Self::greeting(license, allow, mappings, proxies_max);
+        let welcome = stage.welcome(key, license, &BINDING);
+        stage.say(key, &Frame::Welcome(welcome));
+        assert!(stage.role.counts().0, "the client is logged in");
+        (stage, key)
     }
 }
