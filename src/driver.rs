@@ -617,25 +617,8 @@ impl<N: Net> Driver<N> {
             Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
             Verb::Dial(key, address, speech) => self.dial(role, key, address, speech),
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
-            Verb::Send(key, range) => {
-                let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-                match link.send(&bytes[range], &mut self.arena) {
-                    Ok(()) => self.enqueue(key),
-                    Err(reason) => self.lose(key, reason),
-                }
-            }
-            Verb::SendSoon(key, range) => {
-                let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-                let alone = link.is_flushed();
-                match link.send(&bytes[range], &mut self.arena) {
-                    Ok(()) if alone => {
-                        link.corked = true;
-                        self.corked.push_back((self.now + SEND_SOON, key));
-                    }
-                    Ok(()) => self.enqueue(key),
-                    Err(reason) => self.lose(key, reason),
-                }
-            }
+            Verb::Send(key, range) => self.send(key, &bytes[range], false),
+            Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
             Verb::TellDrained(key) => {
                 if let Some(link) = self.link(key) {
                     link.tell_drained = true;
@@ -658,6 +641,20 @@ impl<N: Net> Driver<N> {
             }
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
+        }
+    }
+
+    /// Sends bytes of a role; with `soon` they may wait a moment for what follows, unless others wait already.
+    fn send(&mut self, key: Key, bytes: &[u8], soon: bool) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        let alone = link.is_flushed();
+        match link.send(bytes, &mut self.arena) {
+            Ok(()) if soon && alone => {
+                link.corked = true;
+                self.corked.push_back((self.now + SEND_SOON, key));
+            }
+            Ok(()) => self.enqueue(key),
+            Err(reason) => self.lose(key, reason),
         }
     }
 

@@ -99,7 +99,8 @@ pub const ACCEPTS_PER_TURN: usize = 16;
 /// TLS handshake steps in one turn: a flood of strangers costs at most about a millisecond of everyone
 /// else's time.
 pub const HANDSHAKES_PER_TURN: usize = 8;
-/// Payload that one direction of one visitor passes before the others have their turn.
+/// Payload that one direction of one visitor passes before the others have their turn; the splice that goes
+/// beyond it is the last.
 pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;
 /// Frames that one connection may have handled before the others have their turn; empty ones count too.
 pub const FRAMES_PER_TURN: usize = 64;
