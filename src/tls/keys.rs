@@ -1,9 +1,10 @@
 //! The keys that records are sealed and opened with (RFC 8446 section 5.2), kept small.
 //!
-//! Each end of a connection has two. ring expands a key into 544 bytes, to be fast, and rustls keeps it so for as long as the
-//! connection lives; but most visitors are silent most of the time. Here a connection keeps the bytes that the handshake
-//! gave, and whoever talks has his keys expanded on a shelf that all share. Where more talk than the shelf has room
-//! for, a key is expanded again for a record: about 130 ns for AES, a tenth of what it takes to seal a full one.
+//! Each end of a connection has two. ring expands a key into 544 bytes, to be fast, and rustls keeps it so for as long
+//! as the connection lives; but most visitors are silent most of the time. Here a connection keeps the bytes that the
+//! handshake gave, and whoever talks has his keys expanded on a shelf that all share. Where more talk than the shelf
+//! has room for, a key is expanded again for a record: about 130 ns for AES, a tenth of what it takes to seal a full
+//! one.
 //!
 //! Sequence numbers, what a key may seal at most and key updates stay with rustls, the ciphers with ring.
 
