@@ -111,7 +111,19 @@ impl<N: Net> Keys for Slots<Slot<N>> {
 
 impl<N: Net> Driver<N> {
     /// A driver for these roles; nothing happens before [`Self::start`].
-    pub fn new(mut net: N, roles: Vec<Box<dyn Role>>, security: Security, budget: Budget) -> Self {
+    pub fn new(net: N, roles: Vec<Box<dyn Role>>, security: Security, budget: Budget) -> Self {
+        Self::with_arena(net, roles, security, budget, Arena::new(budget.buffers()))
+    }
+
+    /// As [`Self::new`], with an arena of this budget that another driver has left ([`Self::into_arena`]).
+    pub fn with_arena(
+        mut net: N,
+        roles: Vec<Box<dyn Role>>,
+        security: Security,
+        budget: Budget,
+        arena: Arena,
+    ) -> Self {
+        assert_eq!(arena.total(), budget.buffers(), "the arena is made for another budget");
         let now = net.now();
         Self {
             net,
@@ -119,7 +131,7 @@ impl<N: Net> Driver<N> {
             roles,
             slots: Slots::default(),
             security,
-            arena: Arena::new(budget.buffers()),
+            arena,
             scratch: vec![0; TLS_PLAIN_BYTES_MAX].into(),
             budget,
             used: Budget::default(),
@@ -855,6 +867,19 @@ impl<N: Net> Driver<N> {
     /// The operating system.
     pub fn net(&mut self) -> &mut N {
         &mut self.net
+    }
+
+    /// What is left of a driver that ends in the middle of its work, for the next one: an arena is for the life of the
+    /// process, and tests have thousands of drivers in one.
+    pub fn into_arena(mut self) -> Arena {
+        let links: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in links {
+            if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
+                link.clear(&mut self.net, &mut self.arena);
+                self.arena.release(link.rights());
+            }
+        }
+        self.arena
     }
 
     /// Buffers lent, connections and listeners there are.

@@ -16,8 +16,15 @@ mod net;
 mod os;
 #[path = "sim/stories.rs"]
 mod stories;
+#[path = "sim/swarm.rs"]
+mod swarm;
+#[path = "sim/sweep.rs"]
+mod sweep;
 #[path = "sim/world.rs"]
 mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actors::{Outcome, Plan};
 use net::Nasty;
@@ -59,6 +66,13 @@ fn revoke(directory: &mut Directory, n: usize) {
     directory.revoke(&name(n)).expect("a known name");
 }
 
+/// The license as it was at first, with these mappings.
+fn declare(directory: &mut Directory, n: usize, maps: &[&str]) {
+    let entry = Entry::new(&name(n), &world::license(n)).expect("a good name");
+    directory.replace(entry).expect("a known name");
+    give_maps(directory, n, maps);
+}
+
 fn give_maps(directory: &mut Directory, n: usize, maps: &[&str]) {
     let mut entry = directory.by_name(&name(n)).expect("a known name").clone();
     for map in maps {
@@ -69,11 +83,37 @@ fn give_maps(directory: &mut Directory, n: usize, maps: &[&str]) {
 
 /// So many seeds; `NT_SIM_SEEDS` asks for more, `NT_SIM_SEED` for one alone.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("NT_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("NT_SIM_SEEDS").unwrap_or(usual),
     }
+}
+
+/// Works through a range on all processors.
+fn all_cores(range: std::ops::Range<u64>, work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(range.start);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| range.contains(n)) {
+                    work(n);
+                }
+            });
+        }
+    });
+}
+
+/// Tells a story; where it fails, `again` is told too.
+fn told(again: impl FnOnce() -> String, story: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(story)) {
+        eprintln!("{}", again());
+        resume_unwind(panic);
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 fn up(seed: u64, nasty: Nasty, transport: Transport) -> Sim {

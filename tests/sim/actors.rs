@@ -7,12 +7,12 @@ use std::io;
 use nt::role::Manner;
 
 use super::net::{EndId, World};
+use crate::dice::Random;
 
-/// Byte `k` of stream `id` in one direction.
+/// Byte `k` of stream `id` in one direction. No stream holds a piece of another, so that none can pass for one.
 pub fn byte(id: u32, down: bool, k: u64) -> u8 {
-    let mut x = (u64::from(id) << 33) ^ (u64::from(down) << 32) ^ k;
-    x = (x ^ (x >> 15)).wrapping_mul(0xD168_AAAD_2BCD_8F4D);
-    (x ^ (x >> 29)) as u8
+    let stream = u64::from(id) << 1 | u64::from(down);
+    (Random(stream << 40 ^ k).next() >> 56) as u8
 }
 
 /// What a visit does. It stands in the first bytes that the visitor sends, so that the real server knows it too.
@@ -70,6 +70,8 @@ pub enum Outcome {
 /// One endpoint: a visitor, or the real server's side of a visit.
 pub struct Endpoint {
     pub end: EndId,
+    /// The port that a visitor came to, or that a real server has.
+    pub port: u16,
     pub plan: Option<Plan>,
     visitor: bool,
     head: Vec<u8>,
@@ -83,18 +85,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn visitor(end: EndId, plan: Plan) -> Self {
-        Self::new(end, Some(plan), true)
+    pub fn visitor(end: EndId, port: u16, plan: Plan) -> Self {
+        Self::new(end, port, Some(plan), true)
     }
 
-    pub fn real(end: EndId) -> Self {
-        Self::new(end, None, false)
+    pub fn real(end: EndId, port: u16) -> Self {
+        Self::new(end, port, None, false)
     }
 
-    fn new(end: EndId, plan: Option<Plan>, visitor: bool) -> Self {
+    fn new(end: EndId, port: u16, plan: Option<Plan>, visitor: bool) -> Self {
         let (head, outcome) = (Vec::new(), Outcome::Running);
         Self {
             end,
+            port,
             plan,
             visitor,
             head,
@@ -129,6 +132,13 @@ impl Endpoint {
         wrote || read
     }
 
+    /// It resets, if its story goes on.
+    pub fn leave(&mut self, world: &mut World) {
+        if self.outcome == Outcome::Running {
+            self.finish(world, Outcome::Cut);
+        }
+    }
+
     fn finish(&mut self, world: &mut World, outcome: Outcome) -> bool {
         world.close(self.end, Manner::Cut);
         self.outcome = outcome;
@@ -148,6 +158,7 @@ impl Endpoint {
                     all.min(head.len() as u64 + turns * message) - self.sent
                 }
             };
+            let n = n.min(world.room(self.end) as u64);
             if n == 0 {
                 return false;
             }
@@ -182,6 +193,9 @@ impl Endpoint {
         }
         if self.stalled > 0 {
             self.stalled -= 1;
+            return false;
+        }
+        if !world.has_news(self.end) {
             return false;
         }
         let mut buffer = [0; 4096];
@@ -228,14 +242,55 @@ impl Endpoint {
     }
 }
 
-/// Counts how often each visit reached a real server: more than once would be a request that ran twice.
+/// Somebody from the net who says what they like, and waits until they are thrown out.
+pub struct Stranger {
+    pub end: EndId,
+    words: Vec<u8>,
+}
+
+impl Stranger {
+    pub fn new(end: EndId, words: Vec<u8>) -> Self {
+        Self { end, words }
+    }
+
+    /// Says what can be said now; whether the connection still stands.
+    pub fn poke(&mut self, world: &mut World) -> bool {
+        let mut answer = [0; 512];
+        let stands = world.connected(self.end).and_then(|()| {
+            if !self.words.is_empty() {
+                let n = world.write(self.end, &self.words)?;
+                self.words.drain(..n);
+            }
+            if world.has_news(self.end) { world.read(self.end, &mut answer) } else { Ok(1) }
+        });
+        let stands = match stands {
+            Ok(n) => n > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if !stands {
+            world.close(self.end, Manner::Cut);
+        }
+        stands
+    }
+}
+
+/// Where visits may arrive: once, at the real server that is meant. More often would be a request that ran twice, elsewhere
+/// one that somebody else got.
 #[derive(Default)]
-pub struct Arrivals(BTreeMap<u32, u32>);
+pub struct Arrivals(BTreeMap<u32, u16>);
 
 impl Arrivals {
-    pub fn count(&mut self, id: u32) {
-        let times = self.0.entry(id).or_default();
-        *times += 1;
-        assert_eq!(*times, 1, "visit {id} reached the real server twice");
+    /// A visit that is meant for the real server of this port.
+    pub fn expect(&mut self, id: u32, port: u16) {
+        self.0.insert(id, port);
+    }
+
+    /// It arrived.
+    pub fn count(&mut self, id: u32, port: u16) {
+        assert_eq!(
+            self.0.remove(&id),
+            Some(port),
+            "visit {id} came twice, or to the wrong real server: {port}"
+        );
     }
 }

@@ -2,8 +2,7 @@
 //! real one may be. Everything follows from one seed.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -27,6 +26,17 @@ pub struct Nasty {
     pub window: usize,
 }
 
+/// Calls of a process to its operating system that fail without any reason of this world.
+#[derive(Clone, Copy, Default)]
+pub enum Trouble {
+    #[default]
+    Never,
+    /// So many of a thousand.
+    Sometimes(u64),
+    /// The one of this number, in this of the ways in which it can fail.
+    Once(u64, u64),
+}
+
 pub type EndId = usize;
 pub type Host = usize;
 
@@ -44,6 +54,7 @@ struct End {
     state: State,
     token: Option<usize>,
     keepalive: bool,
+    spoke: bool,
     /// The way between forgot this connection: nothing that is sent arrives, and nobody is told.
     forgotten: bool,
     inbox: VecDeque<u8>,
@@ -51,6 +62,10 @@ struct End {
     /// Bytes on their way to the peer, or in its inbox.
     outstanding: usize,
     last_arrival: Time,
+    /// Packets sent, those that arrived in turn, and those that came before their turn.
+    sent: u64,
+    arrived: u64,
+    early: BTreeMap<u64, Packet>,
     read_blocked: bool,
     write_blocked: bool,
     /// Last time anything came from the peer's host.
@@ -66,6 +81,9 @@ enum Packet {
     Rst,
 }
 
+/// First words that are kept.
+const RECORDED_MAX: usize = 64;
+
 struct Listener {
     host: Host,
     token: usize,
@@ -79,8 +97,8 @@ pub struct World {
     pub nasty: Nasty,
     ends: Vec<End>,
     listeners: BTreeMap<u16, Listener>,
-    flight: BinaryHeap<Reverse<(Time, u64, usize)>>,
-    packets: Vec<Option<(EndId, Packet)>>,
+    /// When each arrives and which was posted first; its end, and its number among all that came from the other one.
+    flight: BTreeMap<(Time, u64), (EndId, u64, Packet)>,
     sequence: u64,
     events: BTreeMap<Host, Vec<Event>>,
     /// Directions between hosts that carry nothing.
@@ -95,6 +113,17 @@ pub struct World {
     pub licenses: Option<Directory>,
     /// What each host's process has cost.
     pub costs: BTreeMap<Host, Costs>,
+    pub trouble: Trouble,
+    /// Calls so far that may fail.
+    pub fallible: u64,
+    /// Hosts of whose bytes some are changed on their way.
+    pub corrupt: BTreeSet<Host>,
+    /// What was said first on some connections: for those who say it again.
+    pub recorded: Vec<Vec<u8>>,
+    /// Sockets that each host's process holds.
+    pub sockets: BTreeMap<Host, usize>,
+    /// Ends that their kernel probes.
+    probed: Vec<EndId>,
     next_port: u16,
     /// A fingerprint of everything that happened.
     pub trace: u64,
@@ -108,8 +137,7 @@ impl World {
             nasty,
             ends: Vec::new(),
             listeners: BTreeMap::new(),
-            flight: BinaryHeap::new(),
-            packets: Vec::new(),
+            flight: BTreeMap::new(),
             sequence: 0,
             events: BTreeMap::new(),
             cuts: BTreeSet::new(),
@@ -119,9 +147,38 @@ impl World {
             spliced: 0,
             licenses: None,
             costs: BTreeMap::new(),
+            trouble: Trouble::Never,
+            fallible: 0,
+            corrupt: BTreeSet::new(),
+            recorded: Vec::new(),
+            sockets: BTreeMap::new(),
+            probed: Vec::new(),
             next_port: 40_000,
             trace: 0,
         }))
+    }
+
+    /// Whether a call fails now, and in which of its ways, of which it has any number.
+    pub fn fails(&mut self) -> Option<u64> {
+        self.fallible += 1;
+        match self.trouble {
+            Trouble::Never => None,
+            Trouble::Sometimes(of_thousand) => {
+                (self.rng.below(1_000) < of_thousand).then(|| self.rng.below(1 << 32))
+            }
+            Trouble::Once(call, way) => (call == self.fallible).then_some(way),
+        }
+    }
+
+    /// A host's process has one socket more.
+    pub fn opened(&mut self, host: Host) {
+        *self.sockets.entry(host).or_default() += 1;
+    }
+
+    /// A host's process has one socket less.
+    pub fn closed(&mut self, host: Host) {
+        let sockets = self.sockets.entry(host).or_default();
+        *sockets = sockets.checked_sub(1).expect("a process closes what it does not have");
     }
 
     fn stamp(&mut self, what: u64) {
@@ -134,18 +191,19 @@ impl World {
         let at = (self.now + Span::from_micros(self.nasty.delay_micros + jitter))
             .max(self.ends[from].last_arrival);
         self.ends[from].last_arrival = at;
-        self.post(at, to, packet);
+        let number = self.ends[from].sent;
+        self.ends[from].sent += 1;
+        self.post(at, to, number, packet);
     }
 
-    fn post(&mut self, at: Time, to: EndId, packet: Packet) {
+    fn post(&mut self, at: Time, to: EndId, number: u64, packet: Packet) {
         self.sequence += 1;
-        self.packets.push(Some((to, packet)));
-        self.flight.push(Reverse((at, self.sequence, self.packets.len() - 1)));
+        self.flight.insert((at, self.sequence), (to, number, packet));
     }
 
     /// When the next packet arrives.
     pub fn next(&self) -> Time {
-        self.flight.peek().map_or(Time::NEVER, |Reverse((at, ..))| *at)
+        self.flight.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at)
     }
 
     /// Whether events wait for a host.
@@ -173,21 +231,29 @@ impl World {
     pub fn advance(&mut self, at: Time) {
         self.now = self.now.max(at);
         while self.next() <= self.now {
-            let Some(Reverse((_, _, index))) = self.flight.pop() else { return };
-            let Some((to, packet)) = self.packets[index].take() else { continue };
+            let Some((_, (to, number, packet))) = self.flight.pop_first() else { return };
             let from = self.ends[to].peer;
             if self.is_cut(from) {
                 // TCP sends it again, until it gives up.
-                let later = self.now + Span::from_millis(400);
-                self.ends[from].last_arrival = self.ends[from].last_arrival.max(later);
-                self.post(later, to, packet);
+                let again = self.now + Span::from_millis(400);
+                self.ends[from].last_arrival = self.ends[from].last_arrival.max(again);
+                self.post(again, to, number, packet);
                 continue;
             }
-            self.deliver(to, packet);
+            // What overtook another waits for it.
+            self.ends[from].early.insert(number, packet);
+            while let Some(packet) = self.in_turn(from) {
+                self.deliver(to, packet);
+            }
         }
-        if self.flight.is_empty() {
-            self.packets.clear();
-        }
+    }
+
+    /// The next packet of what an end has sent, if it is there.
+    fn in_turn(&mut self, from: EndId) -> Option<Packet> {
+        let end = &mut self.ends[from];
+        let packet = end.early.remove(&end.arrived)?;
+        end.arrived += 1;
+        Some(packet)
     }
 
     fn deliver(&mut self, to: EndId, packet: Packet) {
@@ -208,7 +274,7 @@ impl World {
                         if blocked {
                             self.tell(host, token, true, false, false, false);
                         }
-                        self.ends[to].state = State::Up;
+                        self.come_up(to);
                         self.send(to, Packet::SynAck);
                     }
                     None => {
@@ -217,12 +283,15 @@ impl World {
                     }
                 }
             }
-            Packet::SynAck => {
-                if self.ends[to].state == State::Connecting {
-                    self.ends[to].state = State::Up;
+            Packet::SynAck => match self.ends[to].state {
+                State::Connecting => {
+                    self.come_up(to);
                     self.wake(to, false, true, false);
                 }
-            }
+                // Whoever asked has gone meanwhile.
+                State::Closed | State::Failed(_) => self.send(to, Packet::Rst),
+                State::Up => {}
+            },
             Packet::Refused => self.fail(to, io::ErrorKind::ConnectionRefused),
             Packet::Data(bytes) => match self.ends[to].state {
                 State::Up => {
@@ -242,6 +311,13 @@ impl World {
                 self.wake(to, true, false, false);
             }
             Packet::Rst => self.fail(to, io::ErrorKind::ConnectionReset),
+        }
+    }
+
+    fn come_up(&mut self, end: EndId) {
+        self.ends[end].state = State::Up;
+        if self.ends[end].keepalive {
+            self.probed.push(end);
         }
     }
 
@@ -287,19 +363,19 @@ impl World {
 
     /// The kernel's keepalive: a connection that heard nothing for 30 s while its path is cut fails.
     fn probe(&mut self) {
-        for end in 0..self.ends.len() {
+        let mut probed = std::mem::take(&mut self.probed);
+        probed.retain(|&end| {
             let e = &self.ends[end];
-            if e.keepalive && e.state == State::Up && self.ends[e.peer].state == State::Up {
-                let (peer, alive) = (e.peer, e.alive);
-                if self.is_cut(end) || self.is_cut(peer) {
-                    if self.now.since(alive) >= Span::from_secs(30) {
-                        self.fail(end, io::ErrorKind::TimedOut);
-                    }
-                } else {
-                    self.ends[end].alive = self.now;
-                }
+            let (peer, alive) = (e.peer, e.alive);
+            let up = e.state == State::Up && self.ends[peer].state == State::Up;
+            if up && !self.is_cut(end) && !self.is_cut(peer) {
+                self.ends[end].alive = self.now;
+            } else if up && self.now.since(alive) >= Span::from_secs(30) {
+                self.fail(end, io::ErrorKind::TimedOut);
             }
-        }
+            !matches!(self.ends[end].state, State::Closed | State::Failed(_))
+        });
+        self.probed = probed;
     }
 
     // ── Sockets as actors and drivers use them ──────────────────────────────────────────────────────────────────
@@ -313,11 +389,15 @@ impl World {
                 state,
                 token: None,
                 keepalive: false,
+                spoke: false,
                 forgotten: false,
                 inbox: VecDeque::new(),
                 fin: false,
                 outstanding: 0,
                 last_arrival: Time::default(),
+                sent: 0,
+                arrived: 0,
+                early: BTreeMap::new(),
                 read_blocked: true,
                 write_blocked: true,
                 alive: self.now,
@@ -382,6 +462,12 @@ impl World {
         }
     }
 
+    /// Whether a read has anything to tell.
+    pub fn has_news(&self, end: EndId) -> bool {
+        let end = &self.ends[end];
+        !end.inbox.is_empty() || end.fin || matches!(end.state, State::Failed(_))
+    }
+
     pub fn read(&mut self, end: EndId, into: &mut [u8]) -> io::Result<usize> {
         if let State::Failed(kind) = self.ends[end].state {
             return Err(kind.into());
@@ -414,6 +500,14 @@ impl World {
         Ok(n)
     }
 
+    /// Bytes that could be written now; one that has failed will say so at the first.
+    pub fn room(&self, end: EndId) -> usize {
+        match self.ends[end].state {
+            State::Up => self.nasty.window.saturating_sub(self.ends[end].outstanding),
+            State::Connecting | State::Failed(_) | State::Closed => 1,
+        }
+    }
+
     pub fn write(&mut self, end: EndId, from: &[u8]) -> io::Result<usize> {
         match self.ends[end].state {
             State::Failed(kind) => return Err(kind.into()),
@@ -436,8 +530,29 @@ impl World {
                 self.wake(end, false, true, false);
             }
         }
-        self.send(end, Packet::Data(from[..n].to_vec()));
+        let mut bytes = from[..n].to_vec();
+        let first = std::mem::replace(&mut self.ends[end].spoke, true);
+        if !first && self.ends[end].keepalive && self.recorded.len() < RECORDED_MAX {
+            self.recorded.push(bytes.clone());
+        }
+        if self.corrupt.contains(&self.ends[end].host) && self.rng.chance(10) {
+            let at = self.rng.below(n as u64) as usize;
+            bytes[at] ^= 1 << self.rng.below(8);
+        }
+        self.send(end, Packet::Data(bytes));
         Ok(n)
+    }
+
+    /// A connection that breaks by itself: the peer is told, by and by.
+    pub fn snap(&mut self, end: EndId, way: u64) -> io::Error {
+        use io::ErrorKind as Kind;
+        let kinds = [Kind::ConnectionReset, Kind::TimedOut, Kind::HostUnreachable, Kind::BrokenPipe];
+        let kind = kinds[(way % kinds.len() as u64) as usize];
+        if self.ends[end].state == State::Up {
+            self.send(end, Packet::Rst);
+        }
+        self.fail(end, kind);
+        kind.into()
     }
 
     pub fn shut(&mut self, end: EndId) {
@@ -530,5 +645,6 @@ impl World {
             }
         }
         self.events.remove(&host);
+        self.sockets.remove(&host);
     }
 }

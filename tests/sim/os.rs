@@ -16,6 +16,7 @@ use nt::time::Time;
 
 use crate::meter::{Cost, Counting};
 use crate::net::{EndId, Host, World};
+use crate::world;
 
 /// One host's operating system.
 pub struct SimNet {
@@ -58,6 +59,21 @@ impl SimNet {
         world.costs.entry(self.host).or_default().add(kind, 1);
         world
     }
+
+    /// As [`Self::call`], with the way in which it fails, if it does.
+    fn try_call(&self, kind: Cost) -> (Inside<'_>, Option<u64>) {
+        let mut world = self.call(kind);
+        let way = world.fails();
+        (world, way)
+    }
+
+    /// As [`Self::call`], for what a connection does; it may break over that.
+    fn try_use(&self, kind: Cost, stream: EndId) -> io::Result<Inside<'_>> {
+        match self.try_call(kind) {
+            (mut world, Some(way)) => Err(world.snap(stream, way)),
+            (world, None) => Ok(world),
+        }
+    }
 }
 
 impl Net for SimNet {
@@ -80,25 +96,51 @@ impl Net for SimNet {
         address: SocketAddr,
         _speech: Speech,
     ) -> Result<(u16, SocketAddr), Reason> {
-        let listening = self.call(Cost::Listen).listen(self.host, address.port(), key.token());
-        if listening { Ok((address.port(), address)) } else { Err(Reason::InUse) }
+        let (mut world, way) = self.try_call(Cost::Listen);
+        if let Some(way) = way {
+            return Err(one_of(&[Reason::InUse, Reason::NoPrivilege, Reason::System], way));
+        }
+        if !world.listen(self.host, address.port(), key.token()) {
+            return Err(Reason::InUse);
+        }
+        world.opened(self.host);
+        Ok((address.port(), address))
     }
 
     fn accept(&mut self, _key: Key, listener: &mut u16) -> Accept<EndId> {
-        match self.call(Cost::Accept).accept(*listener) {
-            Some((end, peer)) => Accept::Came(end, peer),
+        let (mut world, way) = self.try_call(Cost::Accept);
+        match way {
+            Some(way) if way % 2 == 0 => return Accept::Exhausted(Reason::System),
+            Some(_) => {
+                // It came and went again, if there was one; whether more wait is not known yet.
+                let gone = world.accept(*listener);
+                gone.into_iter().for_each(|(end, _)| world.close(end, Manner::Cut));
+                return Accept::Again;
+            }
+            None => {}
+        }
+        match world.accept(*listener) {
+            Some((end, peer)) => {
+                world.opened(self.host);
+                Accept::Came(end, peer)
+            }
             None => Accept::Empty,
         }
     }
 
     fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
-        self.call(Cost::Watch).watch(*stream, key.token());
-        Ok(())
+        let (mut world, way) = self.try_call(Cost::Watch);
+        world.watch(*stream, key.token());
+        if way.is_some() { Err(Reason::System) } else { Ok(()) }
     }
 
     fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<EndId, Reason> {
         let target = (self.route)(self.host, address);
-        let mut world = self.call(Cost::Dial);
+        let (mut world, way) = self.try_call(Cost::Dial);
+        if let Some(way) = way {
+            return Err(one_of(&[Reason::Unreachable, Reason::System], way));
+        }
+        world.opened(self.host);
         let end = world.connect(self.host, target, address);
         world.watch(end, key.token());
         if matches!(speech, Speech::Tls | Speech::Plain) {
@@ -108,21 +150,21 @@ impl Net for SimNet {
     }
 
     fn dialed(&mut self, _key: Key, stream: &mut EndId) -> io::Result<()> {
-        self.call(Cost::Dialed).dialed(*stream)
+        self.try_use(Cost::Dialed, *stream)?.dialed(*stream)
     }
 
     fn read(&mut self, _key: Key, stream: &mut EndId, into: &mut [u8]) -> io::Result<usize> {
-        self.call(Cost::Read).read(*stream, into)
+        self.try_use(Cost::Read, *stream)?.read(*stream, into)
     }
 
     fn write(&mut self, _key: Key, stream: &mut EndId, from: &[u8], _more: bool) -> io::Result<usize> {
-        self.call(Cost::Write).write(*stream, from)
+        self.try_use(Cost::Write, *stream)?.write(*stream, from)
     }
 
     fn lend_pipe(&mut self) -> Option<Vec<u8>> {
         let mut world = self.world();
         let pipeless = world.nasty.pipeless;
-        let lent = !world.rng.chance(pipeless);
+        let lent = !world.rng.chance(pipeless) && world.fails().is_none();
         world.pipes += usize::from(lent);
         lent.then(Vec::new)
     }
@@ -140,7 +182,7 @@ impl Net for SimNet {
         most: usize,
     ) -> io::Result<usize> {
         assert!(pipe.is_empty(), "what is in the pipe would be overtaken");
-        let mut world = self.call(Cost::SpliceIn);
+        let mut world = self.try_use(Cost::SpliceIn, *stream)?;
         pipe.resize(most, 0);
         let result = world.read(*stream, pipe);
         let n = *result.as_ref().unwrap_or(&0);
@@ -156,7 +198,7 @@ impl Net for SimNet {
         stream: &mut EndId,
         most: usize,
     ) -> io::Result<usize> {
-        let n = self.call(Cost::SpliceOut).write(*stream, &pipe[..most])?;
+        let n = self.try_use(Cost::SpliceOut, *stream)?.write(*stream, &pipe[..most])?;
         pipe.drain(..n);
         Ok(n)
     }
@@ -170,27 +212,44 @@ impl Net for SimNet {
         // An event that was told already comes late, for a connection that has gone.
         let (token, spurious) = (world.token(stream), world.nasty.spurious);
         world.close(stream, manner);
+        world.closed(self.host);
         if let (Some(token), true) = (token, world.rng.chance(spurious)) {
             world.tell(self.host, token, true, true, false, false);
         }
     }
 
     fn close_listener(&mut self, _key: Key, listener: u16) {
-        self.call(Cost::Close).unlisten(listener);
+        let mut world = self.call(Cost::Close);
+        world.unlisten(listener);
+        world.closed(self.host);
     }
 
     fn resolve(&mut self, role: usize, query: Query, _host: &str, port: u16) {
-        let address = SocketAddr::from(([10, 0, 0, 9], port));
-        let mut world = self.call(Cost::Resolve);
-        world.lookups += 1;
-        world.inform(self.host, Event::Resolved(role, query, vec![address]));
+        let (mut inside, way) = self.try_call(Cost::Resolve);
+        inside.lookups += 1;
+        let [nobody, real] = [world::NOBODY, world::REAL].map(|host| world::address(host, port));
+        let addresses = match way.map(|way| way % 3) {
+            None => vec![real],
+            Some(0) => vec![],
+            Some(1) => vec![nobody],
+            Some(_) => vec![nobody, real],
+        };
+        inside.inform(self.host, Event::Resolved(role, query, addresses));
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        self.call(Cost::PollLicenses).licenses.take().map(Ok)
+        let (mut world, way) = self.try_call(Cost::PollLicenses);
+        if way.is_some() {
+            return Some(Err("the file cannot be read".to_owned()));
+        }
+        world.licenses.take().map(Ok)
     }
 
     fn note(&mut self, now: Time, note: &Note) {
         self.call(Cost::Note).notes.push((now, self.host, note.to_string()));
     }
+}
+
+fn one_of(reasons: &[Reason], way: u64) -> Reason {
+    reasons[(way % reasons.len() as u64) as usize]
 }

@@ -1,10 +1,12 @@
 //! A server, clients, visitors and real servers in one simulated world.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use nt::arena::Arena;
 use nt::client::{self, Client};
 use nt::directory::Directory;
 use nt::driver::{Budget, Driver};
@@ -17,7 +19,7 @@ use nt::server::{self, Server};
 use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
-use super::actors::{Arrivals, Endpoint, Outcome, Plan};
+use super::actors::{Arrivals, Endpoint, Outcome, Plan, Stranger};
 use super::meter::{self, Cost, Costs};
 use super::net::{Host, Nasty, World};
 use super::os::SimNet;
@@ -26,8 +28,14 @@ pub const SERVER: Host = 1;
 pub const VISITOR: Host = 2;
 pub const REAL: Host = 9;
 pub const CLIENT: Host = 3;
+/// No machine has this address.
+pub const NOBODY: Host = 13;
 pub const TUNNEL_PORT: u16 = 9002;
+/// Real servers have the ports from here on; those that a story uses listen.
 pub const REAL_PORT: u16 = 700;
+
+/// Rounds in which everybody does what can be done at one moment.
+const ROUNDS_MAX: usize = 50_000;
 
 pub const BUDGET: Budget = Budget { raws: 120, locals: 0, tunnels: 220 };
 
@@ -38,23 +46,43 @@ pub struct Sim {
     pub clients: Vec<(Host, Driver<SimNet>)>,
     pub visitors: Vec<Endpoint>,
     pub reals: Vec<Endpoint>,
+    pub strangers: Vec<Stranger>,
     pub arrivals: Arrivals,
     pub transport: Transport,
+    pub budget: Budget,
     directory: Directory,
     licenses: Vec<License>,
     lives: u64,
     next_visit: u32,
-    /// Real servers accept.
-    pub real_up: bool,
+    /// Real servers that listen …
+    pub real_ports: Vec<u16>,
+    /// … and do not accept.
+    pub idle_ports: BTreeSet<u16>,
+    /// Hosts that do nothing, and whose clocks go on: frozen, or asleep.
+    pub frozen: BTreeSet<Host>,
     /// Processes that ended by themselves, and their exit codes.
     pub exits: Vec<(Host, i32)>,
     gone: usize,
+    /// Turns of all processes.
+    pub turns: u64,
 }
 
 /// Where an address leads: the server's ports lie above 1000, the client's own network below.
-fn route(_from: Host, address: SocketAddr) -> Host {
-    if address.port() < 1000 { REAL } else { SERVER }
+fn route(_from: Host, to: SocketAddr) -> Host {
+    match to.port() {
+        port if to == address(NOBODY, port) => NOBODY,
+        ..1000 => REAL,
+        _ => SERVER,
+    }
 }
+
+/// A port of a host.
+pub fn address(host: Host, port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host as u8], port))
+}
+
+/// How many licenses the server knows at first.
+const LICENSES: usize = 4;
 
 /// License number `n`.
 pub fn license(n: usize) -> License {
@@ -74,7 +102,7 @@ fn identity() -> &'static (Vec<u8>, Vec<u8>) {
 
 impl Sim {
     pub fn new(seed: u64, nasty: Nasty, transport: Transport) -> Self {
-        let licenses: Vec<License> = (0..2).map(license).collect();
+        let licenses: Vec<License> = (0..LICENSES).map(license).collect();
         let directory = super::directory(&licenses);
         let world = World::new(seed, nasty);
         let mut sim = Self {
@@ -83,15 +111,20 @@ impl Sim {
             clients: Vec::new(),
             visitors: Vec::new(),
             reals: Vec::new(),
+            strangers: Vec::new(),
             arrivals: Arrivals::default(),
             transport,
+            budget: BUDGET,
             directory,
             licenses,
             lives: 0,
             next_visit: 0,
-            real_up: true,
+            real_ports: vec![REAL_PORT],
+            idle_ports: BTreeSet::new(),
+            frozen: BTreeSet::new(),
             exits: Vec::new(),
             gone: 0,
+            turns: 0,
         };
         sim.world.borrow_mut().listen(REAL, REAL_PORT, usize::MAX);
         sim.start_server();
@@ -122,13 +155,16 @@ impl Sim {
         let config = server::Config {
             doors: vec![(SocketAddr::from(([0, 0, 0, 0], TUNNEL_PORT)), self.transport)],
             directory: self.directory.clone(),
-            visitors_max: BUDGET.raws,
+            visitors_max: self.budget.raws,
             sessions_max: 4,
         };
-        let role: Box<dyn Role> = Box::new(Server::new(config, self.entropy()));
-        let mut driver = Driver::new(self.net(SERVER), vec![role], self.security(), BUDGET);
-        driver.start();
-        self.server = Some(driver);
+        let role = Box::new(Server::new(config, self.entropy()));
+        self.server = Some(self.start(SERVER, role));
+    }
+
+    /// The names and keys that no log may tell.
+    pub fn secrets(&self) -> Vec<String> {
+        self.licenses.iter().map(|license| license.text()).collect()
     }
 
     /// A client with the license of this number and these mappings.
@@ -141,22 +177,47 @@ impl Sim {
             keys: self.licenses[license].client_keys(),
             mappings,
             allow: Allow::default(),
-            proxies_max: BUDGET.raws + nt::limits::POOL_MAX,
+            proxies_max: self.budget.raws + nt::limits::POOL_MAX,
         };
-        let role: Box<dyn Role> = Box::new(Client::new(config, self.entropy()));
-        let mut driver = Driver::new(self.net(host), vec![role], self.security(), BUDGET);
-        driver.start();
-        self.clients.retain(|(other, _)| *other != host);
+        let role = Box::new(Client::new(config, self.entropy()));
+        let driver = self.start(host, role);
+        self.bury(host);
         self.clients.push((host, driver));
     }
 
+    fn start(&mut self, host: Host, role: Box<dyn Role>) -> Driver<SimNet> {
+        let arenas = ARENAS.take();
+        let (mut fitting, others): (Vec<_>, Vec<_>) =
+            arenas.into_iter().partition(|arena| arena.total() == self.budget.buffers());
+        let arena = fitting.pop().unwrap_or_else(|| Arena::new(self.budget.buffers()));
+        ARENAS.set(fitting.into_iter().chain(others).collect());
+        let mut driver = Driver::with_arena(self.net(host), vec![role], self.security(), self.budget, arena);
+        driver.start();
+        driver
+    }
+
+    /// A process is no more; of its memory another will be made.
+    fn bury(&mut self, host: Host) {
+        let client = self.clients.iter().position(|(other, _)| *other == host);
+        let client = client.map(|n| self.clients.remove(n).1);
+        let server = if host == SERVER { self.server.take() } else { None };
+        for driver in client.into_iter().chain(server) {
+            ARENAS.set(ARENAS.take().into_iter().chain([driver.into_arena()]).collect());
+        }
+    }
+
+    /// Whether the process of this host runs.
+    pub fn is_there(&self, host: Host) -> bool {
+        self.server.is_some() && host == SERVER || self.clients.iter().any(|(other, _)| *other == host)
+    }
+
     pub fn kill_server(&mut self) {
-        self.server = None;
+        self.bury(SERVER);
         self.world.borrow_mut().crash(SERVER);
     }
 
     pub fn kill_client(&mut self, host: Host) {
-        self.clients.retain(|(other, _)| *other != host);
+        self.bury(host);
         self.world.borrow_mut().crash(host);
     }
 
@@ -167,9 +228,39 @@ impl Sim {
     }
 
     pub fn visit(&mut self, port: u16, plan: Plan) -> usize {
-        let end = self.world.borrow_mut().connect(VISITOR, SERVER, SocketAddr::from(([10, 0, 0, 1], port)));
-        self.visitors.push(Endpoint::visitor(end, plan));
+        self.visit_to(port, REAL_PORT, plan)
+    }
+
+    /// A visitor of this public port, which leads to the real server of that one.
+    pub fn visit_to(&mut self, port: u16, real: u16, plan: Plan) -> usize {
+        self.arrivals.expect(plan.id, real);
+        let end = self.world.borrow_mut().connect(VISITOR, SERVER, address(SERVER, port));
+        self.visitors.push(Endpoint::visitor(end, port, plan));
         self.visitors.len() - 1
+    }
+
+    /// The real server of this port serves.
+    pub fn open(&mut self, port: u16) {
+        self.idle_ports.remove(&port);
+        if !self.real_ports.contains(&port) {
+            assert!(self.world.borrow_mut().listen(REAL, port, usize::MAX), "nobody else is there");
+            self.real_ports.push(port);
+        }
+    }
+
+    /// It is not there any more, but for those it has.
+    pub fn shut_down(&mut self, port: u16) {
+        self.real_ports.retain(|other| *other != port);
+        self.world.borrow_mut().unlisten(port);
+    }
+
+    /// Whose story is over is not looked at again.
+    pub fn forget_the_dead(&mut self) {
+        for endpoints in [&mut self.visitors, &mut self.reals] {
+            if endpoints.len() > 64 {
+                endpoints.retain(|endpoint| endpoint.outcome == Outcome::Running);
+            }
+        }
     }
 
     /// A plan of sizes that the dice choose.
@@ -193,20 +284,13 @@ impl Sim {
 
     /// Runs until nothing can happen before `until`, then lets the clock stand there.
     pub fn run_until(&mut self, until: Time) {
-        let mut steps = 0_u64;
         loop {
-            self.settle(&mut steps);
-            let mut next = self.world.borrow().next();
-            if let Some(server) = &self.server {
-                next = next.min(server.deadline());
-            }
-            for (_, client) in &self.clients {
-                next = next.min(client.deadline());
-            }
+            self.settle();
+            let next = self.next();
             let now = self.now();
             self.world.borrow_mut().advance(next.max(now + Span::from_micros(1)).min(until));
             if self.now() >= until {
-                return self.settle(&mut steps);
+                return self.settle();
             }
         }
     }
@@ -215,31 +299,32 @@ impl Sim {
         self.run_until(self.now() + span);
     }
 
+    /// When something happens next, if nobody does anything now.
+    pub fn next(&self) -> Time {
+        let processes = self.server.iter().map(|server| (SERVER, server));
+        let processes = processes.chain(self.clients.iter().map(|(host, client)| (*host, client)));
+        let awake = processes.filter(|(host, _)| !self.frozen.contains(host));
+        awake.map(|(_, driver)| driver.deadline()).fold(self.world.borrow().next(), Time::min)
+    }
+
     /// Everybody does what can be done at this moment.
-    fn settle(&mut self, steps: &mut u64) {
-        loop {
-            *steps += 1;
-            assert!(*steps < 3_000_000, "the world spins: no end of things to do at {:?}", self.now());
+    pub fn settle(&mut self) {
+        for round in 0.. {
+            assert!(round < ROUNDS_MAX, "the world spins: no end of things to do at {:?}", self.now());
             let mut busy = false;
             let now = self.now();
-            if let Some(server) = &mut self.server
-                && (self.world.borrow().has_events(SERVER) || server.deadline() <= now)
-            {
-                self.exits.extend(turn(SERVER, server, &self.world));
-                busy = true;
-            }
-            for (host, client) in &mut self.clients {
-                if self.world.borrow().has_events(*host) || client.deadline() <= now {
-                    self.exits.extend(turn(*host, client, &self.world));
+            let processes = self.server.iter_mut().map(|server| (SERVER, server));
+            let processes = processes.chain(self.clients.iter_mut().map(|(host, client)| (*host, client)));
+            for (host, driver) in processes.filter(|(host, _)| !self.frozen.contains(host)) {
+                if self.world.borrow().has_events(host) || driver.deadline() <= now {
+                    self.exits.extend(turn(host, driver, &self.world));
+                    self.turns += 1;
                     busy = true;
                 }
             }
-            for (host, _) in self.exits.iter().skip(self.gone) {
-                if *host == SERVER {
-                    self.server = None;
-                }
-                self.clients.retain(|(other, _)| other != host);
-                self.world.borrow_mut().crash(*host);
+            for host in self.exits[self.gone..].iter().map(|(host, _)| *host).collect::<Vec<_>>() {
+                self.bury(host);
+                self.world.borrow_mut().crash(host);
             }
             self.gone = self.exits.len();
             busy |= self.poke();
@@ -253,20 +338,21 @@ impl Sim {
         let world = self.world.clone();
         let mut world = world.borrow_mut();
         let mut busy = false;
-        if self.real_up {
-            while let Some((end, _)) = world.accept(REAL_PORT) {
-                self.reals.push(Endpoint::real(end));
+        for port in self.real_ports.iter().filter(|port| !self.idle_ports.contains(port)) {
+            while let Some((end, _)) = world.accept(*port) {
+                self.reals.push(Endpoint::real(end, *port));
                 busy = true;
             }
         }
         for visitor in &mut self.visitors {
             busy |= visitor.poke(&mut world);
         }
+        self.strangers.retain_mut(|stranger| stranger.poke(&mut world));
         for real in &mut self.reals {
             let unknown = real.plan.is_none();
             busy |= real.poke(&mut world);
             if let (true, Some(plan)) = (unknown, real.plan) {
-                self.arrivals.count(plan.id);
+                self.arrivals.count(plan.id, real.port);
             }
         }
         busy
@@ -298,10 +384,26 @@ impl Sim {
     }
 }
 
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let hosts: Vec<Host> = self.clients.iter().map(|(host, _)| *host).chain([SERVER]).collect();
+        hosts.into_iter().for_each(|host| self.bury(host));
+    }
+}
+
+thread_local! {
+    /// What processes have left.
+    static ARENAS: Cell<Vec<Arena>> = const { Cell::new(Vec::new()) };
+}
+
 /// One turn of a host's process, with what it allocates itself; its exit code, if it was the last.
 fn turn(host: Host, driver: &mut Driver<SimNet>, world: &RefCell<World>) -> Option<(Host, i32)> {
     let (code, allocations) = meter::allocations(|| driver.turn());
     world.borrow_mut().costs.entry(host).or_default().add(Cost::Allocation, allocations);
     driver.check();
+    if code.is_none() {
+        let (held, counted) = (world.borrow().sockets.get(&host).copied().unwrap_or(0), driver.counts().1);
+        assert_eq!(held, counted, "host {host} has more or fewer sockets than it knows of");
+    }
     code.map(|code| (host, code))
 }

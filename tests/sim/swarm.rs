@@ -1,0 +1,467 @@
+//! The swarm: visitors, operators, strangers and bad luck, as the dice fall; then peace, in which everything must come
+//! right by itself.
+//!
+//! A story is `steps` acts. Each seed draws how often each act occurs, never at all included, and how large the world is.
+//! After every turn of a process its books are checked (`Driver::check`), and its sockets counted; every byte that an
+//! endpoint reads is compared with what its stream should hold. In peace, within the times that nt promises, everybody
+//! is served again, everything older has ended, and nothing is held.
+
+use std::cell::{Cell, RefCell};
+
+use nt::driver::Budget;
+use nt::license::Transport;
+use nt::role::Manner;
+use nt::time::Span;
+
+use crate::actors::{Outcome, Plan, Stranger};
+use crate::net::{Host, Nasty, Trouble};
+use crate::world::{CLIENT, REAL, REAL_PORT, SERVER, Sim, TUNNEL_PORT, VISITOR, address};
+use crate::{all_cores, number, seeds, told};
+
+/// Clients that are served: as many licenses, two mappings each.
+const CLIENTS: usize = 3;
+/// Another machine with the first client's license.
+const TWIN: Host = CLIENT + 3;
+/// Somebody with a license of his own whose bytes are changed on their way.
+const ROGUE: Host = CLIENT + 4;
+const ROGUE_PORT: u16 = 8_099;
+/// Whose sockets take public ports away.
+const OTHERS: Host = 12;
+const STRANGER: Host = 11;
+
+/// Public ports from here on belong to the clients, by turns.
+const PUBLIC: u16 = 8_080;
+
+/// What may happen, with the most weight that a seed gives it.
+const ACTS: &[(Act, u64)] = &[
+    (Act::Visit, 40),
+    (Act::Pass, 12),
+    (Act::Start, 12),
+    (Act::Stall, 6),
+    (Act::Leave, 4),
+    (Act::RealServer, 3),
+    (Act::Cut, 3),
+    (Act::Forget, 1),
+    (Act::Reset, 4),
+    (Act::Crash, 1),
+    (Act::Stop, 1),
+    (Act::Freeze, 2),
+    (Act::Stranger, 6),
+    (Act::License, 1),
+    (Act::TakePort, 2),
+    (Act::Twin, 1),
+    (Act::Trouble, 2),
+];
+
+/// Without these, nothing much would happen.
+const ALWAYS: [Act; 3] = [Act::Visit, Act::Pass, Act::Start];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// A visitor comes.
+    Visit,
+    /// A visitor or a real server reads nothing for a while, or reads again.
+    Stall,
+    /// A visitor resets, or a real server does.
+    Leave,
+    /// A real server goes, stays but takes nobody, or is back.
+    RealServer,
+    /// A long time passes.
+    Pass,
+    /// The way between two hosts carries nothing, in one direction or both; or all ways carry again.
+    Cut,
+    /// A NAT forgets the connections between a client and the server.
+    Forget,
+    /// Connections break, one or all.
+    Reset,
+    /// A process is killed.
+    Crash,
+    /// A process is asked to stop.
+    Stop,
+    /// A process that is away is started.
+    Start,
+    /// A process is frozen, or goes on.
+    Freeze,
+    /// Somebody from the net comes to any port.
+    Stranger,
+    /// The operator revokes a license, gives it back, or gives it a mapping.
+    License,
+    /// Another program takes a public port, or gives it back.
+    TakePort,
+    /// A second machine comes with a license that is in use, or goes.
+    Twin,
+    /// System calls begin to fail, or cease to.
+    Trouble,
+}
+
+struct Swarm {
+    sim: Sim,
+    weights: Vec<(Act, u64)>,
+    taken: Vec<u16>,
+}
+
+impl Swarm {
+    fn new(seed: u64) -> Self {
+        let transport = if seed % 12 == 5 { Transport::Tls } else { Transport::Plain };
+        let mut dice = crate::dice::Random(seed ^ 0x5EED);
+        let mut one_of = |choices: &[usize]| choices[dice.below(choices.len() as u64) as usize];
+        let nasty = Nasty {
+            short: one_of(&[0, 20, 60]) as u64,
+            spurious: one_of(&[0, 20]) as u64,
+            pipeless: one_of(&[0, 30]) as u64,
+            delay_micros: one_of(&[500, 3_000, 30_000]) as u64,
+            window: one_of(&[2_000, 5_000, 64 << 10, 150_000]),
+        };
+        let raws = one_of(&[4, 20, 120]);
+        let mut sim = Sim::new(seed, nasty, transport);
+        sim.budget = Budget { raws, locals: 0, tunnels: raws + 100 };
+        sim.kill_server();
+        sim.start_server();
+        mappings().for_each(|(client, which)| sim.open(real(client, which)));
+        let weights = ACTS.iter().map(|&(act, most)| {
+            let weight = match ALWAYS.contains(&act) {
+                true => most / 2 + dice.below(most),
+                false if dice.chance(40) => 0,
+                false => 1 + dice.below(most),
+            };
+            (act, weight)
+        });
+        let mut swarm = Self { weights: weights.collect(), sim, taken: Vec::new() };
+        swarm.start_all();
+        if dice.chance(30) {
+            swarm.sim.world.borrow_mut().corrupt.insert(ROGUE);
+            swarm.sim.start_client(ROGUE, CLIENTS, &[&format!("{ROGUE_PORT}:10.0.0.9:{}", REAL_PORT + 99)]);
+        }
+        swarm
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        self.sim.world.borrow_mut().rng.below(bound as u64) as usize
+    }
+
+    fn chance(&self, percent: u64) -> bool {
+        self.sim.world.borrow_mut().rng.chance(percent)
+    }
+
+    fn a_client(&self) -> Host {
+        CLIENT + self.below(CLIENTS)
+    }
+
+    fn start_client(&mut self, host: Host) {
+        let n = if host == TWIN { 0 } else { host - CLIENT };
+        let [ip, name] = [0, 1].map(|which| (public(n, which), real(n, which)));
+        let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{}", name.0, name.1)];
+        self.sim.start_client(host, n, &[&maps[0], &maps[1]]);
+    }
+
+    /// Whoever is away comes.
+    fn start_all(&mut self) {
+        // Who cannot even listen, or be a client, at the start says so and ends; that is not what is told here.
+        let trouble = std::mem::take(&mut self.sim.world.borrow_mut().trouble);
+        if !self.sim.is_there(SERVER) {
+            self.sim.start_server();
+        }
+        for host in (CLIENT..).take(CLIENTS) {
+            if !self.sim.is_there(host) {
+                self.start_client(host);
+            }
+        }
+        self.sim.world.borrow_mut().trouble = trouble;
+    }
+
+    /// It is asked to stop, if it is there.
+    fn stop(&mut self, host: Host) {
+        if self.sim.is_there(host) {
+            self.sim.world.borrow_mut().stop(host);
+        }
+    }
+
+    fn kill(&mut self, host: Host) {
+        self.sim.frozen.remove(&host);
+        if host == SERVER { self.sim.kill_server() } else { self.sim.kill_client(host) }
+    }
+
+    /// One act, and all that follows from it at this moment.
+    fn step(&mut self) {
+        if self.chance(75) {
+            let soon = self.sim.now() + Span::from_micros(1 + self.below(50_000) as u64);
+            let next = self.sim.next().max(self.sim.now() + Span::from_micros(1));
+            return self.sim.run_until(next.min(soon));
+        }
+        let all: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
+        let mut left = self.below(all as usize) as u64;
+        let chosen = self.weights.iter().find(|(_, weight)| match left.checked_sub(*weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        let (act, _) = *chosen.expect("the dice fall within the sum of the weights");
+        self.act(act);
+        self.sim.settle();
+        self.sim.forget_the_dead();
+        assert!(self.sim.exits.iter().all(|(_, code)| *code == 0), "a process gave up: {:?}", self.sim.exits);
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Visit => self.visit(),
+            Act::Stall => self.stall(),
+            Act::Leave => self.leave(),
+            Act::RealServer => self.real_server(),
+            Act::Pass => {
+                let millis = [100, 1_000, 12_000, 40_000][self.below(4).min(self.below(4))];
+                self.sim.run_for(Span::from_millis(self.below(millis) as u64));
+            }
+            Act::Cut => self.cut(),
+            Act::Forget => {
+                let client = self.a_client();
+                self.sim.world.borrow_mut().forget(client, SERVER);
+            }
+            Act::Reset => self.reset(),
+            Act::Crash if self.chance(30) => self.kill(SERVER),
+            Act::Crash => self.kill(self.a_client()),
+            Act::Stop => {
+                let host = if self.chance(30) { SERVER } else { self.a_client() };
+                self.stop(host);
+            }
+            Act::Start => self.start_all(),
+            Act::Freeze => {
+                let host = if self.chance(30) { SERVER } else { self.a_client() };
+                if self.sim.frozen.pop_last().is_none() {
+                    self.sim.frozen.insert(host);
+                }
+            }
+            Act::Stranger => self.stranger(),
+            Act::License => self.license(),
+            Act::TakePort => self.take_port(),
+            Act::Twin if self.sim.is_there(TWIN) => self.kill(TWIN),
+            Act::Twin => self.start_client(TWIN),
+            Act::Trouble => {
+                let often = [0, 1, 5, 40][self.below(4).min(self.below(4))];
+                self.sim.world.borrow_mut().trouble = Trouble::Sometimes(often);
+            }
+        }
+    }
+
+    fn visit(&mut self) {
+        let (client, which) = (self.below(CLIENTS), self.below(2));
+        let plan = self.sim.plan();
+        let size = |n: u32| if n > 20_000 && self.chance(80) { n % 20_000 } else { n };
+        let mut plan = Plan { up: size(plan.up), down: size(plan.down), ..plan };
+        match self.below(10) {
+            0 => plan.reset_at = Some(plan.down / 2),
+            1 => {
+                let all = 64 * (1 + self.below(20) as u32);
+                plan = Plan { up: all, down: all, message: 64, visitor_ends_first: false, ..plan };
+            }
+            _ => {}
+        }
+        self.sim.visit_to(public(client, which), real(client, which), plan);
+    }
+
+    fn stall(&mut self) {
+        let stalled = [0, 100, u32::MAX][self.below(3)];
+        let n = self.below(self.sim.visitors.len() + self.sim.reals.len() + 1);
+        if let Some(endpoint) = self.sim.visitors.iter_mut().chain(&mut self.sim.reals).nth(n) {
+            endpoint.stalled = stalled;
+        }
+    }
+
+    fn leave(&mut self) {
+        let n = self.below(self.sim.visitors.len() + self.sim.reals.len() + 1);
+        let (visitors, reals) = (&mut self.sim.visitors, &mut self.sim.reals);
+        if let Some(endpoint) = visitors.iter_mut().chain(reals).nth(n) {
+            endpoint.leave(&mut self.sim.world.borrow_mut());
+        }
+    }
+
+    fn real_server(&mut self) {
+        let port = real(self.below(CLIENTS), self.below(2));
+        match self.below(5) {
+            0 if self.sim.real_ports.contains(&port) => self.sim.shut_down(port),
+            1 => _ = self.sim.idle_ports.insert(port),
+            _ => mappings().for_each(|(client, which)| self.sim.open(real(client, which))),
+        }
+    }
+
+    fn cut(&mut self) {
+        let (client, way) = (self.a_client(), self.below(6));
+        let mut world = self.sim.world.borrow_mut();
+        match way {
+            0 => world.cuts.extend([(client, SERVER), (SERVER, client)]),
+            1 => _ = world.cuts.insert((client, SERVER)),
+            2 => _ = world.cuts.insert((SERVER, client)),
+            _ => world.cuts.clear(),
+        }
+        if way == 0 && world.rng.chance(30) {
+            world.cuts.insert((client, REAL));
+        }
+    }
+
+    fn reset(&mut self) {
+        let (client, way) = (self.a_client(), self.below(4));
+        let mut world = self.sim.world.borrow_mut();
+        match way {
+            0 => world.reset_all(client, SERVER),
+            1 => _ = world.reset_one(VISITOR, SERVER),
+            2 => _ = world.reset_one(client, REAL),
+            _ => _ = world.reset_one(client, SERVER),
+        }
+    }
+
+    fn stranger(&mut self) {
+        let ports = [TUNNEL_PORT, TUNNEL_PORT, TUNNEL_PORT, ROGUE_PORT];
+        let port = ports[self.below(ports.len())];
+        let (kind, length) = (self.below(6), 1 + self.below(300));
+        let mut world = self.sim.world.borrow_mut();
+        let samples = nt::wire::samples();
+        let sample = samples[world.rng.below(samples.len() as u64) as usize].1.encode().bytes().to_vec();
+        let words = match kind {
+            0 => Vec::new(),
+            1 => (0..length).map(|_| world.rng.below(256) as u8).collect(),
+            2 => sample[..length.min(sample.len())].to_vec(),
+            3 => sample.repeat(20),
+            4 => vec![world.rng.below(32) as u8, 0xFF, 0xFF, 0xFF],
+            // What somebody said who was let in.
+            _ => {
+                let known = world.recorded.len() as u64;
+                let n = world.rng.below(1 + known) as usize;
+                world.recorded.get(n).cloned().unwrap_or_default()
+            }
+        };
+        let end = world.connect(STRANGER, SERVER, address(SERVER, port));
+        drop(world);
+        self.sim.strangers.push(Stranger::new(end, words));
+    }
+
+    fn license(&mut self) {
+        let (n, way) = (self.below(CLIENTS), self.below(6));
+        self.sim.edit_licenses(|directory| match way {
+            0 => super::revoke(directory, n),
+            1 => super::declare(directory, n, &[&format!("{}:127.0.0.1:{}", public(n, 10), real(n, 0))]),
+            _ => super::declare(directory, n, &[]),
+        });
+    }
+
+    fn take_port(&mut self) {
+        let port = public(self.below(CLIENTS), self.below(2));
+        let mut world = self.sim.world.borrow_mut();
+        match self.taken.pop() {
+            Some(port) => world.unlisten(port),
+            None if world.listen(OTHERS, port, usize::MAX) => self.taken.push(port),
+            None => {}
+        }
+    }
+
+    /// All faults stop, all strangers leave, whoever was away comes back.
+    fn peace(&mut self) {
+        {
+            let mut world = self.sim.world.borrow_mut();
+            (world.trouble, world.corrupt) = (Trouble::Never, Default::default());
+            world.cuts.clear();
+            self.taken.drain(..).for_each(|port| world.unlisten(port));
+            self.sim.strangers.drain(..).for_each(|stranger| world.close(stranger.end, Manner::Cut));
+        }
+        self.sim.frozen.clear();
+        self.kill(TWIN);
+        self.kill(ROGUE);
+        self.sim.edit_licenses(|directory| (0..CLIENTS).for_each(|n| super::declare(directory, n, &[])));
+        for (client, which) in mappings() {
+            self.sim.open(real(client, which));
+        }
+        self.sim.visitors.iter_mut().chain(&mut self.sim.reals).for_each(|endpoint| endpoint.stalled = 0);
+        // Whoever was asked to stop is gone after 30 s, and his last bytes 5 s later.
+        self.sim.run_for(Span::from_secs(40));
+        self.start_all();
+        // A client whose license was refused, or that was replaced, keeps away for up to 300 s.
+        self.sim.run_for(Span::from_secs(310));
+        for (client, which) in mappings() {
+            let plan = self.sim.plan();
+            let plan = Plan { up: 3_000, down: 3_000, ..plan };
+            let visitor = self.sim.visit_to(public(client, which), real(client, which), plan);
+            self.sim.run_for(Span::from_secs(10));
+            let outcome = self.sim.outcome(visitor);
+            assert_eq!(outcome, Outcome::Whole, "port {} is not served in peace", public(client, which));
+        }
+        for endpoint in self.sim.visitors.iter().chain(&self.sim.reals) {
+            assert_ne!(endpoint.outcome, Outcome::Running, "{:?} never ends", endpoint.plan);
+        }
+    }
+
+    /// Nothing is held by whoever has nothing to do, and next to nothing done.
+    fn rest(&mut self) {
+        self.sim.run_for(Span::from_secs(60));
+        let before = self.sim.turns;
+        self.sim.run_for(Span::from_secs(60));
+        let turns = self.sim.turns - before;
+        assert!(turns < 300, "{turns} turns in a minute in which nothing happens");
+        for (lent, _) in self.sim.counts() {
+            assert_eq!(lent, 0, "a buffer is held at rest");
+        }
+        assert_eq!(self.sim.world.borrow().pipes, 0, "a pipe is held at rest");
+        let log = self.sim.log();
+        assert!(self.sim.secrets().iter().all(|secret| !log.contains(secret)), "the log tells a license");
+    }
+
+    /// Everybody is asked to stop.
+    fn end(&mut self) {
+        let hosts = (CLIENT..).take(CLIENTS).chain([SERVER]);
+        hosts.for_each(|host| self.stop(host));
+        self.sim.run_for(Span::from_secs(40));
+        assert!(self.sim.server.is_none() && self.sim.clients.is_empty(), "who is asked to stop stays");
+        assert!(self.sim.exits.iter().all(|(_, code)| *code == 0), "exit codes: {:?}", self.sim.exits);
+    }
+}
+
+/// Both mappings of each client: to an address, and to a name.
+fn mappings() -> impl Iterator<Item = (usize, usize)> {
+    (0..CLIENTS).flat_map(|client| [(client, 0), (client, 1)])
+}
+
+fn public(client: usize, which: usize) -> u16 {
+    PUBLIC + (2 * client + which) as u16
+}
+
+fn real(client: usize, which: usize) -> u16 {
+    REAL_PORT + (2 * client + which) as u16
+}
+
+/// One story; a fingerprint of all that happened. What fails says how to see it again.
+fn story(seed: u64, steps: u64) -> u64 {
+    let swarm = RefCell::new(Swarm::new(seed));
+    let step = Cell::new(0);
+    let again = || {
+        let log = swarm.try_borrow().map_or_else(|_| String::new(), |swarm| swarm.sim.log());
+        let last: Vec<&str> = log.lines().rev().take(40).collect();
+        let log = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+        format!("{log}\nagain: NT_SIM_SEED={seed} NT_SIM_STEPS={} cargo test --test sim swarm", step.get())
+    };
+    told(again, || {
+        let mut swarm = swarm.borrow_mut();
+        for n in 1..=steps {
+            step.set(n);
+            swarm.step();
+        }
+        swarm.peace();
+        swarm.rest();
+        swarm.end();
+    });
+    let trace = swarm.borrow().sim.world.borrow().trace;
+    trace
+}
+
+#[test]
+fn whatever_happens_comes_right_in_peace() {
+    let steps = number("NT_SIM_STEPS").unwrap_or(3_000);
+    all_cores(seeds(300), |seed| _ = story(seed, steps));
+}
+
+#[test]
+fn one_seed_is_one_swarm() {
+    for seed in 0..6 {
+        assert_eq!(story(seed, 400), story(seed, 400), "seed {seed}");
+    }
+    assert_ne!(story(1, 400), story(2, 400));
+}

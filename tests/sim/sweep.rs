@@ -1,0 +1,73 @@
+//! Every call fails once: one small story is told again and again, and each time another of its calls to the operating
+//! system fails, in each way that it can. Whatever that was, everybody is served a minute later, and nothing is held.
+
+use nt::license::Transport;
+use nt::time::Span;
+
+use crate::actors::{Outcome, Plan};
+use crate::net::{Nasty, Trouble};
+use crate::world::{CLIENT, REAL_PORT, Sim};
+use crate::{CALM, all_cores, at_rest, told};
+
+/// Reads and writes fail in so many ways (`World::snap`), others in fewer.
+const WAYS: u64 = 4;
+
+/// Room enough for payload to be spliced.
+const WIDE: Nasty = Nasty { delay_micros: 2_000, window: 200_000, ..CALM };
+
+/// The story; how many calls there were that could have failed.
+fn story(transport: Transport, trouble: Trouble) -> u64 {
+    let mut sim = Sim::new(50, WIDE, transport);
+    sim.open(REAL_PORT + 1);
+    {
+        let mut world = sim.world.borrow_mut();
+        (world.trouble, world.fallible) = (trouble, 0);
+    }
+    sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700", "8081:nas.lan:701", "8082:10.0.0.9:702"]);
+    sim.run_for(Span::from_millis(500));
+    for (n, (up, down)) in [(30_000, 300), (0, 150_000), (150_000, 0), (10, 10)].into_iter().enumerate() {
+        let plan = Plan { up, down, visitor_ends_first: n % 2 == 0, ..sim.plan() };
+        sim.visit_to(8080, 700, plan);
+        let plan = Plan { up: 100, down: 200, ..sim.plan() };
+        sim.visit_to(8081, 701, plan);
+        // Nobody is there.
+        let plan = sim.plan();
+        sim.visit_to(8082, 702, plan);
+        sim.run_for(Span::from_millis(100));
+    }
+    sim.run_for(Span::from_secs(2));
+    let calls = sim.world.borrow().fallible;
+
+    // The rest may take as many as it likes.
+    sim.world.borrow_mut().trouble = Trouble::Never;
+    sim.run_for(Span::from_secs(60));
+    for visitor in &sim.visitors {
+        assert_ne!(visitor.outcome, Outcome::Running, "{:?} never ends\n{}", visitor.plan, sim.log());
+    }
+    for (port, real) in [(8080, 700), (8081, 701)] {
+        let plan = Plan { up: 100, down: 100, ..sim.plan() };
+        let visitor = sim.visit_to(port, real, plan);
+        sim.run_for(Span::from_secs(9));
+        assert_eq!(sim.outcome(visitor), Outcome::Whole, "{port} is not served afterwards\n{}", sim.log());
+    }
+    at_rest(&mut sim);
+    assert!(sim.exits.is_empty(), "a process gave up\n{}", sim.log());
+    calls
+}
+
+#[test]
+fn any_call_may_fail() {
+    for transport in [Transport::Plain, Transport::Tls] {
+        let calls = story(transport, Trouble::Never);
+        assert!(calls > 200, "the story has only {calls} calls");
+        all_cores(0..calls * WAYS, |n| {
+            let (call, way) = (1 + n / WAYS, n % WAYS);
+            told(
+                || format!("{transport:?}: call {call} of {calls} failed, in way {way}"),
+                || {
+                    story(transport, Trouble::Once(call, way));
+                },
+            );
+        });
+    }
+}
