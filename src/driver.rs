@@ -19,7 +19,7 @@ use std::io;
 use crate::arena::Arena;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
-    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, SEND_SOON, SPLICE_BYTES_MIN,
+    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN,
     TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
@@ -112,6 +112,7 @@ impl<N: Net> Keys for Slots<Slot<N>> {
 impl<N: Net> Driver<N> {
     /// A driver for these roles; nothing happens before [`Self::start`].
     pub fn new(mut net: N, roles: Vec<Box<dyn Role>>, security: Security, budget: Budget) -> Self {
+        assert!(roles.len() <= ROLES_MAX, "a connection could not tell whose it is");
         let now = net.now();
         Self {
             net,
