@@ -17,6 +17,9 @@
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod chart;
+#[path = "../dice/mod.rs"]
+mod dice;
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod echo;
 mod knobs;
 mod loads;
