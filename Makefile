@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check bench sim fuzz clean
+.PHONY: help build static demo test check bench soak sim fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHM
 	$(MAKE) static || echo "the static build is not measured"
 	NT_BENCH_STATIC=$${NT_BENCH_STATIC-$$(ls $(CURDIR)/target/$(MUSL)/release/nt 2>/dev/null)} \
 	NT_BENCH_BIN=$${NT_BENCH_BIN:-$(CURDIR)/target/release/nt} $(CARGO) bench --quiet --locked --profile harness --bench bench
+
+MINUTES ?= 60
+soak: build      ## churn, faults and what they cost over time: MINUTES=60 writes docs/TESTING.md
+	NT_SOAK_MINUTES=$(MINUTES) NT_SOAK_SEED=$(SEED) NT_E2E_BIN=$${NT_E2E_BIN:-$(CURDIR)/target/release/nt} \
+	$(CARGO) bench --quiet --locked --profile harness --bench soak
 
 sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim

@@ -19,7 +19,7 @@ use std::io;
 use crate::arena::Arena;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
-    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, SEND_SOON, SPLICE_BYTES_MIN,
+    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN,
     TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
@@ -124,6 +124,7 @@ impl<N: Net> Driver<N> {
         arena: Arena,
     ) -> Self {
         assert_eq!(arena.total(), budget.buffers(), "the arena is made for another budget");
+        assert!(roles.len() <= ROLES_MAX, "a connection could not tell whose it is");
         let now = net.now();
         Self {
             net,

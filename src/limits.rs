@@ -62,6 +62,8 @@ pub const VISITORS_MAX: usize = 30_000;
 pub const STRANGERS_MAX: usize = 256;
 /// See [`STRANGERS_MAX`].
 pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
+/// Roles that one loop runs: what a connection's note of its role can tell apart.
+pub const ROLES_MAX: usize = 1 << u8::BITS;
 /// Clients logged in at once.
 pub const SESSIONS_MAX: usize = 4_096;
 /// Mappings of one session, a range counting once per port.

@@ -18,10 +18,15 @@ mod command_line;
 mod data;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "bench/echo.rs"]
+#[allow(dead_code, reason = "the benchmark uses more of it")]
+mod echo;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/herd.rs"]
+mod herd;
 #[path = "e2e/netns.rs"]
 mod netns;
 #[path = "e2e/operator.rs"]

@@ -16,10 +16,15 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod book;
 mod chart;
+#[path = "../dice/mod.rs"]
+mod dice;
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod echo;
 mod knobs;
 mod loads;
+mod panels;
 #[path = "../e2e/process.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod process;
@@ -116,5 +121,5 @@ fn bench() -> Result<(), String> {
     let text = report.text();
     println!("{text}");
     say(&format!("took {} s", begun.elapsed().as_secs()));
-    if knobs.is_whole() { report.write(&text, &chart::draw(&systems, &results)) } else { Ok(()) }
+    if knobs.is_whole() { report.write(&text, &panels::draw(&systems, &results)) } else { Ok(()) }
 }

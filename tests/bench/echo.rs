@@ -17,6 +17,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send, socket_with,
 };
 
+use super::dice::Random;
 use super::process::{Process, mortal};
 
 /// The word that makes this program the service.
@@ -78,11 +79,19 @@ pub fn within(inside: &[String], program: impl AsRef<std::ffi::OsStr>) -> Comman
 /// What the system refuses.
 pub fn serve(host: &str) -> io::Result<()> {
     let listener = TcpListener::bind((host, 0))?;
-    listener.set_nonblocking(true)?;
-    rustix::net::listen(&listener, 4_096)?;
-    let poller = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&poller, &listener, EventData::new_u64(0), EventFlags::IN)?;
     eprintln!("port {} serves", listener.local_addr()?.port());
+    serve_on(&listener)
+}
+
+/// Serves for ever.
+///
+/// # Errors
+/// What the system refuses.
+pub fn serve_on(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    rustix::net::listen(listener, 4_096)?;
+    let poller = epoll::create(CreateFlags::CLOEXEC)?;
+    epoll::add(&poller, listener, EventData::new_u64(0), EventFlags::IN)?;
     let mut visitors = BTreeMap::new();
     let mut events = Vec::with_capacity(256);
     for id in 1.. {
@@ -91,7 +100,7 @@ pub fn serve(host: &str) -> io::Result<()> {
         epoll::wait(&poller, spare_capacity(&mut events), None)?;
         for event in events.drain(..) {
             match event.data.u64() {
-                0 => accept(&listener, &poller, id, &mut visitors)?,
+                0 => accept(listener, &poller, id, &mut visitors)?,
                 ready => answer(ready, &mut visitors),
             }
         }
@@ -198,11 +207,42 @@ impl Crowd {
         for n in first..first + count {
             let stream = connect_from(2 + n / VISITORS_PER_ADDRESS, port)?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            (&stream).write_all(b"?")?;
+            (&stream).write_all(&words_of(n))?;
             self.visitors.push(stream);
         }
-        self.visitors[first..].iter().try_for_each(|mut stream| stream.read_exact(&mut [0]))
+        self.hear(first)
     }
+
+    /// Lets all speak at once, and hear their own words.
+    ///
+    /// # Errors
+    /// What went wrong; to hear the words of another is an error too.
+    pub fn speak(&self) -> io::Result<()> {
+        for (n, mut stream) in self.visitors.iter().enumerate() {
+            stream.write_all(&words_of(n))?;
+        }
+        self.hear(0)
+    }
+
+    /// From this visitor on, each hears its own words.
+    fn hear(&self, first: usize) -> io::Result<()> {
+        for (n, mut stream) in self.visitors.iter().enumerate().skip(first) {
+            let mut heard = [0; MESSAGE_BYTES];
+            stream.read_exact(&mut heard)?;
+            if heard != words_of(n) {
+                return Err(io::Error::other(format!("visitor {n} heard what it did not say")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What only this visitor says.
+fn words_of(visitor: usize) -> [u8; MESSAGE_BYTES] {
+    let mut random = Random(visitor as u64);
+    let mut words = [0; MESSAGE_BYTES];
+    words.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&random.next().to_le_bytes()));
+    words
 }
 
 /// A connection from 127.0.0.`host`, as an address has too few ports for a crowd.

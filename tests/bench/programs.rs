@@ -7,6 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+/// How long a program may take that has nothing to do.
+const QUICK: Duration = Duration::from_secs(5);
+
 /// Where a program is: on the path, or where systems keep their daemons.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -84,7 +87,7 @@ pub fn run(command: &mut Command, timeout: Duration) -> Result<String, String> {
 pub fn version(program: &Path, flag: &str) -> String {
     let running = Running::start(Command::new(program).arg(flag));
     // Some programs tell their version and fail.
-    let said = running.and_then(|running| running.end(Duration::from_secs(5))).map(|(_, said)| said);
+    let said = running.and_then(|running| running.end(QUICK)).map(|(_, said)| said);
     let said = said.unwrap_or_default();
     let words = said.split(|c: char| c.is_whitespace() || c == ',' || c == '/' || c == '_');
     let looks_right = |word: &&str| {
@@ -92,4 +95,9 @@ pub fn version(program: &Path, flag: &str) -> String {
         word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')
     };
     words.map(str::trim).find(looks_right).unwrap_or("of unknown version").to_owned()
+}
+
+/// What a command that is quickly done prints.
+pub fn asked(command: &mut Command) -> String {
+    run(command, QUICK).unwrap_or_default().trim().to_owned()
 }

@@ -1,22 +1,20 @@
 //! The results as text: on standard output, and between the markers of `docs/BENCHMARKS.md`.
 
-use std::fmt::Write;
-use std::path::Path;
-use std::process::Command;
-
+use super::book::{Book, Table, figure, machine, whole, write};
 use super::knobs::Knobs;
 use super::loads::{CROWD_MAX, IDLE_VISITORS, largest_crowd};
-use super::process::say;
-use super::results::{Metric, Results, figure, whole};
-use super::services::{asked, versions};
+use super::results::{Metric, Results};
+use super::services::versions;
 use super::systems::System;
 use super::targets::{Target, Wanted, all};
 use super::wan::{LINK_MBIT, LINKS, PLAIN_TCP};
 
-const BEGIN: &str = "<!-- generated: make bench -->";
-const END: &str = "<!-- end of generated -->";
-/// Around what is generated, where there is no book yet.
-const NEW_BOOK: [&str; 2] = ["# Benchmarks\n\n", "\n"];
+const BOOK: Book = Book {
+    name: "BENCHMARKS.md",
+    begin: "<!-- generated: make bench -->",
+    end: "<!-- end of generated -->",
+    fresh: "# Benchmarks\n\n",
+};
 
 pub struct Report<'a> {
     pub knobs: &'a Knobs,
@@ -26,49 +24,6 @@ pub struct Report<'a> {
     pub results: &'a Results,
     /// Files that a process may open.
     pub files: usize,
-}
-
-/// A table in Markdown, its columns aligned so that it reads well as it is.
-struct Table {
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn new(head: impl IntoIterator<Item = String>) -> Self {
-        Self { rows: vec![head.into_iter().collect()] }
-    }
-
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
-    }
-
-    /// The first column is text, the others are numbers.
-    fn text(&self) -> String {
-        let columns = self.rows[0].len();
-        let size = |row: &Vec<String>, column: usize| row[column].chars().count();
-        let width = |column| self.rows.iter().map(|row| size(row, column)).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for (n, row) in self.rows.iter().enumerate() {
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let _ = if column == 0 {
-                    write!(text, "| {cell:<width$} |")
-                } else {
-                    write!(text, " {cell:>width$} |")
-                };
-            }
-            text.push('\n');
-            if n == 0 {
-                let rule = |(column, width): (usize, &usize)| match column {
-                    0 => format!("|{}|", "-".repeat(width + 2)),
-                    _ => format!("{}:|", "-".repeat(width + 1)),
-                };
-                text.extend(widths.iter().enumerate().map(rule));
-                text.push('\n');
-            }
-        }
-        text
-    }
 }
 
 impl Report<'_> {
@@ -99,14 +54,7 @@ impl Report<'_> {
     }
 
     fn circumstances(&self) -> String {
-        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let kernel = asked(Command::new("uname").arg("-r"));
-        let date = asked(Command::new("date").arg("+%Y-%m-%d"));
         let (others, others_most) = self.results.disturbance();
-        let congestion =
-            std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
         let rounds = match self.knobs.rounds {
             1 => "One round".to_owned(),
             rounds => format!("{rounds} rounds"),
@@ -116,12 +64,10 @@ impl Report<'_> {
         let loads = versions().into_iter().map(|(name, version)| format!("{name} {version}"));
         let versions: Vec<String> = ours.chain(loads).collect();
         format!(
-            "{}, {cores} cores, Linux {} (TCP: {}), {date}. {rounds}, {} s a load. Other processes used {:.0} % of \
+            "{}. {rounds}, {} s a load. Other processes used {:.0} % of \
              the processors meanwhile (during one load {:.0} %): the less, the better what follows can be \
              believed.\n\n{}.\n",
-            model.trim_start_matches([' ', '\t', ':']),
-            kernel.split('-').next().unwrap_or(""),
-            congestion.trim(),
+            machine(),
             self.knobs.seconds,
             others * 100.0,
             others_most * 100.0,
@@ -225,17 +171,8 @@ impl Report<'_> {
     /// # Errors
     /// A sentence, where a file cannot be written.
     pub fn write(&self, text: &str, picture: &str) -> Result<(), String> {
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-        let book = docs.join("BENCHMARKS.md");
-        let old = std::fs::read_to_string(&book).unwrap_or_default();
-        let around = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-        let (before, after) = around.unwrap_or((NEW_BOOK[0], NEW_BOOK[1]));
-        let new = format!("{before}{BEGIN}\n\n{text}\n{END}{after}");
-        for (path, content) in [(&book, new.as_str()), (&docs.join("benchmarks.svg"), picture)] {
-            std::fs::write(path, content).map_err(|error| format!("{}: {error}", path.display()))?;
-            say(&format!("wrote {}", path.display()));
-        }
-        Ok(())
+        BOOK.write(text)?;
+        write("benchmarks.svg", picture)
     }
 }
 

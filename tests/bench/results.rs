@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::book::whole;
 use super::process::say;
 
 /// Which end sends, as seen by the visitor.
@@ -175,33 +176,4 @@ fn sorted(samples: &[f64]) -> Vec<f64> {
 fn median(sorted: &[f64]) -> Option<f64> {
     let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
     Some((low + high) / 2.0)
-}
-
-/// A figure with three digits that count, or all of them before the point.
-pub fn figure(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1_000.0 => thousands(value),
-        size if size >= 99.95 => format!("{value:.0}"),
-        size if size >= 9.995 => format!("{value:.1}"),
-        size if size >= 0.1 || size == 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-fn thousands(value: f64) -> String {
-    let sign = if value < 0.0 { "-" } else { "" };
-    format!("{sign}{}", whole(value.abs().round() as usize))
-}
-
-/// A whole number with its thousands apart.
-pub fn whole(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -207,9 +206,4 @@ pub fn versions() -> Vec<(&'static str, String)> {
         .into_iter()
         .filter_map(|(name, flag)| Some((name, super::programs::version(&find(name)?, flag))))
         .collect()
-}
-
-/// A command that is quickly done, for what it prints.
-pub fn asked(command: &mut Command) -> String {
-    run(command, PATIENCE).unwrap_or_default().trim().to_owned()
 }

@@ -1,6 +1,7 @@
 //! What nt wants to reach, and whether it does: each a figure of nt against that of another, in medians.
 
-use super::results::{FLOWS, Flow, Metric, Results, whole};
+use super::book::whole;
+use super::results::{FLOWS, Flow, Metric, Results};
 use super::wan::{LINKS, PLAIN_TCP};
 
 /// Where the figure is to be.

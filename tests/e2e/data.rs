@@ -52,10 +52,15 @@ impl Pattern {
     }
 
     /// Reads up to the end of the stream, and returns how many bytes came and how it ended.
-    pub fn read(&mut self, mut stream: &TcpStream) -> (u64, Result<(), ErrorKind>) {
+    pub fn read(&mut self, stream: &TcpStream) -> (u64, Result<(), ErrorKind>) {
+        self.read_some(stream, u64::MAX)
+    }
+
+    /// Reads the next `most` bytes, or fewer where the stream ends.
+    pub fn read_some(&mut self, mut stream: &TcpStream, most: u64) -> (u64, Result<(), ErrorKind>) {
         let (mut total, mut buffer) = (0, vec![0; BLOCK]);
-        loop {
-            let room = BLOCK - self.used;
+        while total < most {
+            let room = (BLOCK - self.used).min(usize::try_from(most - total).unwrap_or(usize::MAX));
             match stream.read(&mut buffer[..room]) {
                 Ok(0) => return (total, Ok(())),
                 Ok(count) => {
@@ -70,5 +75,6 @@ impl Pattern {
                 Err(error) => return (total, Err(error.kind())),
             }
         }
+        (total, Ok(()))
     }
 }

@@ -73,25 +73,27 @@ impl Tunnel {
     pub fn at_rest(&mut self) {
         self.echo_once();
         let tunnels = [self.server.tls, self.server.plain];
-        let closed = |process: &Process, baseline: Files| {
-            eventually(&format!("{:?} again", baseline), SOON, || {
-                let now = Files::of(process, tunnels);
-                let closed =
-                    now.others == baseline.others && now.tunnels <= TUNNELS_MAX && now.pipes <= PIPES_MAX;
-                if !closed {
-                    println!("{} has {now:?}, not {baseline:?}", process.id());
-                    thread::sleep(Duration::from_millis(300));
-                }
-                closed
-            });
-        };
-        closed(&self.server.process, self.baseline.0);
-        closed(&self.client, self.baseline.1);
+        closes(&self.server.process, tunnels, self.baseline.0, 1);
+        closes(&self.client, tunnels, self.baseline.1, 1);
         rests(&[&self.server.process, &self.client]);
         let secrets = [self.server.license.as_str()];
         keeps_secrets(&self.server.process, &secrets);
         keeps_secrets(&self.client, &secrets);
     }
+}
+
+/// Every file of a visit is closed soon; so many sessions may keep their tunnel connections.
+pub fn closes(process: &Process, tunnel_ports: [u16; 2], baseline: Files, sessions: usize) {
+    eventually(&format!("{baseline:?} again"), SOON, || {
+        let now = Files::of(process, tunnel_ports);
+        let fits = now.tunnels <= sessions * TUNNELS_MAX && now.pipes <= PIPES_MAX;
+        let closed = now.others == baseline.others && fits;
+        if !closed {
+            println!("{} has {now:?}, not {baseline:?}", process.id());
+            thread::sleep(Duration::from_millis(300));
+        }
+        closed
+    });
 }
 
 /// The processes use no processor time for 2 s. A deadline that is served meanwhile may cost one look: the best of

@@ -1,0 +1,157 @@
+//! The server, the clients and what stands behind them.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::harness::{Kind, SOON, Server};
+use super::ledger::Ledger;
+use super::link::Link;
+use super::process::Process;
+use super::real::RealServers;
+use super::rest::Files;
+use super::scratch::port;
+
+/// What a thread held that panicked is still told of: the run has failed by then.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What may befall a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing but what befalls the server: so its life is as long as the run.
+    None,
+    /// Its process is killed, stopped, frozen; its license is revoked.
+    Process,
+    /// Its link to the server is cut, stalls, refuses.
+    Link,
+}
+
+/// Names and ways of the clients.
+const CLIENTS: [(&str, Kind, Fate); 5] = [
+    ("steady", Kind::Tls, Fate::None),
+    ("mortal", Kind::Tls, Fate::Process),
+    ("cut off", Kind::Tls, Fate::Link),
+    ("mortal, plain", Kind::Plain, Fate::Process),
+    ("cut off, plain", Kind::Plain, Fate::Link),
+];
+
+/// Public ports of one client, by what is behind them.
+pub struct Ports {
+    pub obedient: u16,
+    pub first: u16,
+    pub mute: u16,
+    /// The target that nobody listens on.
+    pub nobody: u16,
+}
+
+pub struct Client {
+    pub number: usize,
+    pub name: &'static str,
+    pub fate: Fate,
+    pub link: Option<Link>,
+    pub ports: Ports,
+    /// Where it finds the server.
+    door: u16,
+    kind: Kind,
+    mappings: Vec<String>,
+    license: Mutex<String>,
+    process: Mutex<Process>,
+}
+
+pub struct Stage {
+    server: Mutex<Server>,
+    pub clients: Vec<Client>,
+    pub real: RealServers,
+}
+
+impl Stage {
+    pub fn start(ledger: &Arc<Ledger>) -> Self {
+        let (server, real) = (Server::start(), RealServers::start(ledger));
+        let clients = CLIENTS.iter().enumerate();
+        let clients = clients.map(|(number, about)| Client::start(number, *about, &server, &real)).collect();
+        Self { server: Mutex::new(server), clients, real }
+    }
+
+    pub fn server(&self) -> MutexGuard<'_, Server> {
+        held(&self.server)
+    }
+
+    /// The tunnel ports of the server.
+    pub fn doors(&self) -> [u16; 2] {
+        let server = self.server();
+        [server.tls, server.plain]
+    }
+
+    /// Does something with each process, by name.
+    pub fn each<T>(&self, mut with: impl FnMut(&'static str, &Process, [u16; 2]) -> T) -> Vec<T> {
+        let server = self.server();
+        let mut all = vec![with("server", &server.process, [server.tls, server.plain])];
+        drop(server);
+        all.extend(self.clients.iter().map(|client| {
+            let process = client.process();
+            with(client.name, &process, [client.door; 2])
+        }));
+        all
+    }
+
+    /// The open files of each, in the order of [`Stage::each`].
+    pub fn files(&self) -> Vec<Files> {
+        self.each(|_, process, doors| Files::of(process, doors))
+    }
+}
+
+impl Client {
+    fn start(
+        number: usize,
+        (name, kind, fate): (&'static str, Kind, Fate),
+        server: &Server,
+        real: &RealServers,
+    ) -> Self {
+        let link = (fate == Fate::Link).then(|| Link::to(server.port(kind)));
+        let ports = Ports { obedient: port(), first: port(), mute: port(), nobody: port() };
+        let targets = [
+            (ports.obedient, real.obedient.port),
+            (ports.first, real.first.port),
+            (ports.mute, real.mute.port),
+            (ports.nobody, port()),
+        ];
+        let mappings = targets.map(|(public, target)| format!("{public}:127.0.0.1:{target}")).to_vec();
+        let license = server.license(&["add", &format!("client-{number}")]);
+        let door = link.as_ref().map_or_else(|| server.port(kind), Link::port);
+        let process = server.client_at("127.0.0.1", door, kind, &license, &mappings, |_| {});
+        for (_, target) in targets {
+            process.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
+        }
+        let (license, process) = (Mutex::new(license), Mutex::new(process));
+        Self { number, name, fate, link, ports, door, kind, mappings, license, process }
+    }
+
+    pub fn process(&self) -> MutexGuard<'_, Process> {
+        held(&self.process)
+    }
+
+    /// Starts it again with the same words; the old process must have ended, or is killed.
+    pub fn again(&self, stage: &Stage) {
+        let license = self.license.lock().unwrap().clone();
+        let adapt = |_: &mut Command| {};
+        let process =
+            stage.server().client_at("127.0.0.1", self.door, self.kind, &license, &self.mappings, adapt);
+        *self.process() = process;
+    }
+
+    /// Its license is revoked.
+    pub fn revoke(&self, stage: &Stage) {
+        stage.server().license(&["revoke", &self.license_name()]);
+    }
+
+    /// It has a new license, which it will use when it is started again.
+    pub fn rotate(&self, stage: &Stage) {
+        let license = stage.server().license(&["rotate", &self.license_name()]);
+        *self.license.lock().unwrap() = license;
+    }
+
+    fn license_name(&self) -> String {
+        format!("client-{}", self.number)
+    }
+}
