@@ -41,10 +41,15 @@ bench: build     ## nt beside other tunnels, in half an hour: writes docs/BENCHM
 sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
 
-fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
-	mkdir -p tests/fuzz/found/$(TARGET)
-	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) tests/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET) \
-	    -- -max_total_time=$(SECONDS)
+# Whatever it finds stands in tests/fuzz/found; `cargo +nightly fuzz cmin --fuzz-dir tests/fuzz TARGET` makes a corpus small.
+FUZZED = $(or $(TARGET),$(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs))))
+fuzz:            ## fuzz with a nightly and cargo-fuzz: TARGET=wire, or each in turn, for SECONDS=60
+	for target in $(FUZZED); do \
+	    mkdir -p tests/fuzz/found/$$target && \
+	    $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target \
+	        tests/fuzz/found/$$target tests/fuzz/corpus/$$target \
+	        -- -max_total_time=$(or $(SECONDS),60) -max_len=2048 -print_final_stats=1 || exit 1; \
+	done
 
 clean:           ## removes what was built
 	$(CARGO) clean

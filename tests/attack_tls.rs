@@ -2,11 +2,8 @@
 
 #![allow(clippy::type_complexity, clippy::unwrap_used)]
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use nt::arena::Arena;
@@ -28,9 +25,12 @@ use nt::tls::{ALPN, Security};
 use nt::wire::{self, Attach, Frame, Hello, Map, MapKind, SIGNATURE_BYTES, VERSION};
 use ring::{aead, hmac};
 
+#[path = "stage/hand.rs"]
+mod hand;
 #[path = "stage/mod.rs"]
 mod stage;
 
+use hand::{Hand, Pipe};
 use stage::{directory, license};
 
 /// A socket that always has something to read.
@@ -204,88 +204,6 @@ fn records_that_carry_nothing_do_not_keep_the_loop() {
 
 // ── A whole server, its sockets in the hand of one client ───────────────────────────────────────────────────
 
-#[derive(Clone, Default)]
-struct Pipe(Rc<RefCell<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    input: VecDeque<u8>,
-    output: Vec<u8>,
-    full: bool,
-}
-
-#[derive(Clone, Default)]
-struct Hand {
-    coming: Rc<RefCell<BTreeMap<usize, Vec<Pipe>>>>,
-    tokens: Rc<RefCell<Vec<usize>>>,
-    doors: Rc<RefCell<Vec<usize>>>,
-}
-
-impl Net for Hand {
-    type Stream = Pipe;
-    type Listener = usize;
-    type Pipe = ();
-
-    fn now(&mut self) -> Time {
-        Time::from_micros(1_000_000)
-    }
-    fn wait(&mut self, _: Time, events: &mut Vec<Event>) {
-        for &token in self.tokens.borrow().iter() {
-            events.push(Event::Ready(nt::net::Ready {
-                token,
-                read: true,
-                write: true,
-                ended: true,
-                failed: false,
-            }));
-        }
-    }
-    fn listen(&mut self, key: Key, at: SocketAddr, _: Speech) -> Result<(usize, SocketAddr), Reason> {
-        self.tokens.borrow_mut().push(key.token());
-        self.doors.borrow_mut().push(key.token());
-        Ok((self.doors.borrow().len() - 1, at))
-    }
-    fn accept(&mut self, _: Key, door: &mut usize) -> Accept<Pipe> {
-        match self.coming.borrow_mut().get_mut(door).and_then(Vec::pop) {
-            Some(pipe) => Accept::Came(pipe, SocketAddr::from(([192, 0, 2, 1], 1))),
-            None => Accept::Empty,
-        }
-    }
-    fn watch(&mut self, key: Key, _: &Pipe) -> Result<(), Reason> {
-        self.tokens.borrow_mut().push(key.token());
-        Ok(())
-    }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Pipe, Reason> {
-        Err(Reason::System)
-    }
-    fn dialed(&mut self, _: Key, _: &mut Pipe) -> io::Result<()> {
-        Ok(())
-    }
-    fn read(&mut self, _: Key, stream: &mut Pipe, into: &mut [u8]) -> io::Result<usize> {
-        match io::Read::read(&mut stream.0.borrow_mut().input, into)? {
-            0 => Err(io::ErrorKind::WouldBlock.into()),
-            n => Ok(n),
-        }
-    }
-    fn write(&mut self, _: Key, stream: &mut Pipe, from: &[u8], _: bool) -> io::Result<usize> {
-        if stream.0.borrow().full {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        stream.0.borrow_mut().output.extend_from_slice(from);
-        Ok(from.len())
-    }
-    fn shut(&mut self, _: &mut Pipe) {}
-    fn close(&mut self, _: Key, _: Pipe, _: Manner) {}
-    fn close_listener(&mut self, _: Key, _: usize) {}
-    fn resolve(&mut self, _: usize, _: Query, _: &str, _: u16) {}
-    fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        None
-    }
-    fn note(&mut self, _: Time, note: &Note) {
-        println!("{note}");
-    }
-}
-
 /// One of the client's tunnel connections.
 struct Tunnel {
     pipe: Pipe,
@@ -336,11 +254,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
     let budget = Budget { raws: 4, locals: 0, tunnels: 80 };
     let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
     driver.start();
-    let arrive = |door: usize| {
-        let pipe = Pipe::default();
-        hand.coming.borrow_mut().entry(door).or_default().push(pipe.clone());
-        pipe
-    };
+    let arrive = |door: usize| hand.arrive(door);
     let tunnel = |driver: &mut Driver<Hand>| {
         let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
         let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();

@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),
-    ("fuzz", &["directory", "license", "mapping", "wire"]),
+    ("fuzz", &["config", "directory", "license", "mapping", "policy", "server_ref", "wire"]),
     // The world.
     ("net", &["directory", "note", "reason", "role", "slots", "time"]),
     ("tls", &["arena", "limits", "reason"]),

@@ -9,7 +9,7 @@ use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
-use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::role::{Input, Keys, Outbox, Query, Role, Speech, Verb};
 use nt::slots::{Key, Slots};
 use nt::time::{Span, Time};
 use nt::wire::{self, Frame, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
@@ -49,7 +49,10 @@ pub struct Stage<R> {
     pub sent: Vec<(Key, Vec<u8>)>,
     pub closed: Vec<Key>,
     pub dialed: Vec<Key>,
+    /// Where it dialled, and to speak what.
+    pub dials: Vec<(Key, SocketAddr, Speech)>,
     pub resolved: Vec<String>,
+    pub queries: Vec<Query>,
     pub listening: Vec<(Key, SocketAddr)>,
     /// What was news about what.
     pub subjects: Vec<String>,
@@ -64,7 +67,9 @@ impl<R: Role> Stage<R> {
             sent: vec![],
             closed: vec![],
             dialed: vec![],
+            dials: vec![],
             resolved: vec![],
+            queries: vec![],
             listening: vec![],
             subjects: vec![],
         }
@@ -80,8 +85,14 @@ impl<R: Role> Stage<R> {
                     self.sent.push((key, bytes[range].to_vec()))
                 }
                 Verb::Close(key, _) => self.closed.push(key),
-                Verb::Dial(key, ..) => self.dialed.push(key),
-                Verb::Resolve(_, name, _) => self.resolved.push(name),
+                Verb::Dial(key, address, speech) => {
+                    self.dialed.push(key);
+                    self.dials.push((key, address, speech));
+                }
+                Verb::Resolve(query, name, _) => {
+                    self.resolved.push(name);
+                    self.queries.push(query);
+                }
                 Verb::Listen(key, address, _) => self.listening.push((key, address)),
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::PollLicenses => looks += 1,
