@@ -2,6 +2,8 @@
 //! `unsafe`.
 
 mod log;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod memmove;
 mod pipes;
 mod poll;
 mod resolver;
