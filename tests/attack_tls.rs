@@ -239,31 +239,57 @@ impl Tunnel {
     }
 }
 
+/// A server with a TLS port, and the world that it stands in.
+fn tls_server(visitors_max: usize) -> (Hand, Driver<Hand>) {
+    let Identity { chain, key } = Identity::fresh().unwrap();
+    let security = Security::default().with_server(chain, key).unwrap();
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let server = server::Config { doors, directory: directory(|_| {}), visitors_max, sessions_max: 4 };
+    let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
+    let hand = Hand::default();
+    let budget = Budget { raws: visitors_max, locals: 0, tunnels: 80 };
+    let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
+    driver.start();
+    (hand, driver)
+}
+
+/// A tunnel connection whose TLS is up.
+fn tunnel(hand: &Hand, driver: &mut Driver<Hand>, config: &Arc<rustls::ClientConfig>) -> Tunnel {
+    let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
+    let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    let mut tunnel = Tunnel { pipe: hand.arrive(0), tls, heard: vec![] };
+    tunnel.turn(driver);
+    tunnel
+}
+
+/// A handshake record without a byte of a handshake (RFC 8446 5.1 forbids it), and behind it anything that is
+/// answered: rustls took it for the beginning of a message, and looked for the rest in the next bytes it was
+/// given, even where these were none. A panic, for whoever could connect.
+#[test]
+fn an_empty_handshake_record_does_not_end_the_program() {
+    let secret = Arc::new(Secret::default());
+    let (hand, mut driver) = tls_server(4);
+    let stranger = tunnel(&hand, &mut driver, &Arc::new(client_config(secret.clone())));
+    let traffic = secret.0.lock().unwrap().clone();
+    let (_, hello) = wire::samples().into_iter().find(|(_, f)| matches!(f, Frame::Hello(_))).unwrap();
+    let said = [hello.encode().bytes(), &[23]].concat();
+    let records = [record(&traffic, 0, &[22]), record(&traffic, 1, &said)].concat();
+    stranger.pipe.0.borrow_mut().input.extend(records);
+    driver.turn();
+    driver.turn();
+    assert!(stranger.pipe.0.borrow().closed, "it is cut");
+    driver.check();
+}
+
 /// A client holds every buffer that its connections have a right to, and breaks the protocol on the
 /// ProxyChannel of a visit. The window of that connection is still out with the frame while its rights
 /// are given back, and the next ProxyChannel takes its last buffer.
 #[test]
 fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_rights() {
-    let Identity { chain, key } = Identity::fresh().unwrap();
-    let security = Security::default().with_server(chain, key).unwrap();
     let config = Arc::new(client_config(Arc::default()));
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
-    let server = server::Config { doors, directory: directory(|_| {}), visitors_max: 4, sessions_max: 4 };
-    let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
-    let hand = Hand::default();
-    let budget = Budget { raws: 4, locals: 0, tunnels: 80 };
-    let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
-    driver.start();
-    let arrive = |door: usize| hand.arrive(door);
-    let tunnel = |driver: &mut Driver<Hand>| {
-        let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
-        let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
-        let mut tunnel = Tunnel { pipe: arrive(0), tls, heard: vec![] };
-        tunnel.turn(driver);
-        tunnel
-    };
+    let (hand, mut driver) = tls_server(4);
 
-    let mut cmd = tunnel(&mut driver);
+    let mut cmd = tunnel(&hand, &mut driver, &config);
     let keys = license(1).client_keys();
     let mut hello = Hello {
         version: VERSION,
@@ -285,7 +311,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
     let attach = keys.attach_key(Transport::Tls, &cmd.binding(), &welcome.session);
     let mut proxies: Vec<Tunnel> = (1..=2)
         .map(|channel| {
-            let mut proxy = tunnel(&mut driver);
+            let mut proxy = tunnel(&hand, &mut driver, &config);
             let mac = attach.mac(Transport::Tls, &proxy.binding(), channel);
             let session = welcome.session;
             proxy.say(Frame::Attach(Attach { session, channel, mac }).encode().bytes());
@@ -300,7 +326,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
         tunnel.pipe.0.borrow_mut().input.extend([23, 3, 3, 1]);
         tunnel.pipe.0.borrow_mut().full = true;
     }
-    let visitor = arrive(1);
+    let visitor = hand.arrive(1);
     visitor.0.borrow_mut().input.extend(b"GET / HTTP/1.1");
     proxies[1].turn(&mut driver);
     driver.check();
