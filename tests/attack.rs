@@ -8,14 +8,16 @@ use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::Transport;
-use nt::limits::{MAPPINGS_MAX, SERVER_MAPPING_BIT};
+use nt::limits::{MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
 use nt::policy::Allow;
 use nt::reason::Reason;
 use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{Attach, Connect, Frame, Hello, Map, MapKind, Mapped, SIGNATURE_BYTES, VERSION};
+use nt::wire::{
+    Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, Reject, SIGNATURE_BYTES, VERSION,
+};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -224,6 +226,34 @@ fn orders_of_all_sessions_together_keep_within_the_plan() {
         "{} ProxyChannels of {planned}, {came} came",
         stage.role.counts().2
     );
+}
+
+/// Strangers who have come through TLS fill the place, and more of them come, one after the other. A client needs
+/// a moment to come through TLS as well.
+#[test]
+fn a_newcomer_has_the_time_that_tls_takes_among_strangers_who_have_done_it() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let listener = stage.listening[0].0;
+    let mut came = 0_u16;
+    let mut come = |stage: &mut Stage<Server>| {
+        let key = stage.table.reserve().expect("a key");
+        came += 1;
+        // No two are of one address, and none of the client's.
+        let peer = SocketAddr::from(([198, 51, (came >> 8) as u8, came as u8], 1));
+        stage.step(Input::Accepted { listener, key, peer });
+        key
+    };
+    for _ in 0..nt::limits::STRANGERS_MAX {
+        let key = come(&mut stage);
+        stage.step(Input::Secured(key, Some([7; 32])));
+    }
+    let newcomer = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+    stage.step(Input::Accepted { listener, key: newcomer, peer });
+    for _ in 0..nt::limits::STRANGERS_MAX / 4 {
+        come(&mut stage);
+    }
+    assert!(!stage.closed.contains(&newcomer), "it was closed for strangers who came after it");
 }
 
 /// The place of a mapping in the license is not what a visitor came for.
