@@ -375,6 +375,24 @@ fn a_repeated_visit_is_recognised_on_a_busy_port() {
     assert_eq!(stage.dialed.len(), dialed, "visit 1 reaches the real server twice");
 }
 
+/// A server that offers one name after the other, each of which resolves.
+#[test]
+fn a_server_cannot_fill_a_client_s_memory_with_names() {
+    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "8080");
+    let proxies = channels(&mut stage, cmd, 300);
+    for (n, &proxy) in proxies.iter().enumerate() {
+        offer(&mut stage, cmd, 0, &format!("a{n}.example:80"));
+        stage.say(proxy, &connect(n as u64, SERVER_MAPPING_BIT));
+        let query = *stage.queries.last().expect("a question");
+        stage.step(Input::Resolved(query, vec![SocketAddr::from(([192, 0, 2, 80], 80))]));
+        stage.say(cmd, &Frame::Heartbeat);
+        stage.pass(Span::from_secs(1), 1_000);
+    }
+    assert_eq!(stage.queries.len(), 300, "each was looked up");
+    let known = format!("{:?}", stage.role).matches("Known(").count();
+    assert!(known <= 20, "{known} names are remembered");
+}
+
 // ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The log counts what it has said about a subject instead of repeating it. Whoever could invent subjects would
