@@ -393,6 +393,38 @@ fn a_server_cannot_fill_a_client_s_memory_with_names() {
     assert!(known <= 20, "{known} names are remembered");
 }
 
+/// Whoever stands where a server stood says no to everybody, without a proof. The other server was never asked.
+#[test]
+fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
+    let config = nt::client::Config {
+        servers: vec![("192.0.2.1".into(), 9002), ("192.0.2.2".into(), 9002)],
+        transport: Transport::Tls,
+        license: license(1).id(),
+        keys: license(1).client_keys(),
+        mappings: vec![],
+        allow: Allow::default(),
+        proxies_max: 4,
+    };
+    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
+    stage.step(Input::Start);
+    for _ in 0..4 {
+        let key = *stage.dialed.last().expect("an attempt");
+        stage.step(Input::Secured(key, Some(BINDING)));
+        let reject = Reject { reason: Reason::Revoked, retry_millis: u32::MAX, mac: [0; MAC_BYTES] };
+        stage.say(key, &Frame::Reject(reject));
+        assert_eq!(stage.until_dial(), REFUSED_BACKOFF_FIRST, "the pause does not grow without a proof");
+    }
+    let asked: Vec<u8> = stage
+        .dials
+        .iter()
+        .map(|(_, address, _)| match address.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        })
+        .collect();
+    assert_eq!(asked, [1, 2, 1, 2, 1]);
+}
+
 // ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The log counts what it has said about a subject instead of repeating it. Whoever could invent subjects would

@@ -128,6 +128,19 @@ impl<R: Role> Stage<R> {
         self.heard(key).pop()
     }
 
+    /// Wakes the role as it asks until it dials; how long that took.
+    pub fn until_dial(&mut self) -> Span {
+        let (begun, dials) = (self.now, self.dials.len());
+        for _ in 0..1_000 {
+            if self.dials.len() > dials {
+                return self.now.since(begun);
+            }
+            self.now = self.now.max(self.role.deadline());
+            self.step(Input::Timeout);
+        }
+        panic!("it does not dial");
+    }
+
     /// Time passes; the role is woken as it asks, up to `most` times.
     pub fn pass(&mut self, span: Span, most: usize) {
         let until = self.now + span;
