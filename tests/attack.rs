@@ -228,6 +228,37 @@ fn orders_of_all_sessions_together_keep_within_the_plan() {
     );
 }
 
+/// Whoever had a rush keeps ProxyChannels spare. All that there are, perhaps; and another license's visitor waits.
+#[test]
+fn channels_that_others_keep_spare_do_not_starve_a_visitor() {
+    let mut stage = server(directory(|entry| entry.max_visitors = Some(1)), 4, 10);
+    for n in 1..=2 {
+        let (cmd, mut last) = (log_in(&mut stage, n, 1, 1), 0);
+        map(&mut stage, cmd, 0, 2000 + u16::from(n));
+        let port = bound(&mut stage);
+        for _ in 0..6 {
+            let visitor = visit(&mut stage, port);
+            stage.step(Input::Lost(visitor, Reason::Reset));
+        }
+        attach_all(&mut stage, n, cmd, &mut last);
+    }
+    let planned = 4 + nt::limits::POOL_MAX;
+    assert_eq!(
+        stage.role.counts(),
+        (2, 0, planned),
+        "two sessions keep all that were planned, and nobody visits"
+    );
+    let (cmd, mut last) = (log_in(&mut stage, 3, 1, 1), 0);
+    map(&mut stage, cmd, 0, 2003);
+    let port = bound(&mut stage);
+    visit(&mut stage, port);
+    assert!(
+        !attach_all(&mut stage, 3, cmd, &mut last).is_empty(),
+        "nothing is ordered for a visitor who waits"
+    );
+    assert!(stage.role.counts().2 <= planned, "{:?}", stage.role.counts());
+}
+
 /// Strangers who have come through TLS fill the place, and more of them come, one after the other. A client needs
 /// a moment to come through TLS as well.
 #[test]
