@@ -259,6 +259,25 @@ fn channels_that_others_keep_spare_do_not_starve_a_visitor() {
     assert!(stage.role.counts().2 <= planned, "{:?}", stage.role.counts());
 }
 
+/// Listeners take open files that visitors and tunnel connections were promised.
+#[test]
+fn mappings_take_no_more_files_than_are_there_for_them() {
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let config = server::Config { doors, directory: directory(|_| {}), visitors_max: 10, sessions_max: 10 };
+    let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])).within(3));
+    stage.step(Input::Start);
+    let cmd = log_in(&mut stage, 1, 1, 5);
+    for index in 0..5 {
+        map(&mut stage, cmd, index, 2000 + index);
+    }
+    assert_eq!(stage.listening.len(), 1 + 3);
+    let refused = stage
+        .heard(cmd)
+        .into_iter()
+        .filter(|frame| matches!(frame, Frame::Mapped(Mapped { trouble: Some(Reason::TooMany), .. })));
+    assert_eq!(refused.count(), 2, "and the client is told");
+}
+
 /// Strangers who have come through TLS fill the place, and more of them come, one after the other. A client needs
 /// a moment to come through TLS as well.
 #[test]
