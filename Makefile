@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check bench sim fuzz clean
+.PHONY: help build static demo test check bench sim fuzz torture clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ fuzz:            ## fuzz with a nightly and cargo-fuzz: TARGET=wire, or each in 
 	        tests/fuzz/found/$$target tests/fuzz/corpus/$$target \
 	        -- -max_total_time=$(or $(SECONDS),60) -max_len=2048 -print_final_stats=1 || exit 1; \
 	done
+
+# tests/torture holds the conversations; the cryptography of the far end is tlslite-ng's.
+torture: build   ## TLS conversations that a good client never has, with a foreign client: wants python3 with venv
+	test -d target/torture || { python3 -m venv target/torture && target/torture/bin/pip install -q tlslite-ng==0.8.2; } \
+	    || { rm -rf target/torture; exit 1; }
+	target/torture/bin/python -B tests/torture/torture.py target/release/nt $(CONVERSATIONS)
 
 clean:           ## removes what was built
 	$(CARGO) clean
