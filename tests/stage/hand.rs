@@ -152,7 +152,10 @@ impl Net for Hand {
     fn close_listener(&mut self, key: Key, door: usize) {
         self.tokens.borrow_mut().remove(&key.token());
         self.doors.borrow_mut()[door] = false;
-        self.coming.borrow_mut().remove(&door);
+        // Who was not accepted is gone with the listener.
+        for pipe in self.coming.borrow_mut().remove(&door).unwrap_or_default() {
+            pipe.0.borrow_mut().closed = true;
+        }
     }
     fn resolve(&mut self, _: usize, _: Query, _: &str, _: u16) {}
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
