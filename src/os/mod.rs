@@ -1,6 +1,8 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
 
+#[cfg(any(target_env = "musl", test))]
+mod heap;
 mod log;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
@@ -27,6 +29,8 @@ use resolver::Resolver;
 use signals::Signals;
 use sockets::Pace;
 
+#[cfg(target_env = "musl")]
+pub use heap::Heap;
 pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.
