@@ -53,7 +53,7 @@ pub fn license(bytes: &[u8]) {
 }
 
 /// `LICENSE@HOST`, as it stands on a command line or in a file: what is accepted prints as what parses to
-/// the same, and what is not is never repeated in full.
+/// the same, and shows the license nowhere but in its place.
 pub fn server_ref(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match ServerRef::parse(text) {
