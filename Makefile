@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check bench soak sim fuzz clean
+.PHONY: help build static demo test check bench soak sim fuzz torture clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -46,10 +46,21 @@ soak: build      ## churn, faults and what they cost over time: MINUTES=60 write
 sim:             ## the simulator for longer: SEEDS=1000
 	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
 
-fuzz:            ## fuzz one target with a nightly: TARGET=wire SECONDS=60
-	mkdir -p tests/fuzz/found/$(TARGET)
-	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) tests/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET) \
-	    -- -max_total_time=$(SECONDS)
+# Whatever it finds stands in tests/fuzz/found; `cargo +nightly fuzz cmin --fuzz-dir tests/fuzz TARGET` makes a corpus small.
+FUZZED = $(or $(TARGET),$(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs))))
+fuzz:            ## fuzz with a nightly and cargo-fuzz: TARGET=wire, or each in turn, for SECONDS=60
+	for target in $(FUZZED); do \
+	    mkdir -p tests/fuzz/found/$$target && \
+	    $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target \
+	        tests/fuzz/found/$$target tests/fuzz/corpus/$$target \
+	        -- -max_total_time=$(or $(SECONDS),60) -max_len=2048 -print_final_stats=1 || exit 1; \
+	done
+
+# tests/torture holds the conversations; the cryptography of the far end is tlslite-ng's.
+torture: build   ## TLS conversations that a good client never has, with a foreign client: wants python3 with venv
+	test -d target/torture || { python3 -m venv target/torture && target/torture/bin/pip install -q tlslite-ng==0.8.2; } \
+	    || { rm -rf target/torture; exit 1; }
+	target/torture/bin/python -B tests/torture/torture.py target/release/nt $(CONVERSATIONS)
 
 clean:           ## removes what was built
 	$(CARGO) clean

@@ -35,6 +35,8 @@ pub struct Plan {
     pub visitors: usize,
     /// Connections by kind.
     pub budget: Budget,
+    /// Listeners for visitors at once, one for each mapped port.
+    pub ports: usize,
     /// Open files that the process may have.
     files: usize,
     bound: Bound,
@@ -54,8 +56,8 @@ enum Bound {
 /// A sentence, where not one visitor fits.
 pub fn plan(end: End, means: Means) -> Result<Plan, String> {
     let buffer_bytes = means.buffer_bytes.unwrap_or(means.memory_bytes / 4);
-    // Listeners, one for each mapped port, have a share of the files too.
-    let files = means.files.saturating_sub(FILES_RESERVED + means.files / 16);
+    let ports = means.files / 16;
+    let files = means.files.saturating_sub(FILES_RESERVED + ports);
     let fits_files = |visitors| connections(end, visitors) <= files;
     let fits_memory = |visitors| budget(end, visitors).buffers() * BUFFER_BYTES <= buffer_bytes;
     let most = means.visitors.unwrap_or(VISITORS_MAX).min(VISITORS_MAX);
@@ -83,7 +85,7 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
         _ if means.visitors.is_some() => Bound::Operator,
         _ => Bound::Program,
     };
-    Ok(Plan { visitors: low, budget: budget(end, low), files: means.files, bound })
+    Ok(Plan { visitors: low, budget: budget(end, low), ports, files: means.files, bound })
 }
 
 /// The connections that `visitors` visitors call for.
@@ -108,7 +110,7 @@ pub fn sessions(visitors: usize) -> usize {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { visitors, budget, files, bound } = self;
+        let Self { visitors, budget, ports: _, files, bound } = self;
         let buffers = (budget.buffers() * BUFFER_BYTES) >> 20;
         let bound = match bound {
             Bound::Files => "open files (raise them with ulimit -n, or LimitNOFILE in a systemd unit)",
@@ -146,7 +148,7 @@ mod tests {
             for files in [500, 1024, 20_000, 1 << 20] {
                 for memory_bytes in [128 << 20, 1 << 30, 64 << 30] {
                     let Ok(plan) = plan(end, Means { files, memory_bytes, ..ROOMY }) else { continue };
-                    assert!(connections(end, plan.visitors) + FILES_RESERVED <= files);
+                    assert!(connections(end, plan.visitors) + plan.ports + FILES_RESERVED <= files);
                     assert!(plan.budget.buffers() * BUFFER_BYTES <= memory_bytes / 4);
                 }
             }

@@ -1,18 +1,28 @@
 //! Bodies of the fuzz targets, one for each decoder that meets bytes from outside. They stand here so that
 //! every build compiles them; `tests/corpus.rs` replays their corpora, and `tests/fuzz` gives them to
-//! libFuzzer.
+//! libFuzzer, beside the targets that play with whole roles (`tests/fuzz/roles`).
 
+use crate::config;
 use crate::directory::Directory;
 use crate::license::License;
 use crate::mapping;
+use crate::policy::Allow;
+use crate::server_ref::{ServerRef, ServerWord};
 use crate::wire::{self, Frame};
 
 /// A target: its name and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets.
-pub const TARGETS: &[Target] =
-    &[("wire", frames), ("license", license), ("mapping", mappings), ("licenses", licenses)];
+/// All targets that are a decoder.
+pub const TARGETS: &[Target] = &[
+    ("wire", frames),
+    ("license", license),
+    ("server_ref", server_ref),
+    ("mapping", mappings),
+    ("allow", allow),
+    ("config", configuration),
+    ("licenses", licenses),
+];
 
 /// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for
 /// another.
@@ -42,6 +52,24 @@ pub fn license(bytes: &[u8]) {
     }
 }
 
+/// `LICENSE@HOST`, as it stands on a command line or in a file: what is accepted prints as what parses to
+/// the same, and shows the license nowhere but in its place.
+pub fn server_ref(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match ServerRef::parse(text) {
+        Ok(server) => {
+            let shown = format!("{}@{}", server.license.text(), server.hosts_text());
+            assert_eq!(ServerRef::parse(&shown).as_ref(), Ok(&server));
+            assert!(!format!("{server:?}").contains(&server.license.text()));
+        }
+        Err(error) => assert!(!error.is_empty()),
+    }
+    let _ = ServerWord::is_meant_by(text);
+    if let Ok(word) = ServerWord::parse("@file") {
+        let _ = word.resolve(&mut |_| Ok(text.to_owned()));
+    }
+}
+
 /// A mapping's text: what is accepted prints as what parses to the same.
 pub fn mappings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -53,6 +81,24 @@ pub fn mappings(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// What `--allow` takes: what is accepted prints as what parses to the same.
+pub fn allow(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Allow::parse(text) {
+        Ok(allow) => assert_eq!(Allow::parse(&allow.to_string()), Ok(allow)),
+        Err(error) => assert!(!error.is_empty()),
+    }
+}
+
+/// `nt.toml`, of a server or a client.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for error in [config::parse_server(text).err(), config::parse_client(text).err()].into_iter().flatten() {
+        assert!(!error.to_string().is_empty());
+    }
+    let _ = config::parse_either(text);
 }
 
 /// `licenses.toml`: what is accepted prints as what parses to the same.

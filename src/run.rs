@@ -62,7 +62,7 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
         std::iter::once(tls).chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
     let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
     let config = server::Config { doors, directory, visitors_max, sessions_max };
-    let role: Box<dyn Role> = Box::new(Server::new(config, Entropy::from_os()));
+    let role: Box<dyn Role> = Box::new(Server::new(config, Entropy::from_os()).within(plan.ports));
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }
 

@@ -50,6 +50,10 @@ impl ServerRef {
         if hosts.len() > HOSTS_MAX {
             return Err(format!("a server has at most {HOSTS_MAX} hosts"));
         }
+        // Hosts are shown, and told to resolvers.
+        if hosts.iter().any(|(host, _)| host.contains(&license.text())) {
+            return Err("the license stands behind the `@` as well, where the host should".to_string());
+        }
         Ok(Self { license, hosts })
     }
 
@@ -212,6 +216,7 @@ mod tests {
             ("LICENSE@a:0", "port `0` is not in 1..65535"),
             ("LICENSE@a_b c", "name `a_b c` contains ' ': a name has letters, digits and hyphens"),
             ("LICENSE@LICENSE x", "name `nt1... x` contains ' ': a name has letters, digits and hyphens"),
+            ("LICENSE@LICENSE", "the license stands behind the `@` as well, where the host should"),
             ("LICENSE@fd00::1", "`fd00::1`: an IPv6 address stands in brackets, as in [fd00::5]:9002"),
             ("LICENSE@[fd00::1", "`[fd00::1` has brackets that are not like [fd00::5]:9002"),
             ("LICENSE@[vps]", "`[vps]` is not an IPv6 address"),

@@ -8,14 +8,16 @@ use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::Transport;
-use nt::limits::{MAPPINGS_MAX, SERVER_MAPPING_BIT};
+use nt::limits::{MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
 use nt::policy::Allow;
 use nt::reason::Reason;
 use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{Attach, Connect, Frame, Hello, Map, MapKind, Mapped, SIGNATURE_BYTES, VERSION};
+use nt::wire::{
+    Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, Reject, SIGNATURE_BYTES, VERSION,
+};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -226,6 +228,84 @@ fn orders_of_all_sessions_together_keep_within_the_plan() {
     );
 }
 
+/// Whoever had a rush keeps ProxyChannels spare. All that there are, perhaps; and another license's visitor waits.
+#[test]
+fn channels_that_others_keep_spare_do_not_starve_a_visitor() {
+    let mut stage = server(directory(|entry| entry.max_visitors = Some(1)), 4, 10);
+    for n in 1..=2 {
+        let (cmd, mut last) = (log_in(&mut stage, n, 1, 1), 0);
+        map(&mut stage, cmd, 0, 2000 + u16::from(n));
+        let port = bound(&mut stage);
+        for _ in 0..6 {
+            let visitor = visit(&mut stage, port);
+            stage.step(Input::Lost(visitor, Reason::Reset));
+        }
+        attach_all(&mut stage, n, cmd, &mut last);
+    }
+    let planned = 4 + nt::limits::POOL_MAX;
+    assert_eq!(
+        stage.role.counts(),
+        (2, 0, planned),
+        "two sessions keep all that were planned, and nobody visits"
+    );
+    let (cmd, mut last) = (log_in(&mut stage, 3, 1, 1), 0);
+    map(&mut stage, cmd, 0, 2003);
+    let port = bound(&mut stage);
+    visit(&mut stage, port);
+    assert!(
+        !attach_all(&mut stage, 3, cmd, &mut last).is_empty(),
+        "nothing is ordered for a visitor who waits"
+    );
+    assert!(stage.role.counts().2 <= planned, "{:?}", stage.role.counts());
+}
+
+/// Listeners take open files that visitors and tunnel connections were promised.
+#[test]
+fn mappings_take_no_more_files_than_are_there_for_them() {
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let config = server::Config { doors, directory: directory(|_| {}), visitors_max: 10, sessions_max: 10 };
+    let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])).within(3));
+    stage.step(Input::Start);
+    let cmd = log_in(&mut stage, 1, 1, 5);
+    for index in 0..5 {
+        map(&mut stage, cmd, index, 2000 + index);
+    }
+    assert_eq!(stage.listening.len(), 1 + 3);
+    let refused = stage
+        .heard(cmd)
+        .into_iter()
+        .filter(|frame| matches!(frame, Frame::Mapped(Mapped { trouble: Some(Reason::TooMany), .. })));
+    assert_eq!(refused.count(), 2, "and the client is told");
+}
+
+/// Strangers who have come through TLS fill the place, and more of them come, one after the other. A client needs
+/// a moment to come through TLS as well.
+#[test]
+fn a_newcomer_has_the_time_that_tls_takes_among_strangers_who_have_done_it() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let listener = stage.listening[0].0;
+    let mut came = 0_u16;
+    let mut come = |stage: &mut Stage<Server>| {
+        let key = stage.table.reserve().expect("a key");
+        came += 1;
+        // No two are of one address, and none of the client's.
+        let peer = SocketAddr::from(([198, 51, (came >> 8) as u8, came as u8], 1));
+        stage.step(Input::Accepted { listener, key, peer });
+        key
+    };
+    for _ in 0..nt::limits::STRANGERS_MAX {
+        let key = come(&mut stage);
+        stage.step(Input::Secured(key, Some([7; 32])));
+    }
+    let newcomer = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+    stage.step(Input::Accepted { listener, key: newcomer, peer });
+    for _ in 0..nt::limits::STRANGERS_MAX / 4 {
+        come(&mut stage);
+    }
+    assert!(!stage.closed.contains(&newcomer), "it was closed for strangers who came after it");
+}
+
 /// The place of a mapping in the license is not what a visitor came for.
 #[test]
 fn a_visitor_who_waits_does_not_get_another_mapping_s_service() {
@@ -343,6 +423,56 @@ fn a_repeated_visit_is_recognised_on_a_busy_port() {
     let dialed = stage.dialed.len();
     stage.say(proxies[299], &connect(1, 0));
     assert_eq!(stage.dialed.len(), dialed, "visit 1 reaches the real server twice");
+}
+
+/// A server that offers one name after the other, each of which resolves.
+#[test]
+fn a_server_cannot_fill_a_client_s_memory_with_names() {
+    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "8080");
+    let proxies = channels(&mut stage, cmd, 300);
+    for (n, &proxy) in proxies.iter().enumerate() {
+        offer(&mut stage, cmd, 0, &format!("a{n}.example:80"));
+        stage.say(proxy, &connect(n as u64, SERVER_MAPPING_BIT));
+        let query = *stage.queries.last().expect("a question");
+        stage.step(Input::Resolved(query, vec![SocketAddr::from(([192, 0, 2, 80], 80))]));
+        stage.say(cmd, &Frame::Heartbeat);
+        stage.pass(Span::from_secs(1), 1_000);
+    }
+    assert_eq!(stage.queries.len(), 300, "each was looked up");
+    let known = format!("{:?}", stage.role).matches("Known(").count();
+    assert!(known <= 20, "{known} names are remembered");
+}
+
+/// Whoever stands where a server stood says no to everybody, without a proof. The other server was never asked.
+#[test]
+fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
+    let config = nt::client::Config {
+        servers: vec![("192.0.2.1".into(), 9002), ("192.0.2.2".into(), 9002)],
+        transport: Transport::Tls,
+        license: license(1).id(),
+        keys: license(1).client_keys(),
+        mappings: vec![],
+        allow: Allow::default(),
+        proxies_max: 4,
+    };
+    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
+    stage.step(Input::Start);
+    for _ in 0..4 {
+        let key = *stage.dialed.last().expect("an attempt");
+        stage.step(Input::Secured(key, Some(BINDING)));
+        let reject = Reject { reason: Reason::Revoked, retry_millis: u32::MAX, mac: [0; MAC_BYTES] };
+        stage.say(key, &Frame::Reject(reject));
+        assert_eq!(stage.until_dial(), REFUSED_BACKOFF_FIRST, "the pause does not grow without a proof");
+    }
+    let asked: Vec<u8> = stage
+        .dials
+        .iter()
+        .map(|(_, address, _)| match address.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        })
+        .collect();
+    assert_eq!(asked, [1, 2, 1, 2, 1]);
 }
 
 // ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,8 @@
 
 #![allow(clippy::type_complexity, clippy::unwrap_used)]
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use nt::arena::Arena;
@@ -28,9 +25,12 @@ use nt::tls::{ALPN, Security};
 use nt::wire::{self, Attach, Frame, Hello, Map, MapKind, SIGNATURE_BYTES, VERSION};
 use ring::{aead, hmac};
 
+#[path = "stage/hand.rs"]
+mod hand;
 #[path = "stage/mod.rs"]
 mod stage;
 
+use hand::{Hand, Pipe};
 use stage::{directory, license};
 
 /// A socket that always has something to read.
@@ -204,88 +204,6 @@ fn records_that_carry_nothing_do_not_keep_the_loop() {
 
 // ── A whole server, its sockets in the hand of one client ───────────────────────────────────────────────────
 
-#[derive(Clone, Default)]
-struct Pipe(Rc<RefCell<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    input: VecDeque<u8>,
-    output: Vec<u8>,
-    full: bool,
-}
-
-#[derive(Clone, Default)]
-struct Hand {
-    coming: Rc<RefCell<BTreeMap<usize, Vec<Pipe>>>>,
-    tokens: Rc<RefCell<Vec<usize>>>,
-    doors: Rc<RefCell<Vec<usize>>>,
-}
-
-impl Net for Hand {
-    type Stream = Pipe;
-    type Listener = usize;
-    type Pipe = ();
-
-    fn now(&mut self) -> Time {
-        Time::from_micros(1_000_000)
-    }
-    fn wait(&mut self, _: Time, events: &mut Vec<Event>) {
-        for &token in self.tokens.borrow().iter() {
-            events.push(Event::Ready(nt::net::Ready {
-                token,
-                read: true,
-                write: true,
-                ended: true,
-                failed: false,
-            }));
-        }
-    }
-    fn listen(&mut self, key: Key, at: SocketAddr, _: Speech) -> Result<(usize, SocketAddr), Reason> {
-        self.tokens.borrow_mut().push(key.token());
-        self.doors.borrow_mut().push(key.token());
-        Ok((self.doors.borrow().len() - 1, at))
-    }
-    fn accept(&mut self, _: Key, door: &mut usize) -> Accept<Pipe> {
-        match self.coming.borrow_mut().get_mut(door).and_then(Vec::pop) {
-            Some(pipe) => Accept::Came(pipe, SocketAddr::from(([192, 0, 2, 1], 1))),
-            None => Accept::Empty,
-        }
-    }
-    fn watch(&mut self, key: Key, _: &Pipe) -> Result<(), Reason> {
-        self.tokens.borrow_mut().push(key.token());
-        Ok(())
-    }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Pipe, Reason> {
-        Err(Reason::System)
-    }
-    fn dialed(&mut self, _: Key, _: &mut Pipe) -> io::Result<()> {
-        Ok(())
-    }
-    fn read(&mut self, _: Key, stream: &mut Pipe, into: &mut [u8]) -> io::Result<usize> {
-        match io::Read::read(&mut stream.0.borrow_mut().input, into)? {
-            0 => Err(io::ErrorKind::WouldBlock.into()),
-            n => Ok(n),
-        }
-    }
-    fn write(&mut self, _: Key, stream: &mut Pipe, from: &[u8], _: bool) -> io::Result<usize> {
-        if stream.0.borrow().full {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        stream.0.borrow_mut().output.extend_from_slice(from);
-        Ok(from.len())
-    }
-    fn shut(&mut self, _: &mut Pipe) {}
-    fn close(&mut self, _: Key, _: Pipe, _: Manner) {}
-    fn close_listener(&mut self, _: Key, _: usize) {}
-    fn resolve(&mut self, _: usize, _: Query, _: &str, _: u16) {}
-    fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        None
-    }
-    fn note(&mut self, _: Time, note: &Note) {
-        println!("{note}");
-    }
-}
-
 /// One of the client's tunnel connections.
 struct Tunnel {
     pipe: Pipe,
@@ -321,35 +239,57 @@ impl Tunnel {
     }
 }
 
+/// A server with a TLS port, and the world that it stands in.
+fn tls_server(visitors_max: usize) -> (Hand, Driver<Hand>) {
+    let Identity { chain, key } = Identity::fresh().unwrap();
+    let security = Security::default().with_server(chain, key).unwrap();
+    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let server = server::Config { doors, directory: directory(|_| {}), visitors_max, sessions_max: 4 };
+    let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
+    let hand = Hand::default();
+    let budget = Budget { raws: visitors_max, locals: 0, tunnels: 80 };
+    let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
+    driver.start();
+    (hand, driver)
+}
+
+/// A tunnel connection whose TLS is up.
+fn tunnel(hand: &Hand, driver: &mut Driver<Hand>, config: &Arc<rustls::ClientConfig>) -> Tunnel {
+    let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
+    let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    let mut tunnel = Tunnel { pipe: hand.arrive(0), tls, heard: vec![] };
+    tunnel.turn(driver);
+    tunnel
+}
+
+/// A handshake record without a byte of a handshake (RFC 8446 5.1 forbids it), and behind it anything that is
+/// answered: rustls took it for the beginning of a message, and looked for the rest in the next bytes it was
+/// given, even where these were none. A panic, for whoever could connect.
+#[test]
+fn an_empty_handshake_record_does_not_end_the_program() {
+    let secret = Arc::new(Secret::default());
+    let (hand, mut driver) = tls_server(4);
+    let stranger = tunnel(&hand, &mut driver, &Arc::new(client_config(secret.clone())));
+    let traffic = secret.0.lock().unwrap().clone();
+    let (_, hello) = wire::samples().into_iter().find(|(_, f)| matches!(f, Frame::Hello(_))).unwrap();
+    let said = [hello.encode().bytes(), &[23]].concat();
+    let records = [record(&traffic, 0, &[22]), record(&traffic, 1, &said)].concat();
+    stranger.pipe.0.borrow_mut().input.extend(records);
+    driver.turn();
+    driver.turn();
+    assert!(stranger.pipe.0.borrow().closed, "it is cut");
+    driver.check();
+}
+
 /// A client holds every buffer that its connections have a right to, and breaks the protocol on the
 /// ProxyChannel of a visit. The window of that connection is still out with the frame while its rights
 /// are given back, and the next ProxyChannel takes its last buffer.
 #[test]
 fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_rights() {
-    let Identity { chain, key } = Identity::fresh().unwrap();
-    let security = Security::default().with_server(chain, key).unwrap();
     let config = Arc::new(client_config(Arc::default()));
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
-    let server = server::Config { doors, directory: directory(|_| {}), visitors_max: 4, sessions_max: 4 };
-    let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
-    let hand = Hand::default();
-    let budget = Budget { raws: 4, locals: 0, tunnels: 80 };
-    let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
-    driver.start();
-    let arrive = |door: usize| {
-        let pipe = Pipe::default();
-        hand.coming.borrow_mut().entry(door).or_default().push(pipe.clone());
-        pipe
-    };
-    let tunnel = |driver: &mut Driver<Hand>| {
-        let name = rustls::pki_types::ServerName::try_from("nt.invalid").unwrap();
-        let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
-        let mut tunnel = Tunnel { pipe: arrive(0), tls, heard: vec![] };
-        tunnel.turn(driver);
-        tunnel
-    };
+    let (hand, mut driver) = tls_server(4);
 
-    let mut cmd = tunnel(&mut driver);
+    let mut cmd = tunnel(&hand, &mut driver, &config);
     let keys = license(1).client_keys();
     let mut hello = Hello {
         version: VERSION,
@@ -371,7 +311,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
     let attach = keys.attach_key(Transport::Tls, &cmd.binding(), &welcome.session);
     let mut proxies: Vec<Tunnel> = (1..=2)
         .map(|channel| {
-            let mut proxy = tunnel(&mut driver);
+            let mut proxy = tunnel(&hand, &mut driver, &config);
             let mac = attach.mac(Transport::Tls, &proxy.binding(), channel);
             let session = welcome.session;
             proxy.say(Frame::Attach(Attach { session, channel, mac }).encode().bytes());
@@ -386,7 +326,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
         tunnel.pipe.0.borrow_mut().input.extend([23, 3, 3, 1]);
         tunnel.pipe.0.borrow_mut().full = true;
     }
-    let visitor = arrive(1);
+    let visitor = hand.arrive(1);
     visitor.0.borrow_mut().input.extend(b"GET / HTTP/1.1");
     proxies[1].turn(&mut driver);
     driver.check();

@@ -1,26 +1,55 @@
-//! Replays the corpus of every fuzz target, and each of its files with every bit flipped and cut at every length.
+//! Replays the corpus of every fuzz target; and those of the decoders also with every bit flipped and cut at every
+//! length.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use nt::fuzz::TARGETS;
 use nt::license::License;
 
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
+#[path = "fuzz/roles/mod.rs"]
+mod roles;
+
+fn folder(inside: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(inside)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("the corpus can be read").path())
         .collect();
     files.sort();
+    files
+}
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let files = files(&folder("corpus").join(target));
     files.iter().map(|file| std::fs::read(file).expect("a file of the corpus can be read")).collect()
+}
+
+/// The names of what lies in a folder, without what is behind a dot.
+fn names(inside: &str) -> BTreeSet<String> {
+    let stem = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    files(&folder(inside)).iter().filter_map(stem).collect()
+}
+
+#[test]
+fn every_target_is_built_and_has_a_corpus() {
+    let targets = nt::fuzz::TARGETS.iter().chain(roles::TARGETS);
+    let targets: BTreeSet<String> = targets.map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names("fuzz_targets"), targets, "programs for libFuzzer");
+    assert_eq!(names("corpus"), targets, "corpora");
+    let manifest = std::fs::read_to_string(folder("Cargo.toml")).expect("the manifest can be read");
+    for target in targets {
+        assert!(manifest.contains(&format!("name = \"{target}\"\n")), "{target} is not in Cargo.toml");
+        assert!(!corpus(&target).is_empty(), "{target} has no corpus");
+    }
 }
 
 #[test]
 fn every_decoder_bears_its_corpus_and_all_near_it() {
-    for (name, run) in TARGETS {
-        let files = corpus(name);
-        assert!(!files.is_empty(), "{name} has no corpus");
-        for file in files {
+    for (name, run) in nt::fuzz::TARGETS {
+        for file in corpus(name) {
             run(&file);
             for cut in 0..file.len() {
                 run(&file[..cut]);
@@ -35,21 +64,33 @@ fn every_decoder_bears_its_corpus_and_all_near_it() {
     }
 }
 
+#[test]
+fn every_role_bears_its_corpus() {
+    for (name, run) in roles::TARGETS {
+        for file in corpus(name) {
+            run(&file);
+        }
+    }
+}
+
 /// The corpora hold what is accepted, so that the targets go deep.
 #[test]
 fn the_corpora_are_good() {
-    for file in corpus("mapping") {
-        let text = String::from_utf8(file).expect("text");
-        assert!(nt::mapping::parse(&text).is_ok(), "{text}");
-    }
-    for file in corpus("license") {
-        assert!(License::parse(std::str::from_utf8(&file).expect("text")).is_ok());
-    }
-    for file in corpus("licenses") {
-        let directory = nt::directory::Directory::parse(std::str::from_utf8(&file).expect("text"));
-        assert!(directory.is_ok_and(|directory| !directory.is_empty()));
-    }
-    for file in corpus("wire") {
-        assert!(matches!(nt::wire::next(&file), Ok(Some(_))));
-    }
+    let holds = |target: &str, good: &dyn Fn(&str) -> bool| {
+        let files = corpus(target);
+        let good = files.iter().any(|file| std::str::from_utf8(file).is_ok_and(good));
+        assert!(good, "none of the {} files of {target} is accepted", files.len());
+    };
+    holds("license", &|text| License::parse(text).is_ok());
+    holds("server_ref", &|text| nt::server_ref::ServerRef::parse(text).is_ok());
+    holds("mapping", &|text| nt::mapping::parse(text).is_ok());
+    holds("allow", &|text| nt::policy::Allow::parse(text).is_ok());
+    holds("config", &|text| nt::config::parse_server(text).is_ok());
+    holds("config", &|text| nt::config::parse_client(text).is_ok());
+    holds("licenses", &|text| nt::directory::Directory::parse(text).is_ok_and(|d| !d.is_empty()));
+    let wire = corpus("wire");
+    let begun = wire.iter().filter(|file| matches!(nt::wire::next(file), Ok(Some(_))));
+    let kinds: BTreeSet<u8> = begun.map(|file| file[0]).collect();
+    let samples = nt::wire::samples().into_iter().map(|(_, frame)| frame.encode().bytes()[0]);
+    assert_eq!(kinds, samples.collect(), "kinds of frames that the corpus of wire begins with");
 }

@@ -1,17 +1,20 @@
 //! The login, attacked: whoever does not hold the license, on this very connection, gets nothing.
 
+use std::mem::discriminant;
 use std::net::SocketAddr;
 
 use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
-use nt::license::{License, Transport};
+use nt::license::{License, Transport, plain_binding};
+use nt::limits::{HEADER_BYTES, REFUSED_BACKOFF_FIRST};
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Keys};
+use nt::role::{Input, Keys, Speech};
 use nt::server::{self, Server};
 use nt::slots::Key;
-use nt::wire::{self, Attach, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION};
+use nt::time::Span;
+use nt::wire::{self, Attach, Connect, Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Welcome};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -27,11 +30,18 @@ fn license() -> License {
 fn server() -> Stage<Server> {
     let mut directory = Directory::default();
     directory.add(Entry::new("one", &license()).expect("a name")).expect("a new name");
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    directory.add(Entry::new("two", &neighbour()).expect("a name")).expect("a new name");
+    let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let doors = vec![(here(9002), Transport::Tls), (here(9000), Transport::Plain)];
     let config = server::Config { doors, directory, visitors_max: 10, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);
     stage
+}
+
+/// The other license of the same server.
+fn neighbour() -> License {
+    License::from_random([44; 28])
 }
 
 /// A stranger whose TLS is up, with this binding.
@@ -87,10 +97,25 @@ fn a_login_that_was_relayed_replayed_or_made_for_another_port_is_refused() {
     assert_eq!(stage.role.counts().0, 0);
 }
 
+/// One bit of a header makes another frame of it, or none.
+#[test]
+fn every_bit_of_a_header_counts() {
+    for (name, frame) in wire::samples().into_iter().filter(|(_, f)| !matches!(f, Frame::Transfer(_))) {
+        let mut bytes = frame.encode().bytes().to_vec();
+        for bit in 0..8 * HEADER_BYTES {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(Some((other, _))) = wire::next(&bytes) {
+                assert_ne!(discriminant(&other), discriminant(&frame), "{name}: bit {bit} does not count");
+            }
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
 #[test]
 fn every_bit_of_a_login_counts() {
     let good = hello(&license(), Transport::Tls, &BINDING);
-    for bit in 8 * wire::transfer_header(0).len()..good.len() * 8 {
+    for bit in 8 * HEADER_BYTES..good.len() * 8 {
         let mut stage = server();
         let key = stranger(&mut stage, BINDING);
         let mut bytes = good.clone();
@@ -238,4 +263,191 @@ fn a_client_s_own_words_sent_back_prove_nothing() {
     let bytes = welcome(&stage, key, &license(), &BINDING);
     server.raw(stranger, &bytes);
     assert!(server.closed.contains(&stranger));
+}
+
+// ── What was recorded, stolen or guessed ────────────────────────────────────────────────────────────────────────────
+
+/// A connection to the plain port that has said this nonce; the server's.
+fn plain_stranger(stage: &mut Stage<Server>, nonce: [u8; 32]) -> (Key, [u8; 32]) {
+    let key = stage.table.reserve().expect("a key");
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1234));
+    stage.step(Input::Accepted { listener: stage.listening[1].0, key, peer });
+    stage.step(Input::Secured(key, None));
+    stage.say(key, &Frame::Nonce(nonce));
+    match stage.answer(key) {
+        Some(Frame::Nonce(theirs)) => (key, theirs),
+        other => panic!("a nonce was answered by {other:?}"),
+    }
+}
+
+/// Who listens on the plain port has every byte of a login, and repeats it there and on the TLS port.
+#[test]
+fn a_login_stolen_from_the_plain_port_is_good_nowhere() {
+    let mut stage = server();
+    let (key, theirs) = plain_stranger(&mut stage, [9; 32]);
+    let binding = plain_binding(&[9; 32], &theirs);
+    let stolen = hello(&license(), Transport::Plain, &binding);
+    stage.raw(key, &stolen);
+    assert_eq!(stage.role.counts().0, 1, "the client itself is let in");
+
+    let (again, fresh) = plain_stranger(&mut stage, [9; 32]);
+    assert_ne!(fresh, theirs);
+    // What the server said is said back, too.
+    let (reflected, _) = plain_stranger(&mut stage, theirs);
+    let over_tls = stranger(&mut stage, binding);
+    for key in [again, reflected, over_tls] {
+        stage.raw(key, &stolen);
+        assert!(is_denied(&stage, key), "{:?}", stage.answer(key));
+    }
+    assert!(!stage.closed.contains(&key), "and the client notices nothing");
+}
+
+/// Who has read `licenses.toml` signs with whatever stands in it, and with nothing at all.
+#[test]
+fn what_the_server_keeps_logs_nobody_in() {
+    let row = license().verifier();
+    let mut stage = server();
+    let good = hello(&license(), Transport::Tls, &BINDING);
+    let (unsigned, _) = good.split_at(good.len() - SIGNATURE_BYTES);
+    let sign = |seed: &[u8; 32]| {
+        let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed");
+        let hash = ring::digest::digest(&ring::digest::SHA256, unsigned);
+        let text = [&b"nt/1 C\0tls\0"[..], &BINDING, hash.as_ref()].concat();
+        pair.sign(&text).as_ref().to_vec()
+    };
+    let mac = row.mac_answer(Transport::Tls, &BINDING, unsigned, unsigned);
+    // The neutral point and zero satisfy the equation for a key of small order; none of nt's is.
+    let neutral = [&[1][..], &[0; 63]].concat();
+    for signature in
+        [sign(&row.mac), sign(&row.public), [mac, mac].concat(), neutral, vec![0; 64], vec![255; 64]]
+    {
+        let key = stranger(&mut stage, BINDING);
+        stage.raw(key, &[unsigned, &signature].concat());
+        assert!(is_denied(&stage, key), "{:?}", stage.answer(key));
+    }
+    let own = stranger(&mut stage, BINDING);
+    stage.raw(own, &[unsigned, &sign(&signing_seed(&license()))].concat());
+    assert_eq!(stage.role.counts().0, 1, "the seed itself would");
+}
+
+/// The Ed25519 seed of a license, as docs/PROTOCOL.md section 3 has it.
+fn signing_seed(license: &License) -> [u8; 32] {
+    let bytes = [42; 28];
+    assert_eq!(*license, License::from_random(bytes));
+    let prk = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"nt/1 license").extract(&bytes);
+    let mut seed = [0; 32];
+    prk.expand(&[b"nt/1 client sign"], ring::hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut seed))
+        .expect("32");
+    seed
+}
+
+/// What the row is good for: with its mac key one is the server, for clients that ask no more than the license.
+/// docs/SECURITY.md says so, and what to do about it.
+#[test]
+fn what_the_server_keeps_proves_the_server_and_must_be_kept_secret() {
+    let (mut stage, key) = client();
+    let row = license().verifier();
+    let (_, said) = &stage.sent[0];
+    let mut forged = Welcome { mac: [0; MAC_BYTES], ..stage.welcome(key, &license(), &BINDING) };
+    let unsigned = Frame::Welcome(forged).encode();
+    let hello = &said[..said.len() - SIGNATURE_BYTES];
+    forged.mac = row.mac_answer(Transport::Tls, &BINDING, hello, unsigned.unproved(MAC_BYTES));
+    stage.say(key, &Frame::Welcome(forged));
+    assert!(stage.role.counts().0);
+}
+
+/// A license of the same server opens no ProxyChannel in the session of another.
+#[test]
+fn a_neighbour_does_not_attach_to_a_session_that_is_not_its_own() {
+    let mut stage = server();
+    let (id, first) = session(&mut stage);
+    let theirs = stranger(&mut stage, OTHER_BINDING);
+    stage.raw(theirs, &hello(&neighbour(), Transport::Tls, &OTHER_BINDING));
+    assert_eq!(stage.role.counts().0, 2);
+    for cmd in [BINDING, OTHER_BINDING] {
+        let data = [0xDA; 32];
+        let key = stranger(&mut stage, data);
+        let mac =
+            neighbour().client_keys().attach_key(Transport::Tls, &cmd, &id).mac(Transport::Tls, &data, first);
+        stage.say(key, &Frame::Attach(Attach { session: id, channel: first, mac }));
+        assert!(stage.closed.contains(&key));
+    }
+    assert_eq!(stage.role.counts().2, 0);
+}
+
+// ── A client, and whoever poses as its server ───────────────────────────────────────────────────────────────────────
+
+/// A REJECT for the HELLO that was said; proved by the license where `proved`.
+fn reject(stage: &Stage<Client>, reason: Reason, proved: bool) -> Vec<u8> {
+    let mut reject = Reject { reason, retry_millis: u32::MAX, mac: [0; MAC_BYTES] };
+    if proved {
+        let (_, hello) = &stage.sent[0];
+        let hello = &hello[..hello.len() - SIGNATURE_BYTES];
+        let unsigned = Frame::Reject(reject).encode();
+        reject.mac =
+            license().verifier().mac_answer(Transport::Tls, &BINDING, hello, unsigned.unproved(MAC_BYTES));
+    }
+    Frame::Reject(reject).encode().bytes().to_vec()
+}
+
+/// How long a client pauses after this answer to its HELLO.
+fn pause_after(bytes: &[u8]) -> Span {
+    let (mut stage, key) = client();
+    if let Ok(Some((frame, _))) = wire::next(bytes) {
+        stage.step(Input::Frame(key, frame, bytes));
+    }
+    assert!(stage.closed.contains(&key) && !stage.role.counts().0);
+    stage.until_dial()
+}
+
+/// A proved "stopping" has the client back soon; every bit of it counts, and what does not prove itself is "denied".
+#[test]
+fn every_bit_of_a_reject_counts() {
+    let (stage, _) = client();
+    let good = reject(&stage, Reason::Stopping, true);
+    assert!(pause_after(&good) < REFUSED_BACKOFF_FIRST);
+    for bit in 8 * HEADER_BYTES..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(pause_after(&bytes), REFUSED_BACKOFF_FIRST, "bit {bit} does not count");
+    }
+    // Nor does a stranger say how long: not by a reason, not by a number.
+    for reason in Reason::ALL {
+        assert_eq!(pause_after(&reject(&stage, *reason, false)), REFUSED_BACKOFF_FIRST, "{reason:?}");
+    }
+}
+
+/// Whatever is done to its connections, a client that was told to use TLS dials for nothing else.
+#[test]
+fn a_client_never_falls_back_to_plain() {
+    let (mut stage, _) = client();
+    for reason in
+        [Reason::Refused, Reason::Reset, Reason::TimedOut, Reason::Tls, Reason::Certificate].repeat(20)
+    {
+        let key = *stage.dialed.last().expect("an attempt");
+        stage.step(Input::Lost(key, reason));
+        stage.until_dial();
+    }
+    assert_eq!(stage.dials.len(), 101);
+    assert!(stage.dials.iter().all(|(_, _, speech)| *speech == Speech::Tls));
+}
+
+/// A server that was taken over names mappings that the client does not have.
+#[test]
+fn a_server_reaches_nothing_but_what_the_client_has() {
+    let (mut stage, cmd) = Stage::welcomed(&license(), Allow::default(), "8080:10.0.0.1:80", 64);
+    let before = stage.dials.len();
+    for index in (1..64).chain([0x7FFF, 0x8000, 0x8001, 0xFFFF]) {
+        stage.say(cmd, &Frame::Open { first: 1, count: 1 });
+        let key = *stage.dialed.last().expect("a ProxyChannel");
+        stage.step(Input::Secured(key, Some(OTHER_BINDING)));
+        let visitor = SocketAddr::from(([10, 0, 0, 9], 22));
+        stage.say(key, &Frame::Connect(Connect { visit: u64::from(index), mapping: index, visitor }));
+        let refused =
+            matches!(stage.answer(key), Some(Frame::Disconnect { reason: Reason::NoSuchMapping, .. }));
+        assert!(refused, "{index}: {:?}", stage.answer(key));
+        stage.step(Input::Lost(key, Reason::Reset));
+    }
+    assert!(stage.dials[before..].iter().all(|(_, _, speech)| *speech == Speech::Tls), "{:?}", stage.dials);
 }

@@ -119,12 +119,11 @@ fn a_certificate_without_its_key_is_refused() {
         _ => unreachable!("an identity's key is PKCS #8"),
     });
     let certified = rustls::sign::CertifiedKey::new(theirs.chain, key.expect("a key"));
-    let mut config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Mismatch(Arc::new(certified))));
+    let mut config = rustls::ServerConfig::builder_with_provider(far_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Mismatch(Arc::new(certified))));
     config.alpn_protocols = vec![ALPN.to_vec()];
     let mut server = rustls::ServerConnection::new(Arc::new(config)).expect("a server");
     let mut client = End::new(security().connect().expect("a client"));
@@ -137,6 +136,75 @@ fn a_certificate_without_its_key_is_refused() {
     }
     assert_eq!(client.take(&flight, 16_000), Err(Reason::Certificate));
     assert!(!client.tls.is_open());
+}
+
+/// rustls as others use it, with tickets and early data wherever it can, at the far end.
+fn far_provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Lets one end of nt and one of rustls talk until both are silent.
+fn meet<D>(near: &mut End, far: &mut impl std::ops::DerefMut<Target = rustls::ConnectionCommon<D>>) {
+    near.go().expect("a step");
+    for _ in 0..8 {
+        let mut said = Vec::new();
+        while far.wants_write() {
+            far.write_tls(&mut said).expect("written");
+        }
+        near.take(&said, 16_000).expect("taken");
+        let mut said = &near.said()[..];
+        while !said.is_empty() {
+            far.read_tls(&mut said).expect("read");
+            far.process_new_packets().expect("good");
+        }
+    }
+    assert!(near.tls.is_open() && !far.is_handshaking());
+}
+
+#[test]
+fn a_server_gives_no_ticket() {
+    let Identity { chain, key } = Identity::fresh().expect("an identity");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(chain[0].clone()).expect("a root");
+    let security = Security::default().with_server(chain, key).expect("a good identity");
+    let mut config = rustls::ClientConfig::builder_with_provider(far_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    for _ in 0..2 {
+        let name = "nt.invalid".try_into().expect("a name");
+        let mut far = rustls::ClientConnection::new(config.clone(), name).expect("a client");
+        assert!(far.early_data().is_none(), "it could send early data");
+        meet(&mut End::new(security.accept().expect("a server")), &mut far);
+        assert_eq!(far.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert_eq!(far.tls13_tickets_received(), 0);
+    }
+}
+
+#[test]
+fn a_client_takes_no_ticket_and_sends_nothing_early() {
+    let Identity { chain, key } = Identity::fresh().expect("an identity");
+    let mut config = rustls::ServerConfig::builder_with_provider(far_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a good identity");
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.max_early_data_size = 1_000;
+    config.ticketer = rustls::crypto::ring::Ticketer::new().expect("a ticketer");
+    let config = Arc::new(config);
+    let security = Security::default().with_client("nt.invalid", Trust::License).expect("a client");
+    for _ in 0..2 {
+        let mut far = rustls::ServerConnection::new(config.clone()).expect("a server");
+        meet(&mut End::new(security.connect().expect("a client")), &mut far);
+        assert_eq!(far.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert!(far.early_data().is_none());
+    }
 }
 
 #[test]

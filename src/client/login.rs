@@ -215,7 +215,7 @@ impl Client {
 
     // ── The end of an attempt or a session ──────────────────────────────────────────────────────────────────────
 
-    /// Pauses for a random while below the present bound; the next server has its turn.
+    /// Pauses for a random while below the present bound.
     pub(super) fn rest(&mut self, now: Time, reason: Reason, out: &mut Outbox<'_>) {
         if let Cmd::Ready { since, .. } = self.cmd
             && now.since(since) >= BACKOFF_RESET_AFTER
@@ -225,14 +225,15 @@ impl Client {
         let pause = Span::from_micros(self.entropy.below(self.pause.as_micros() + 1));
         self.pause = self.pause.doubled(BACKOFF_MAX);
         self.rest_for(now, pause, reason, out);
-        self.server = (self.server + 1) % self.config.servers.len();
     }
 
+    /// Pauses for so long; the next server has its turn.
     fn rest_for(&mut self, now: Time, pause: Span, reason: Reason, out: &mut Outbox<'_>) {
         if let Some(key) = self.cmd.key() {
             out.close(key, Manner::Cut);
         }
         out.note(Note::Disconnected { server: self.server_name(), reason, retry: pause });
+        self.server = (self.server + 1) % self.config.servers.len();
         self.set_cmd(Cmd::Resting { until: now + pause });
         self.timers.remind(self.alive_until.max(now), Due::Silence);
     }

@@ -117,6 +117,8 @@ impl Client {
         out: &mut Outbox<'_>,
     ) {
         let Some(Name::Asked(visits)) = self.names.remove(&name) else { return };
+        // A server that may offer names may offer new ones for ever.
+        self.names.retain(|_, name| !matches!(name, Name::Known(until, _) if *until <= now));
         if !addresses.is_empty() {
             self.names.insert(name, Name::Known(now + NAME_LIFE, addresses.to_vec()));
         }

@@ -36,9 +36,10 @@ impl Server {
         self.watch(deadline);
     }
 
-    /// Evicts the oldest stranger where there are too many: of the same address first, and of those that
-    /// have not come through TLS yet. Whoever holds connections open in silence so loses them to whoever
-    /// speaks.
+    /// Evicts the oldest stranger where there are too many: of the same address first, and of the kind that
+    /// there are more of, those that have not come through TLS yet or those that have. So whoever holds
+    /// connections open in silence loses them to whoever speaks; and whoever fills the place with speakers
+    /// does not take the time that a newcomer needs to become one.
     fn make_room(&mut self, peer: SocketAddr, out: &mut Outbox<'_>) {
         let home = Home::of(peer);
         let ordered = |wanted: &dyn Fn(&Session) -> bool| -> usize {
@@ -58,10 +59,11 @@ impl Server {
         if !crowded_home && !too_many(self.strangers.len(), STRANGERS_MAX, &|| ordered(&|_| true)) {
             return;
         }
-        let silent = |key: &Key| self.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
-        let mut crowd = self.strangers.iter().filter(|key| !crowded_home || is_neighbour(key));
-        let Some(&first) = crowd.clone().next() else { return };
-        let oldest = crowd.find(|key| silent(key)).copied().unwrap_or(first);
+        let is_silent = |key: &Key| self.stranger(*key).is_some_and(|s| s.state == Entrance::Entering);
+        let crowd = self.strangers.iter().filter(|key| !crowded_home || is_neighbour(key));
+        let (silent, speaking): (Vec<Key>, Vec<Key>) = crowd.partition(|key| is_silent(key));
+        let more = if silent.len() >= speaking.len() { silent } else { speaking };
+        let Some(&oldest) = more.first() else { return };
         if let Some(Channel::Stranger(stranger)) = self.channels.remove(oldest) {
             out.note(Note::StrangerEvicted { peer: stranger.peer });
         }

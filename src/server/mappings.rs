@@ -213,6 +213,7 @@ impl Server {
         let entry = self.config.directory.by_id(session.login.license);
         let port = match (mapping.wanted.port(), entry) {
             (_, None) => Err(Reason::Revoked),
+            (_, Some(_)) if self.ports.len() >= self.ports_max => Err(Reason::TooMany),
             (0, Some(entry)) => {
                 let ports = u64::from(entry.ports.count());
                 entry.ports.nth(self.entropy.below(ports.max(1)) as u32).ok_or(Reason::NoFreePort)

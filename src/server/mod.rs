@@ -58,6 +58,8 @@ pub struct Server {
     doors: Table<(Transport, SocketAddr)>,
     /// The listeners for visitors: session and mapping.
     ports: Table<(Key, u16)>,
+    /// Listeners for visitors at once.
+    ports_max: usize,
     sessions: Slots<Session>,
     by_license: BTreeMap<LicenseId, Key>,
     by_id: BTreeMap<[u8; 16], Key>,
@@ -184,6 +186,7 @@ impl Server {
             channels: Table::default(),
             doors: Table::default(),
             ports: Table::default(),
+            ports_max: usize::MAX,
             sessions: Slots::default(),
             by_license: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -194,6 +197,12 @@ impl Server {
             proxies: 0,
             stopping: None,
         }
+    }
+
+    /// The same with at most so many listeners for visitors: what open files there are for them.
+    #[must_use]
+    pub fn within(self, ports_max: usize) -> Self {
+        Self { ports_max, ..self }
     }
 
     /// Sessions, visitors and ProxyChannels there are: for status and tests.

@@ -116,13 +116,14 @@ impl Server {
         let (idle, spare) = (session.pool.idle.len(), session.pool.spare);
         let short = if idle < (spare / 2).max(POOL_MIN) { spare - idle } else { 0 };
         let count = (session.waiting.len() + short).saturating_sub(coming);
+        let awaited = session.waiting.len().saturating_sub(coming);
         if count == 0 || self.stopping.is_some() {
             return;
         }
         // What others have ordered is on its way too.
         let all_coming: usize = self.sessions.iter().map(|(_, session)| session.pool.orders.len()).sum();
         let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + all_coming);
-        let count = count.min(room);
+        let count = count.min(room + self.reclaim(owner, awaited.saturating_sub(room), out));
         let Some(session) = self.sessions.get_mut(owner).filter(|_| count > 0) else { return };
         let deadline = now + CHANNEL_TIMEOUT;
         let first = session.pool.last_order + 1;
@@ -158,8 +159,30 @@ impl Server {
         if session.pool.unneeded > 0 {
             session.pool.spare = (session.pool.spare / 2).max(POOL_MIN);
         }
-        let closed: Vec<Key> = session.pool.idle.drain(..surplus).collect();
-        session.pool.unneeded = session.pool.idle.len();
+        session.pool.unneeded = session.pool.idle.len() - surplus;
+        self.close_idle(owner, surplus, out);
+    }
+
+    /// Closes up to `wanted` ProxyChannels that other sessions keep spare, those of the richest first: a
+    /// visitor who waits needs them more. How many.
+    fn reclaim(&mut self, owner: Key, wanted: usize, out: &mut Outbox<'_>) -> usize {
+        let mut closed = 0;
+        while closed < wanted {
+            let others = self.sessions.iter().filter(|(key, _)| *key != owner);
+            let idle = others.map(|(key, session)| (session.pool.idle.len(), key)).max();
+            let Some((idle, richest)) = idle.filter(|(idle, _)| *idle > POOL_MIN) else { break };
+            let count = (idle - POOL_MIN).min(wanted - closed);
+            self.close_idle(richest, count, out);
+            closed += count;
+        }
+        closed
+    }
+
+    /// Closes so many free ProxyChannels of a session, oldest first.
+    fn close_idle(&mut self, owner: Key, count: usize, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let closed: Vec<Key> = session.pool.idle.drain(..count).collect();
+        session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
         for key in closed {
             self.channels.remove(key);
             self.proxies -= 1;

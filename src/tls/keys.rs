@@ -19,7 +19,8 @@ use rustls::crypto::cipher::{
 };
 use rustls::crypto::ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256};
 use rustls::{
-    ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite, Tls13CipherSuite,
+    ConnectionTrafficSecrets, ContentType, Error, PeerMisbehaved, ProtocolVersion, SupportedCipherSuite,
+    Tls13CipherSuite,
 };
 
 use crate::limits::TLS_KEYS_EXPANDED_MAX;
@@ -151,7 +152,13 @@ impl MessageDecrypter for Key {
         });
         let Some(Ok(length)) = opened else { return Err(Error::DecryptError) };
         message.payload.truncate(length);
-        message.into_tls13_unpadded_message()
+        let message = message.into_tls13_unpadded_message()?;
+        // RFC 8446 section 5.1 forbids it. rustls 0.23.46 counts its bytes as seen and never discards them, and so
+        // looks behind the end of whatever it is given next: a panic.
+        if message.typ == ContentType::Handshake && message.payload.is_empty() {
+            return Err(PeerMisbehaved::TooManyEmptyFragments.into());
+        }
+        Ok(message)
     }
 }
 

@@ -9,7 +9,7 @@ use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
-use nt::role::{Input, Keys, Outbox, Role, Verb};
+use nt::role::{Input, Keys, Outbox, Query, Role, Speech, Verb};
 use nt::slots::{Key, Slots};
 use nt::time::{Span, Time};
 use nt::wire::{self, Frame, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
@@ -49,7 +49,10 @@ pub struct Stage<R> {
     pub sent: Vec<(Key, Vec<u8>)>,
     pub closed: Vec<Key>,
     pub dialed: Vec<Key>,
+    /// Where it dialled, and to speak what.
+    pub dials: Vec<(Key, SocketAddr, Speech)>,
     pub resolved: Vec<String>,
+    pub queries: Vec<Query>,
     pub listening: Vec<(Key, SocketAddr)>,
     /// What was news about what.
     pub subjects: Vec<String>,
@@ -64,7 +67,9 @@ impl<R: Role> Stage<R> {
             sent: vec![],
             closed: vec![],
             dialed: vec![],
+            dials: vec![],
             resolved: vec![],
+            queries: vec![],
             listening: vec![],
             subjects: vec![],
         }
@@ -80,8 +85,14 @@ impl<R: Role> Stage<R> {
                     self.sent.push((key, bytes[range].to_vec()))
                 }
                 Verb::Close(key, _) => self.closed.push(key),
-                Verb::Dial(key, ..) => self.dialed.push(key),
-                Verb::Resolve(_, name, _) => self.resolved.push(name),
+                Verb::Dial(key, address, speech) => {
+                    self.dialed.push(key);
+                    self.dials.push((key, address, speech));
+                }
+                Verb::Resolve(query, name, _) => {
+                    self.resolved.push(name);
+                    self.queries.push(query);
+                }
                 Verb::Listen(key, address, _) => self.listening.push((key, address)),
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::PollLicenses => looks += 1,
@@ -115,6 +126,19 @@ impl<R: Role> Stage<R> {
     /// What went to a connection last.
     pub fn answer(&self, key: Key) -> Option<Frame<'_>> {
         self.heard(key).pop()
+    }
+
+    /// Wakes the role as it asks until it dials; how long that took.
+    pub fn until_dial(&mut self) -> Span {
+        let (begun, dials) = (self.now, self.dials.len());
+        for _ in 0..1_000 {
+            if self.dials.len() > dials {
+                return self.now.since(begun);
+            }
+            self.now = self.now.max(self.role.deadline());
+            self.step(Input::Timeout);
+        }
+        panic!("it does not dial");
     }
 
     /// Time passes; the role is woken as it asks, up to `most` times.

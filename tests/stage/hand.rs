@@ -1,0 +1,165 @@
+//! A driver's world in the hand of a test: connections come when it says so, and carry what it puts there.
+
+#![allow(dead_code, unreachable_pub)] // Each test uses what it needs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use nt::directory::Directory;
+use nt::net::{Accept, Event, Net, Ready};
+use nt::note::Note;
+use nt::reason::Reason;
+use nt::role::{Manner, Query, Speech};
+use nt::slots::Key;
+use nt::time::{Span, Time};
+
+/// One connection: what goes in, and what came out.
+#[derive(Clone, Default)]
+pub struct Pipe(pub Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+pub struct Ends {
+    pub input: VecDeque<u8>,
+    pub output: Vec<u8>,
+    /// It takes no more for now.
+    pub full: bool,
+    /// Nothing comes behind `input`.
+    pub ended: bool,
+    /// The program has closed it.
+    pub closed: bool,
+}
+
+impl Ends {
+    /// What a read of a dry socket says.
+    fn dry(&self) -> io::Result<usize> {
+        if self.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+#[derive(Clone)]
+pub struct Hand {
+    /// Connections that wait to be accepted, by door.
+    coming: Rc<RefCell<BTreeMap<usize, Vec<Pipe>>>>,
+    tokens: Rc<RefCell<BTreeSet<usize>>>,
+    /// Listeners there were, in the order they were made, and whether they are open.
+    pub doors: Rc<RefCell<Vec<bool>>>,
+    pub clock: Rc<Cell<Time>>,
+}
+
+impl Default for Hand {
+    fn default() -> Self {
+        let clock = Rc::new(Cell::new(Time::from_micros(1_000_000)));
+        Self { coming: Rc::default(), tokens: Rc::default(), doors: Rc::default(), clock }
+    }
+}
+
+impl Hand {
+    /// A connection comes to the door that was opened as number `door`.
+    pub fn arrive(&self, door: usize) -> Pipe {
+        let pipe = Pipe::default();
+        self.coming.borrow_mut().entry(door).or_default().push(pipe.clone());
+        pipe
+    }
+
+    pub fn pass(&self, span: Span) {
+        self.clock.set(self.clock.get() + span);
+    }
+}
+
+impl Net for Hand {
+    type Stream = Pipe;
+    type Listener = usize;
+    type Pipe = VecDeque<u8>;
+
+    fn now(&mut self) -> Time {
+        self.clock.get()
+    }
+    fn wait(&mut self, _: Time, events: &mut Vec<Event>) {
+        for &token in self.tokens.borrow().iter() {
+            events.push(Event::Ready(Ready { token, read: true, write: true, ended: true, failed: false }));
+        }
+    }
+    fn listen(&mut self, key: Key, at: SocketAddr, _: Speech) -> Result<(usize, SocketAddr), Reason> {
+        self.tokens.borrow_mut().insert(key.token());
+        self.doors.borrow_mut().push(true);
+        Ok((self.doors.borrow().len() - 1, at))
+    }
+    fn accept(&mut self, _: Key, door: &mut usize) -> Accept<Pipe> {
+        match self.coming.borrow_mut().get_mut(door).and_then(Vec::pop) {
+            Some(pipe) => Accept::Came(pipe, SocketAddr::from(([192, 0, 2, 1], 1))),
+            None => Accept::Empty,
+        }
+    }
+    fn watch(&mut self, key: Key, _: &Pipe) -> Result<(), Reason> {
+        self.tokens.borrow_mut().insert(key.token());
+        Ok(())
+    }
+    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Pipe, Reason> {
+        Err(Reason::System)
+    }
+    fn dialed(&mut self, _: Key, _: &mut Pipe) -> io::Result<()> {
+        Ok(())
+    }
+    fn read(&mut self, _: Key, stream: &mut Pipe, into: &mut [u8]) -> io::Result<usize> {
+        let mut ends = stream.0.borrow_mut();
+        match io::Read::read(&mut ends.input, into)? {
+            0 => ends.dry(),
+            n => Ok(n),
+        }
+    }
+    fn write(&mut self, _: Key, stream: &mut Pipe, from: &[u8], _: bool) -> io::Result<usize> {
+        if stream.0.borrow().full {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        stream.0.borrow_mut().output.extend_from_slice(from);
+        Ok(from.len())
+    }
+    fn lend_pipe(&mut self) -> Option<Self::Pipe> {
+        Some(VecDeque::new())
+    }
+    fn splice_in(
+        &mut self,
+        _: Key,
+        stream: &mut Pipe,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> io::Result<usize> {
+        let mut ends = stream.0.borrow_mut();
+        let n = most.min(ends.input.len());
+        pipe.extend(ends.input.drain(..n));
+        if n == 0 { ends.dry() } else { Ok(n) }
+    }
+    fn splice_out(
+        &mut self,
+        key: Key,
+        pipe: &mut Self::Pipe,
+        stream: &mut Pipe,
+        most: usize,
+    ) -> io::Result<usize> {
+        let n = most.min(pipe.len());
+        self.write(key, stream, &pipe.make_contiguous()[..n], false)?;
+        pipe.drain(..n);
+        Ok(n)
+    }
+    fn shut(&mut self, _: &mut Pipe) {}
+    fn close(&mut self, key: Key, stream: Pipe, _: Manner) {
+        self.tokens.borrow_mut().remove(&key.token());
+        stream.0.borrow_mut().closed = true;
+    }
+    fn close_listener(&mut self, key: Key, door: usize) {
+        self.tokens.borrow_mut().remove(&key.token());
+        self.doors.borrow_mut()[door] = false;
+        // Who was not accepted is gone with the listener.
+        for pipe in self.coming.borrow_mut().remove(&door).unwrap_or_default() {
+            pipe.0.borrow_mut().closed = true;
+        }
+    }
+    fn resolve(&mut self, _: usize, _: Query, _: &str, _: u16) {}
+    fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
+        None
+    }
+    fn note(&mut self, _: Time, _: &Note) {}
+}
