@@ -212,6 +212,8 @@ impl<N: Net> Driver<N> {
             }
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
             Event::Stop => {
+                let (buffers, connections) = self.counts();
+                self.net.note(self.now, &Note::Held { buffers, connections });
                 if let Some((_, until)) = &mut self.exit {
                     *until = self.now;
                 }

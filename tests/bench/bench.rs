@@ -17,8 +17,13 @@
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod chart;
+#[path = "../dice/mod.rs"]
+mod dice;
 mod echo;
 mod knobs;
+#[path = "../wan/mod.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
+mod link;
 mod loads;
 #[path = "../e2e/process.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]

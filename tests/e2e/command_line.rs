@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use super::harness::{Backend, Folder, Kind, SOON, Server, nt, port};
 use super::process::{Process, mortal};
-use super::rest::keeps_secrets;
+use super::rest::Nt;
 
 fn echoes(address: impl Into<SocketAddr>) -> bool {
     let Ok(mut visitor) = TcpStream::connect_timeout(&address.into(), SOON) else { return false };
@@ -24,18 +24,16 @@ fn a_license_may_come_by_the_environment_and_by_standard_input() {
     let (server, backend, public) = (Server::start(), Backend::echo(), port());
     let word = format!("{}@127.0.0.1:{}", server.license, server.tls);
     let mapping = format!("{public}:127.0.0.1:{}", backend.port);
-    let client = Process::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word));
+    let client = Nt::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
-    keeps_secrets(&client, &[&server.license]);
     drop(client);
 
     let file = server.folder.write("stdin", &word);
     let stdin = Stdio::from(std::fs::File::open(file).unwrap());
-    let client = Process::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin));
+    let client = Nt::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
-    keeps_secrets(&client, &[&server.license]);
 }
 
 #[test]
@@ -96,7 +94,7 @@ fn the_second_of_two_servers_is_used_when_the_first_is_not_there() {
     let file = server.folder.write("two", word);
     let mut command = mortal(nt());
     command.arg("-c").arg(format!("@{}", file.display()));
-    let client = Process::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)));
+    let client = Nt::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
 }
