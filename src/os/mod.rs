@@ -25,6 +25,7 @@ use resolver::Resolver;
 use signals::Signals;
 use sockets::Pace;
 
+pub use signals::outlive_full_files;
 pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::data::{Pattern, Random};
 use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, Tunnel, nt, port, rounds};
 use super::netns::Link;
-use super::process::{Process, holds_soon, mortal, need, need_unshare, say};
+use super::process::{Process, eventually, holds_soon, mortal, need, need_unshare, say};
 use super::rest::Nt;
 use super::wan::Conditions;
 
@@ -198,6 +198,28 @@ fn a_full_disk_is_said_and_leaves_every_file_whole() {
     disk.free();
     assert!(license(&["add", "late"]).status.success());
     server.wait_for("2 licenses", SOON);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_leaves_every_file_whole_and_the_server_running() {
+    let mut tunnel = Tunnel::to(Kind::Tls, port());
+    let limited = |inner: &Command| wrapped(&["sh", "-c", "ulimit -f 0 && exec \"$@\"", "sh"], inner);
+    let state = tunnel.server.folder.join("state");
+    let licenses = state.join("licenses.toml");
+    let before = std::fs::read(&licenses).unwrap();
+    let mut add = Command::new(nt());
+    add.args(["license", "add", "late", "--state"]).arg(state);
+    let output = limited(&add).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(std::fs::read(&licenses).unwrap() == before);
+
+    tunnel.server.process.kill();
+    let log = tunnel.server.folder.join("log");
+    let ports = tunnel.server.tunnel_ports();
+    let mut server = limited(&Server::command(&tunnel.server.folder, ports[0], ports[1]));
+    tunnel.server.process = Nt::start_unheard(server.stderr(std::fs::File::create(&log).unwrap()), &ports);
+    eventually("served with a log that may not grow", SOON, || tunnel.try_echo(SOON).is_ok());
+    assert_eq!(std::fs::metadata(log).unwrap().len(), 0);
 }
 
 #[test]
