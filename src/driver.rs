@@ -200,6 +200,7 @@ impl<N: Net> Driver<N> {
                     link.readable |= ready.read || ready.failed;
                     link.writable |= ready.write || ready.failed;
                     link.ending |= ready.ended;
+                    link.failed |= ready.failed;
                     // A visitor who waits is not read, so only this tells that it has gone.
                     if ready.failed
                         && (link.phase, link.speech) == (Phase::Up, Speech::Raw)
@@ -485,7 +486,8 @@ impl<N: Net> Driver<N> {
                     moved += n;
                     continue;
                 }
-                Delivery::Wait => return,
+                // Where nobody takes what came, the failure behind it would not be met for as long as that lasts.
+                Delivery::Wait => return self.fail_if_failed(key),
                 Delivery::Nothing => {}
             }
             let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
@@ -803,6 +805,16 @@ impl<N: Net> Driver<N> {
         self.drop_link(key, Manner::Cut);
         if told {
             self.feed(role, Input::Lost(key, reason));
+        }
+    }
+
+    /// A connection that is not read now goes, if it has failed.
+    fn fail_if_failed(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        if std::mem::take(&mut link.failed)
+            && let Err(error) = self.net.dialed(key, &mut link.stream)
+        {
+            self.fail(key, reason_of(&error));
         }
     }
 
