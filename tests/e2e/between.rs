@@ -56,13 +56,15 @@ impl Relayed {
         });
         let (total, end) = Pattern::new(seed).read(&visitor);
         // Whoever writes and reads may be told of a reset by either call; the other then looks like an end.
-        (total, end.and(write.join().unwrap().map_err(|error| error.kind())))
+        let wrote = write.join().unwrap().map_err(|error| error.kind());
+        (total, end.and(wrote))
     }
 }
 
 impl Drop for Relayed {
     fn drop(&mut self) {
         if !thread::panicking() && self.client.is_awake() {
+            self.relay.pass_whole();
             end([&mut self.client, &mut self.server.process]);
         }
     }
@@ -191,7 +193,7 @@ fn a_changed_bit_under_tls_is_found_and_no_byte_of_it_reaches_the_visitor() {
 fn a_login_that_comes_byte_by_byte_is_a_login() {
     super::faults::for_both_at_once(|kind| {
         let backend = Backend::echo();
-        let relayed = Relayed::with(kind, backend.port, Mischief { piece: 1, ..Mischief::default() });
+        let relayed = Relayed::with(kind, backend.port, Mischief { one_by_one: true, ..Mischief::default() });
         assert_eq!(relayed.echo_of(3, 3_000), (3_000, Ok(())), "{kind:?}");
         assert_eq!(
             relayed.client.log().count("trying again"),
@@ -234,8 +236,10 @@ fn data_connections_that_die_early_cut_their_visits_and_no_others() {
 /// Twelve clients over TLS and twelve plainly, each with a license and a relay of its own, which cuts the first
 /// connections wherever the dice say: in the handshake, in the login, among mappings and ProxyChannels.
 pub fn wherever_its_connections_are_cut_a_client_gets_in() {
-    let (server, backend) = (Server::start(), Backend::echo());
-    let clients = (0..24).map(|n| {
+    const CLIENTS: usize = 24;
+    let (mut server, backend) = (Server::start(), Backend::echo());
+    server.process.sessions = CLIENTS;
+    let clients = (0..CLIENTS).map(|n| {
         let kind = BOTH[n % 2];
         // About what the client says before the tunnel is up.
         let cut_within = if kind == Kind::Tls { 800 } else { 200 };

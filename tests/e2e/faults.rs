@@ -89,7 +89,8 @@ fn visit_until(over: &AtomicBool, public: u16) -> Vec<Result<(), ErrorKind>> {
         });
         let (total, end) = Pattern::new(2).read(&visitor);
         // Whoever writes and reads may be told of a reset by either call; the other then looks like an end.
-        let end = end.and(write.join().unwrap().map_err(|error| error.kind()));
+        let wrote = write.join().unwrap().map_err(|error| error.kind());
+        let end = end.and(wrote);
         assert!(end.is_err() || total == BYTES, "a cut after {total} bytes looks like an end");
         assert_ne!(end, Err(ErrorKind::WouldBlock), "a visit hangs");
         ends.push(end);

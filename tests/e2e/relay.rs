@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,8 +12,6 @@ use super::harness::Backend;
 
 /// Bytes of one connection that are kept.
 const KEPT: usize = 64 * 1024;
-/// Between two pieces of what is passed in pieces.
-const PIECES_APART: Duration = Duration::from_micros(500);
 
 /// Relays TCP connections; the first is the CmdChannel of the first login.
 pub struct Relay {
@@ -33,8 +31,8 @@ pub enum End {
 /// What a relay does to every connection from the first on.
 #[derive(Default)]
 pub struct Mischief {
-    /// Bytes that are passed at once; 0 for all there are.
-    pub piece: usize,
+    /// Bytes pass one by one.
+    pub one_by_one: bool,
     /// So many connections are cut …
     pub cuts: usize,
     /// … somewhere in so many bytes of one of their directions.
@@ -45,6 +43,8 @@ pub struct Mischief {
 #[derive(Default)]
 struct Shared {
     mischief: Mischief,
+    /// All bytes pass at once after all.
+    gentle: AtomicBool,
     connections: Mutex<Vec<Connection>>,
     /// Connections up to this number end at the next word of the server, which is lost.
     trapped: AtomicUsize,
@@ -84,18 +84,28 @@ impl Relay {
             let cuts = inner.cuts(number);
             thread::spawn(move || {
                 let mut said = 0;
-                pass(&from, &to, back.mischief.piece, |bytes| {
-                    said += bytes.len();
-                    back.passes_back(number, said, cuts[1])
-                });
+                pass(
+                    &from,
+                    &to,
+                    || back.piece(),
+                    |bytes| {
+                        said += bytes.len();
+                        back.passes_back(number, said, cuts[1])
+                    },
+                );
             });
             let mut said = 0;
-            pass(&client, &server, inner.mischief.piece, |bytes| {
-                said += bytes.len();
-                inner.spoil(bytes);
-                inner.keep_said(number, bytes);
-                inner.cut_after(number, said, cuts[0])
-            });
+            pass(
+                &client,
+                &server,
+                || inner.piece(),
+                |bytes| {
+                    said += bytes.len();
+                    inner.spoil(bytes);
+                    inner.keep_said(number, bytes);
+                    inner.cut_after(number, said, cuts[0])
+                },
+            );
         });
         Self { backend, shared }
     }
@@ -107,6 +117,11 @@ impl Relay {
     /// What the client said on each connection.
     pub fn said(&self) -> Vec<Vec<u8>> {
         self.shared.connections.lock().unwrap().iter().map(|connection| connection.said.clone()).collect()
+    }
+
+    /// From now on bytes pass as they come.
+    pub fn pass_whole(&self) {
+        self.shared.gentle.store(true, Ordering::Relaxed);
     }
 
     /// How many of the first connections were cut.
@@ -166,6 +181,11 @@ impl Shared {
         said.extend_from_slice(&bytes[..room]);
     }
 
+    /// Bytes that pass at once.
+    fn piece(&self) -> usize {
+        if self.mischief.one_by_one && !self.gentle.load(Ordering::Relaxed) { 1 } else { usize::MAX }
+    }
+
     fn end(&self, number: usize, end: End) {
         self.connections.lock().unwrap()[number].end(end);
     }
@@ -208,21 +228,23 @@ impl Shared {
     }
 }
 
-/// Passes bytes on, up to the end, or until `see` does not want them to be passed; so many at once, if not all.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, piece: usize, mut see: impl FnMut(&mut [u8]) -> bool) {
+/// Passes bytes on, up to the end, or until `see` does not want them to be passed; `piece` of them at once.
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    piece: impl Fn() -> usize,
+    mut see: impl FnMut(&mut [u8]) -> bool,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if !see(&mut buffer[..count]) {
             break;
         }
-        let passed = if piece == 0 {
-            to.write_all(&buffer[..count])
-        } else {
-            buffer[..count].chunks(piece).try_for_each(|piece| {
-                thread::sleep(PIECES_APART);
-                to.write_all(piece)
-            })
-        };
+        let passed = buffer[..count].chunks(piece()).try_for_each(|piece| {
+            // For the other end to take each alone, most of the time.
+            thread::yield_now();
+            to.write_all(piece)
+        });
         if passed.is_err() {
             break;
         }
