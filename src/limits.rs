@@ -25,6 +25,8 @@ pub const TARGET_BYTES_MAX: usize = 512;
 pub const TLS_PLAIN_BYTES_MAX: usize = 16_384;
 /// Largest TLS record on the wire: header, plaintext, and the expansion that RFC 8446 5.2 allows.
 pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_PLAIN_BYTES_MAX + 256;
+/// Keys of TLS records that are kept expanded, 0.5 KiB each; a connection that talks has two.
+pub const TLS_KEYS_EXPANDED_MAX: usize = 256;
 /// One buffer of the arena: a whole TLS record beside a whole control frame, rounded up to 2 KiB.
 pub const BUFFER_BYTES: usize = 18 * 1024;
 /// Payload read in one go, so that with its frame header it fills one TLS record.

@@ -7,6 +7,10 @@ use nt::cli::{self, Command, Exit};
 use nt::commands::{self, Output, read_source};
 use nt::{os, run};
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static HEAP: os::Heap = os::Heap::new();
+
 fn main() {
     os::no_core_dumps();
     os::outlive_full_files();

@@ -1,9 +1,11 @@
-//! TLS 1.3 by rustls' unbuffered interface: arena to arena, nothing kept between records. The only file
-//! that names rustls.
+//! TLS 1.3 by rustls' unbuffered interface: arena to arena, nothing kept between records but keys. This folder is the
+//! only place that speaks TLS.
 //!
 //! Certificates prove nothing here unless `--ca` asks for it: both ends prove the license over the
 //! connection's exporter (RFC 9266), which a man in the middle cannot share. What is never skipped is the
 //! signature that ties the handshake to the certificate's key.
+
+mod keys;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,8 +18,8 @@ use rustls::server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection
 use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, ServerConfig,
-    SignatureScheme, version,
+    ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedCipherSuite, version,
 };
 
 use crate::arena::{Arena, Window};
@@ -128,17 +130,12 @@ impl ResolvesServerCert for Shy {
 
 /// ring, with the two suites whose exporter is 32 bytes; the faster one on this processor first.
 fn provider() -> Arc<CryptoProvider> {
-    let mut provider = rustls::crypto::ring::default_provider();
-    let wanted = if has_aes() {
-        [CipherSuite::TLS13_AES_128_GCM_SHA256, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256]
-    } else {
-        [CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, CipherSuite::TLS13_AES_128_GCM_SHA256]
-    };
-    provider.cipher_suites = wanted
-        .iter()
-        .filter_map(|w| provider.cipher_suites.iter().find(|s| s.suite() == *w).copied())
-        .collect();
-    Arc::new(provider)
+    let mut cipher_suites =
+        [&keys::AES_128_GCM, &keys::CHACHA20_POLY1305].map(SupportedCipherSuite::Tls13).to_vec();
+    if !has_aes() {
+        cipher_suites.reverse();
+    }
+    Arc::new(CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() })
 }
 
 /// Whether the processor has instructions for AES.

@@ -1,7 +1,11 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
 
+#[cfg(any(target_env = "musl", test))]
+mod heap;
 mod log;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod memmove;
 mod pipes;
 mod poll;
 mod resolver;
@@ -25,6 +29,8 @@ use resolver::Resolver;
 use signals::Signals;
 use sockets::Pace;
 
+#[cfg(target_env = "musl")]
+pub use heap::Heap;
 pub use signals::outlive_full_files;
 pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 

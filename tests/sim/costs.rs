@@ -7,7 +7,7 @@ use nt::license::Transport;
 use nt::time::Span;
 
 use crate::actors::{Outcome, Plan};
-use crate::meter::{Cost, Costs};
+use crate::meter::{Cost, Costs, held};
 use crate::net::Nasty;
 use crate::world::Sim;
 use crate::{CALM, at_rest, up};
@@ -140,4 +140,23 @@ fn who_is_idle_costs_nothing() {
             assert!(whole, "they were idle, not gone\n{}", sim.log());
         }
     }
+}
+
+#[test]
+fn keys_of_who_is_idle_are_small() {
+    const VISITORS: usize = 64;
+    let [plain, tls] = [Transport::Plain, Transport::Tls].map(|transport| {
+        let mut sim = up(44, EVEN, transport);
+        let before = held();
+        for _ in 0..VISITORS {
+            let plan = talk(&mut sim, 2);
+            let visitor = sim.visit(8080, plan);
+            sim.visitors[visitor].stalled = u32::MAX;
+        }
+        sim.run_for(Span::from_secs(120));
+        (held() - before) / VISITORS as isize
+    });
+    // 5,000 of rustls's, with the pool's spare connections; four keys of 544 bytes, expanded, would be 2,000 more.
+    let more = tls - plain;
+    assert!((1..6_000).contains(&more), "an idle visitor over TLS holds {more} bytes more than a plain one");
 }

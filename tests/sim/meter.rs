@@ -75,6 +75,7 @@ impl FromIterator<(Cost, u64)> for Costs {
 thread_local! {
     static COUNTING: Cell<bool> = const { Cell::new(false) };
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 /// Allocations are counted, or not, as long as it lives.
@@ -101,6 +102,17 @@ pub fn allocations<T>(f: impl FnOnce() -> T) -> (T, u64) {
     let result = f();
     drop(counting);
     (result, ALLOCATIONS.get() - before)
+}
+
+/// Bytes that were allocated and not freed while the flag was up.
+pub fn held() -> isize {
+    HELD.get()
+}
+
+fn hold(more: usize, less: usize) {
+    if COUNTING.get() {
+        HELD.set(HELD.get() + more as isize - less as isize);
+    }
 }
 
 fn count() {
@@ -132,23 +144,27 @@ static ALLOCATOR: Counted = Counted;
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size(), 0);
         // SAFETY: as above.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size(), 0);
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        hold(size, layout.size());
         // SAFETY: as above.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        hold(0, layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
