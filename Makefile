@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check bench soak sim fuzz torture clean
+.PHONY: help build static demo test check faults bench soak sim fuzz torture clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ demo: build      ## a server, a client and a web page in one process
 test:            ## all tests; those that miss a program say so
 	$(CARGO) build --release --locked
 	NT_E2E_BIN=$(CURDIR)/target/release/nt $(CARGO) test --locked
+
+faults:          ## the faults on real kernels (docs/TESTING.md), for longer than `make test` has time
+	$(CARGO) build --release --locked
+	NT_E2E_LONG=1 NT_E2E_BIN=$(CURDIR)/target/release/nt $(CARGO) test --locked --test e2e
 
 check:           ## what CI runs: format, lints, tests
 	$(CARGO) fmt --check

@@ -213,6 +213,7 @@ impl<N: Net> Driver<N> {
                     link.readable |= ready.read || ready.failed;
                     link.writable |= ready.write || ready.failed;
                     link.ending |= ready.ended;
+                    link.failed |= ready.failed;
                     // A visitor who waits is not read, so only this tells that it has gone.
                     if ready.failed
                         && (link.phase, link.speech) == (Phase::Up, Speech::Raw)
@@ -225,6 +226,8 @@ impl<N: Net> Driver<N> {
             }
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
             Event::Stop => {
+                let (buffers, connections) = self.counts();
+                self.net.note(self.now, &Note::Held { buffers, connections });
                 if let Some((_, until)) = &mut self.exit {
                     *until = self.now;
                 }
@@ -496,7 +499,8 @@ impl<N: Net> Driver<N> {
                     moved += n;
                     continue;
                 }
-                Delivery::Wait => return,
+                // Where nobody takes what came, the failure behind it would not be met for as long as that lasts.
+                Delivery::Wait => return self.fail_if_failed(key),
                 Delivery::Nothing => {}
             }
             let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
@@ -814,6 +818,16 @@ impl<N: Net> Driver<N> {
         self.drop_link(key, Manner::Cut);
         if told {
             self.feed(role, Input::Lost(key, reason));
+        }
+    }
+
+    /// A connection that is not read now goes, if it has failed.
+    fn fail_if_failed(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        if std::mem::take(&mut link.failed)
+            && let Err(error) = self.net.dialed(key, &mut link.stream)
+        {
+            self.fail(key, reason_of(&error));
         }
     }
 

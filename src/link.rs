@@ -40,6 +40,8 @@ pub struct Link<N: Net> {
     pub writable: bool,
     /// The peer's end may stand behind what can be read.
     pub ending: bool,
+    /// The connection has failed; what came before may still stand to be read.
+    pub failed: bool,
     /// The peer's direction.
     pub incoming: Incoming,
     /// The other side, for a connection that is joined.
@@ -138,6 +140,7 @@ impl<N: Net> Link<N> {
             readable: false,
             writable: false,
             ending: false,
+            failed: false,
             incoming: Incoming::Open,
             peer: None,
             payload: Payload::Refused,

@@ -13,6 +13,7 @@ static HEAP: os::Heap = os::Heap::new();
 
 fn main() {
     os::no_core_dumps();
+    os::outlive_full_files();
     let args: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let code = match cli::parse(&args, std::env::var("NT_LICENSE").ok()) {

@@ -180,6 +180,13 @@ pub enum Note {
         /// Visits in flight.
         visits: usize,
     },
+    /// What the driver holds when it is asked to stop: nothing is lent where nobody is served.
+    Held {
+        /// Buffers lent.
+        buffers: usize,
+        /// Connections and listeners.
+        connections: usize,
+    },
     /// A sentence from the edge of the program.
     Plain(Level, String),
 }
@@ -210,7 +217,7 @@ impl Note {
             | Self::Stopping { .. } => Level::Info,
             // Somebody was turned away, and can be helped.
             Self::VisitFailed { reason: Reason::Busy, .. } => Level::Warn,
-            Self::StrangerClosed { .. } | Self::VisitFailed { .. } => Level::Debug,
+            Self::StrangerClosed { .. } | Self::VisitFailed { .. } | Self::Held { .. } => Level::Debug,
             Self::Plain(level, _) => *level,
         }
     }
@@ -349,6 +356,12 @@ impl fmt::Display for Note {
                 write!(
                     f,
                     "stopping when {visits} visits have ended, in 30 s at the latest; once more stops at once"
+                )
+            }
+            Self::Held { buffers, connections } => {
+                write!(
+                    f,
+                    "asked to stop with {buffers} buffers lent and {connections} connections and listeners open"
                 )
             }
             Self::Plain(_, text) => f.write_str(text),

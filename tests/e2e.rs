@@ -5,11 +5,15 @@
 //!
 //! - `NT_E2E_BIN=PATH` tests that binary instead of the one cargo has just built. Where `release` is a folder of its
 //!   path, the tests that need an optimised build run too: more than 4 GiB in one stream, memory at rest.
+//! - `NT_E2E_LONG=1` (`make faults`) does some things more often.
+//! - What must hold after every test is asked in one place: `rest.rs`. Which fault is shown where: `docs/TESTING.md`.
 //! - Nothing is benchmarked: a bound on time is a promise of nt, taken generously.
 
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
+#[path = "e2e/bad_links.rs"]
+mod bad_links;
 #[path = "e2e/between.rs"]
 mod between;
 #[path = "e2e/command_line.rs"]
@@ -27,6 +31,10 @@ mod faults;
 mod harness;
 #[path = "e2e/herd.rs"]
 mod herd;
+#[path = "e2e/machine.rs"]
+mod machine;
+#[path = "e2e/names.rs"]
+mod names;
 #[path = "e2e/netns.rs"]
 mod netns;
 #[path = "e2e/operator.rs"]
@@ -47,3 +55,5 @@ mod strangers;
 mod tcp;
 #[path = "e2e/waiting.rs"]
 mod waiting;
+#[path = "wan/mod.rs"]
+mod wan;

@@ -29,8 +29,9 @@ use resolver::Resolver;
 use signals::Signals;
 use sockets::Pace;
 
-#[cfg(target_env = "musl")]
+#[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
+pub use signals::outlive_full_files;
 pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.

@@ -2,8 +2,15 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+
+/// A file that may not grow further (`ulimit -f`), the log perhaps, fails its write; it does not end the program.
+pub fn outlive_full_files() {
+    // A handler that only notes it. It fails for signals that cannot be handled, which this is not.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 pub(super) struct Signals {
     pipe: UnixStream,

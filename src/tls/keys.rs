@@ -8,7 +8,8 @@
 //!
 //! Sequence numbers, what a key may seal at most and key updates stay with rustls, the ciphers with ring.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use ring::aead::{self, LessSafeKey, UnboundKey};
 use rustls::crypto::CipherSuiteCommon;
@@ -72,16 +73,19 @@ struct Key {
     iv: Iv,
 }
 
+/// Keys made so far: no two have the same number, in whatever threads they are used.
+static KEYS: Mutex<u64> = Mutex::new(0);
+
 thread_local! {
-    /// No two keys have the same number, ever.
-    static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Expanded keys, each with its number, at that number modulo the shelf's length.
     static SHELF: RefCell<Vec<Option<(u64, LessSafeKey)>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Key {
     fn new(cipher: &'static aead::Algorithm, secret: AeadKey, iv: Iv) -> Self {
-        Self { number: NEXT.replace(NEXT.get() + 1), cipher, secret, iv }
+        let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+        *keys += 1;
+        Self { number: *keys, cipher, secret, iv }
     }
 
     fn place(&self) -> usize {

@@ -23,6 +23,9 @@ mod dice;
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod echo;
 mod knobs;
+#[path = "../wan/mod.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
+mod link;
 mod loads;
 mod panels;
 #[path = "../e2e/process.rs"]

@@ -64,7 +64,7 @@ pub fn obstacle(load: &str) -> Option<String> {
     // Programs and their packages.
     let needs: &[(&str, &str)] = match load {
         "bulk" => &[("iperf3", "iperf3")],
-        "wan" => &[("iperf3", "iperf3"), ("python3", "python3"), ("ip", "iproute2")],
+        "wan" => &[("iperf3", "iperf3"), ("ip", "iproute2")],
         _ if asks_nginx(load) => &[("nginx", "nginx-light"), ("wrk", "wrk")],
         _ => &[],
     };

@@ -1,37 +1,40 @@
 //! Bad links: nt with its ends on two hosts, beside plain TCP between the same hosts.
 //!
 //! ```text
-//!          namespace A                    wan.py                     namespace B
+//!          namespace A                  the wire                     namespace B
 //!   iperf3 -c ── nt -s ── 10.9.0.1 ═══ the link ═══ 10.9.0.2 ── nt -c ── iperf3 -s
 //!       └─────────────────────────── plain TCP ───────────────────────────┘
 //! ```
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::echo::{Echo, PING, this_program};
 use super::knobs::Knobs;
-use super::process::{Process, say};
+use super::link::{Conditions, Wire, ip, plug};
+use super::process::say;
 use super::programs::run;
 use super::results::{FLOWS, Flow, LinkNumber, Metric, Results, Way};
-use super::services::{Bulk, Iperf3, until};
+use super::services::{Bulk, Iperf3};
 use super::systems::{Ends, PATIENCE, System, Tunnel};
 
-/// A link that `wan.py` makes.
+/// A link between the two hosts.
 pub struct Link {
     pub name: &'static str,
     /// What it adds each way.
-    delay_ms: u32,
-    /// Share of the packets that are lost.
-    loss: f64,
+    delay: Duration,
+    /// Of a thousand packets, so many are lost.
+    lost: u64,
 }
 
 pub const LINKS: [Link; 2] = [
-    Link { name: "20 ms there and back", delay_ms: 10, loss: 0.0 },
-    Link { name: "80 ms there and back, 0.5 % of the packets lost", delay_ms: 40, loss: 0.005 },
+    Link { name: "20 ms there and back", delay: Duration::from_millis(10), lost: 0 },
+    Link {
+        name: "80 ms there and back, 0.5 % of the packets lost",
+        delay: Duration::from_millis(40),
+        lost: 5,
+    },
 ];
 
 /// What every link lets through; it queues 256 KiB.
@@ -41,36 +44,60 @@ const LONGER: u32 = 2;
 /// So long after a load the link's queue is empty, and iperf3, which serves one visitor at a time, knows that it went.
 const SETTLE: Duration = Duration::from_millis(500);
 const ADDRESSES: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
+/// Which packets are lost is drawn from this.
+const SEED: u64 = 1;
 /// The name that plain TCP goes by.
 pub const PLAIN_TCP: &str = "direct";
 
 /// Two hosts and the link between them, until this is dropped.
 struct Hosts {
-    carrier: Process,
-    /// What command lines of each host begin with.
-    inside: [Vec<String>; 2],
+    wire: Option<Wire>,
+    names: [String; 2],
+    taps: [String; 2],
 }
 
 impl Hosts {
     fn join(link: &Link) -> Result<Self, String> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/wan.py");
-        let mut command = Command::new("python3");
-        command.arg(script).args(["--delay", &link.delay_ms.to_string(), "--loss", &link.loss.to_string()]);
-        command.args(["--mbit", &LINK_MBIT.to_string()]);
-        // It ends when its standard input does, so it takes its namespaces away even if this process is killed.
-        let carrier = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::null()));
-        let line = carrier.hears("hosts ", PATIENCE).ok_or_else(|| carrier.log().lines().join(" "))?;
-        let names: Vec<&str> = line.split_whitespace().collect();
-        let [_, a, b] = names[..] else { return Err(format!("wan.py said {line}")) };
-        let inside = [a, b].map(|name| ["ip", "netns", "exec", name].map(str::to_owned).to_vec());
-        Ok(Self { carrier, inside })
+        let id = std::process::id();
+        let names = ["a", "b"].map(|host| format!("nt-bench-{host}-{id}"));
+        let taps = ["a", "b"].map(|host| format!("nb{host}{id}"));
+        let mut hosts = Self { wire: None, names, taps };
+        for (host, address) in ADDRESSES.iter().enumerate() {
+            let (name, tap) = (&hosts.names[host], &hosts.taps[host]);
+            let made = ip(&format!("netns add {name}"))
+                && ip(&format!("-n {name} link set lo up"))
+                && plug(Some(name), "wire", &format!("{address}/24"), tap);
+            if !made {
+                return Err(
+                    "two network namespaces cannot be made here: is it root, and is `ip` installed?".into()
+                );
+            }
+        }
+        let conditions = Conditions {
+            delay: link.delay,
+            lost: link.lost,
+            bytes_per_second: Some(u64::from(LINK_MBIT) * 1_000_000 / 8),
+            ..Conditions::default()
+        };
+        let wire = Wire::between(hosts.taps.each_ref().map(String::as_str), conditions, SEED);
+        hosts.wire =
+            Some(wire.map_err(|error| format!("the frames between them cannot be carried: {error}"))?);
+        Ok(hosts)
+    }
+
+    /// What command lines of each host begin with.
+    fn inside(&self) -> [Vec<String>; 2] {
+        self.names.each_ref().map(|name| ["ip", "netns", "exec", name].map(str::to_owned).to_vec())
     }
 }
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        self.carrier.signal(Signal::TERM);
-        let _ = until(PATIENCE, "wan.py ends", || !self.carrier.runs());
+        self.wire = None;
+        for host in 0..2 {
+            let _ = ip(&format!("link del {}", self.taps[host]));
+            let _ = ip(&format!("netns del {}", self.names[host]));
+        }
     }
 }
 
@@ -101,7 +128,7 @@ fn measure_link(
     results: &mut Results,
 ) -> Result<(), String> {
     let hosts = Hosts::join(link)?;
-    let [a, b] = &hosts.inside;
+    let [a, b] = &hosts.inside();
     let (iperf3, echo) = (Iperf3::start(b, "0.0.0.0")?, Echo::start(b, "0.0.0.0")?);
     let ports = [iperf3.port, echo.port];
     let mut routes = vec![Route { name: PLAIN_TCP, host: ADDRESSES[1], ports, _tunnel: None }];
@@ -139,11 +166,11 @@ fn measure_link(
 
 /// nt with its server in A and its client in B, once it carries something.
 fn route(system: &System, hosts: &Hosts, targets: [u16; 2]) -> Result<Route, String> {
-    let [server, client] = hosts.inside.clone();
+    let [server, client] = hosts.inside();
     let ends = Ends { host: ADDRESSES[0].to_owned(), server, client };
     let tunnel = system.start_at(&ends, &targets)?;
     let (host, ports) = ("127.0.0.1", [tunnel.ports[0], tunnel.ports[1]]);
-    tunnel.ready(|| Iperf3::answers(&hosts.inside[0], host, ports[0]))?;
+    tunnel.ready(|| Iperf3::answers(&hosts.inside()[0], host, ports[0]))?;
     Ok(Route { name: system.name, host, ports, _tunnel: Some(tunnel) })
 }
 

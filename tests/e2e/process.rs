@@ -153,11 +153,21 @@ impl Process {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
+    /// How often it has waited for something to happen.
+    pub fn waits(&self) -> u64 {
+        self.status_number("voluntary_ctxt_switches:")
+    }
+
     /// Resident memory, in KiB.
     pub fn memory_kib(&self) -> u64 {
+        self.status_number("VmRSS:")
+    }
+
+    /// A number of `/proc/PID/status`; 0 where the process has ended.
+    fn status_number(&self, name: &str) -> u64 {
         let status = self.proc_file("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0 kB");
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        let rest = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+        rest.split_whitespace().next().unwrap().parse().unwrap()
     }
 }
 
@@ -196,10 +206,20 @@ pub fn say(text: &str) {
 }
 
 /// Waits until `done`, looking often.
-pub fn eventually(what: &str, timeout: Duration, mut done: impl FnMut() -> bool) {
+pub fn eventually(what: &str, timeout: Duration, done: impl FnMut() -> bool) {
+    assert!(holds_soon(timeout, done), "not within {timeout:?}: {what}");
+}
+
+/// Whether `done` comes to be true in time, looking often.
+pub fn holds_soon(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + timeout;
-    while !done() {
-        assert!(Instant::now() < end, "not within {timeout:?}: {what}");
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -218,6 +238,16 @@ pub fn need(programs: &[&str]) -> bool {
         }
     }
     true
+}
+
+/// Whether a program can be given namespaces of its own by `unshare` with these words; says so if it cannot.
+pub fn need_unshare(words: &[&str]) -> bool {
+    let tried = || Command::new("unshare").args(words).arg("true").stderr(Stdio::null()).status();
+    let can = need(&["unshare"]) && tried().is_ok_and(|status| status.success());
+    if !can {
+        say(&format!("skipped: no namespace can be had here: unshare {}", words.join(" ")));
+    }
+    can
 }
 
 /// Whether this is root; says so if it is not.

@@ -65,7 +65,7 @@ fn nginx_and_curl_keep_alive_download_and_upload() {
     for kind in BOTH {
         let folder = Folder::new();
         let (_nginx, target) = nginx(&folder);
-        let mut tunnel = Tunnel::to(kind, target);
+        let tunnel = Tunnel::to(kind, target);
         let url = format!("http://127.0.0.1:{}", tunnel.public);
         folder.write("www/small", "it works\n");
         let curl = || {
@@ -89,7 +89,6 @@ fn nginx_and_curl_keep_alive_download_and_upload() {
 
         run(curl().arg("--upload-file").arg(&big).arg(format!("{url}/sent")));
         assert!(same(&big, &folder.join("www/sent")), "{kind:?}: the upload differs");
-        tunnel.at_rest();
     }
 }
 
@@ -127,7 +126,7 @@ fn redis_under_its_own_benchmark() {
         redis.arg(target.to_string()).arg("--dir").arg(folder.path());
         let _redis = Process::start(&mut redis);
         eventually("redis listens", SOON, || listens(target));
-        let mut tunnel = Tunnel::to(kind, target);
+        let tunnel = Tunnel::to(kind, target);
         let public = tunnel.public.to_string();
 
         let bench = ["-n", "20000", "-c", "20", "-P", "4", "-q", "-t", "set,get,incr,lrange_100"];
@@ -143,7 +142,6 @@ fn redis_under_its_own_benchmark() {
         assert_eq!(cli(&public, &["set", "key", &value]), "OK");
         assert_eq!(cli(&target.to_string(), &["strlen", "key"]), "100000");
         assert_eq!(cli(&public, &["get", "key"]), value);
-        tunnel.at_rest();
     }
 }
 
@@ -194,7 +192,7 @@ fn ssh_scp_and_rsync() {
     for kind in BOTH {
         let folder = Folder::new();
         let (_sshd, target, options) = sshd(&folder);
-        let mut tunnel = Tunnel::to(kind, target);
+        let tunnel = Tunnel::to(kind, target);
         let (public, path) = (tunnel.public.to_string(), folder.path().display().to_string());
         let words: Vec<&str> = options.split_whitespace().collect();
         tree(&folder);
@@ -218,6 +216,5 @@ fn ssh_scp_and_rsync() {
             .args(["-a", "--checksum", "-e", &format!("ssh -p {public} {options}")])
             .args([format!("{path}/tree/"), format!("root@127.0.0.1:{path}/synced/")]));
         same_trees(&folder, "synced");
-        tunnel.at_rest();
     }
 }

@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nt::wire::Frame;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 
 use super::data::Random;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, port};
 use super::process::{Process, eventually, need};
 use super::relay::Relay;
-use super::rest::{Files, keeps_secrets};
 
 /// A connection from one of the many addresses of loopback.
 fn from(address: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, ipproto, socket};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::TCP))?;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
+    // Not for the processes that are started meanwhile.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     bind(&socket, &SocketAddr::from((address, 0)))?;
     connect(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     Ok(TcpStream::from(socket))
@@ -63,8 +65,7 @@ fn five_thousand_silent_connections_do_not_keep_a_client_out() {
             (0..5000u32).filter_map(|n| from(Ipv4Addr::from(0x7F00_0002 + n / 50), door).ok()).collect();
         assert!(crowd.len() > 4900, "only {} could connect", crowd.len());
         eventually("the bound on strangers is kept", SOON, || {
-            let files = Files::of(&tunnel.server.process, [tunnel.server.tls, tunnel.server.plain]);
-            files.tunnels <= nt::limits::STRANGERS_MAX + 16
+            tunnel.server.process.files().tunnels <= nt::limits::STRANGERS_MAX + 16
         });
         let took = login_time(&mut tunnel);
         println!("{kind:?}: {} came in {:?}; a login took {took:?}", crowd.len(), begun.elapsed());
@@ -82,8 +83,6 @@ fn five_thousand_silent_connections_do_not_keep_a_client_out() {
             "{kind:?}: a silent stranger is told something"
         );
         drop(crowd);
-        tunnel.note_client();
-        tunnel.at_rest();
     }
 }
 
@@ -149,14 +148,12 @@ fn garbage_gets_no_answer_and_harms_nobody() {
         assert!(answer.is_empty() || is_alert || is_frame, "{door}: {bytes:02x?} was answered {answer:02x?}");
     }
     says_each_cause_once(&tunnel.server.process);
-    tunnel.note_client();
-    tunnel.at_rest();
 }
 
 #[test]
 fn one_byte_a_second_is_not_enough_to_stay() {
     let tunnel = Tunnel::to(Kind::Tls, port());
-    let frame = nt::wire::Frame::Nonce([7; 32]).encode().bytes().to_vec();
+    let frame = Frame::Nonce([7; 32]).encode().bytes().to_vec();
     let begun = Instant::now();
     let mut stream = from(Ipv4Addr::new(127, 0, 0, 9), tunnel.server.plain).unwrap();
     let sent = frame.iter().take_while(|byte| {
@@ -228,7 +225,6 @@ fn what_was_recorded_cannot_be_played_again() {
         if kind == Kind::Plain {
             server.process.wait_for("no license of this server proves it", SOON);
         }
-        keeps_secrets(&server.process, &[&server.license]);
         let seed = nt_bytes(&server.license);
         let told = relay
             .said()
@@ -399,4 +395,44 @@ fn a_client_in_front_of_the_wrong_port_says_so_and_never_falls_back() {
         assert!(client.runs(), "{kind:?}");
     }
     assert_eq!(server.process.log().count("logged in"), 0);
+}
+
+#[test]
+fn ten_thousand_bad_logins_leave_nothing() {
+    let mut tunnel = Tunnel::to(Kind::Tls, port());
+    let login: Vec<u8> = [Frame::Nonce([7; 32]), stranger_s_hello()]
+        .iter()
+        .flat_map(|frame| frame.encode().bytes().to_vec())
+        .collect();
+    let storm = |logins: u32| {
+        thread::scope(|scope| {
+            for part in 0..8 {
+                let (login, door) = (&login, tunnel.server.plain);
+                scope.spawn(move || {
+                    for n in (part..logins).step_by(8) {
+                        let address = Ipv4Addr::from(0x7F00_0102 + n % 5_000);
+                        let answer = answer_to(address, door, login);
+                        // A nonce, and REJECT; or nothing, where too many came at once.
+                        assert!(matches!(answer.get(36), None | Some(0x03)), "{answer:02x?}");
+                    }
+                });
+            }
+        });
+    };
+    storm(2_000);
+    let before = tunnel.server.process.memory_kib();
+    storm(8_000);
+    let after = tunnel.server.process.memory_kib();
+    assert!(after < before + 512, "from {before} to {after} KiB in 8,000 bad logins");
+    tunnel.server.process.wait_for("no license of this server proves it", SOON);
+    says_each_cause_once(&tunnel.server.process);
+    let took = login_time(&mut tunnel);
+    assert!(took < Duration::from_secs(1), "a login after them took {took:?}");
+}
+
+/// A HELLO in good form that proves nothing.
+fn stranger_s_hello() -> Frame<'static> {
+    let (_, hello) =
+        nt::wire::samples().into_iter().find(|(_, frame)| matches!(frame, Frame::Hello(_))).unwrap();
+    hello
 }

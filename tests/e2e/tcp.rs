@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::data::{Pattern, Random};
 use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, need_release, port, visit};
-use super::rest::Files;
 
 /// Up and down, whole: the backend reads everything and writes everything at once, as the visitor does.
 fn both_ways(kind: Kind, seed: u64, up: u64, down: u64) {
@@ -20,7 +19,7 @@ fn both_ways(kind: Kind, seed: u64, up: u64, down: u64) {
         stream.shutdown(Shutdown::Write).unwrap();
         ended.send(read.join().unwrap()).unwrap();
     });
-    let mut tunnel = Tunnel::to(kind, backend.port);
+    let tunnel = Tunnel::to(kind, backend.port);
     let visitor = tunnel.visit();
     let writer = visitor.try_clone().unwrap();
     let write = thread::spawn(move || {
@@ -30,7 +29,6 @@ fn both_ways(kind: Kind, seed: u64, up: u64, down: u64) {
     assert_eq!(Pattern::new(seed + 1).read(&visitor), (down, Ok(())), "{kind:?}, down");
     write.join().unwrap();
     assert_eq!(ends.recv_timeout(SOON).unwrap(), (up, Ok(())), "{kind:?}, up");
-    tunnel.at_rest();
 }
 
 #[test]
@@ -47,7 +45,7 @@ fn bytes_are_exact_both_ways_plain() {
 fn streams_of_every_size_are_exact_over_the_same_channels() {
     for kind in BOTH {
         let backend = Backend::echo();
-        let mut tunnel = Tunnel::to(kind, backend.port);
+        let tunnel = Tunnel::to(kind, backend.port);
         let mut random = Random(7);
         let edges = [0, 1, 2, 3, 16_379, 16_380, 16_381, 16_384, 65_535, 65_536, 65_537, 1 << 20];
         let drawn: Vec<u64> = (0..40).map(|n| random.below(1 << (1 + n % 21)) + 1).collect();
@@ -61,7 +59,6 @@ fn streams_of_every_size_are_exact_over_the_same_channels() {
             assert_eq!(Pattern::new(seed as u64).read(&visitor), (size, Ok(())), "{kind:?} {size}");
             write.join().unwrap();
         }
-        tunnel.at_rest();
     }
 }
 
@@ -118,14 +115,13 @@ fn an_end_passes_at_once_and_the_other_way_lives_on() {
             thread::sleep(Duration::from_secs(3));
             stream.write_all(&said).unwrap();
         });
-        let mut tunnel = Tunnel::to(kind, backend.port);
+        let tunnel = Tunnel::to(kind, backend.port);
         let mut visitor = tunnel.visit();
         visitor.write_all(b"a long job").unwrap();
         visitor.shutdown(Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         visitor.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"a long job");
-        tunnel.at_rest();
     }
 }
 
@@ -136,13 +132,12 @@ fn a_real_server_that_speaks_first_is_heard() {
             stream.write_all(b"220 at your service\r\n").unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        let mut tunnel = Tunnel::to(kind, backend.port);
+        let tunnel = Tunnel::to(kind, backend.port);
         let mut visitor = tunnel.visit();
         let mut greeting = [0; 21];
         visitor.read_exact(&mut greeting).unwrap();
         assert_eq!(&greeting, b"220 at your service\r\n");
         drop(visitor);
-        tunnel.at_rest();
     }
 }
 
@@ -227,7 +222,7 @@ fn a_reset_at_one_end_is_a_reset_at_the_other() {
             }
             ended.send(stream.read(&mut [0]).map_err(|error| error.kind())).unwrap();
         });
-        let mut tunnel = Tunnel::to(kind, backend.port);
+        let tunnel = Tunnel::to(kind, backend.port);
         let mut visitor = tunnel.visit();
         visitor.write_all(b"w").unwrap();
         visitor.read_exact(&mut [0]).unwrap();
@@ -237,7 +232,6 @@ fn a_reset_at_one_end_is_a_reset_at_the_other() {
         visitor.write_all(b"R").unwrap();
         let end = visitor.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
         assert_eq!(end, Err(ErrorKind::ConnectionReset), "{kind:?}");
-        tunnel.at_rest();
     }
 }
 
@@ -264,9 +258,8 @@ fn a_hundred_visits(public: u16) {
 fn a_hundred_visitors_at_once_get_their_own_bytes() {
     for kind in BOTH {
         let backend = Backend::echo();
-        let mut tunnel = Tunnel::to(kind, backend.port);
+        let tunnel = Tunnel::to(kind, backend.port);
         a_hundred_visits(tunnel.public);
-        tunnel.at_rest();
     }
 }
 
@@ -277,7 +270,7 @@ fn a_burst_leaves_no_more_idle_channels_than_the_bound() {
     for _ in 0..3 {
         a_hundred_visits(tunnel.public);
         thread::sleep(Duration::from_millis(500));
-        let now = Files::of(&tunnel.server.process, [tunnel.server.tls, tunnel.server.plain]).tunnels;
+        let now = tunnel.server.process.files().tunnels;
         let most = 1 + nt::limits::POOL_MAX;
         assert!(now <= most, "{now} tunnel connections of one session at rest; at most {most} are promised");
     }
@@ -286,14 +279,13 @@ fn a_burst_leaves_no_more_idle_channels_than_the_bound() {
 #[test]
 fn a_real_server_that_refuses_resets_the_visitor_at_once() {
     for kind in BOTH {
-        let mut tunnel = Tunnel::to(kind, port());
+        let tunnel = Tunnel::to(kind, port());
         let begun = Instant::now();
         let mut visitor = tunnel.visit();
         let end = visitor.read(&mut [0]).map_err(|error| error.kind());
         assert_eq!(end, Err(ErrorKind::ConnectionReset), "{kind:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{kind:?}: {:?}", begun.elapsed());
         tunnel.client.wait_for("failed: the real server refused the connection", SOON);
-        tunnel.at_rest();
     }
 }
 

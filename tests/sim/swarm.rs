@@ -448,8 +448,7 @@ fn story(seed: u64, steps: u64) -> u64 {
         swarm.rest();
         swarm.end();
     });
-    let trace = swarm.borrow().sim.world.borrow().trace;
-    trace
+    swarm.into_inner().sim.fingerprint()
 }
 
 #[test]

@@ -373,6 +373,11 @@ impl Sim {
         world.costs.values().fold(Costs::default(), |sum, costs| sum.plus(costs))
     }
 
+    /// What stands for everything that happened.
+    pub fn fingerprint(&self) -> u64 {
+        self.world.borrow().trace
+    }
+
     /// What people were told, for a failing test to print.
     pub fn log(&self) -> String {
         let world = self.world.borrow();

@@ -66,7 +66,7 @@ use ledger::Ledger;
 use nt::entropy::Entropy;
 use process::{Process, eventually, say};
 use report::{BOOK, PICTURE, Report};
-use rest::{Files, closes, rests};
+use rest::{Files, rests};
 use samples::{Samples, Trend};
 use stage::Stage;
 
@@ -174,7 +174,10 @@ fn rest(stage: &Stage, baseline: &[Files]) {
     let mut baseline = baseline.iter();
     stage.each(|name, process, doors| {
         let sessions = if name == "server" { stage.clients.len() } else { 1 };
-        closes(process, doors, *baseline.next().unwrap(), sessions);
+        let others = baseline.next().unwrap().others;
+        eventually(&format!("{name} has no visit's file and {others} others"), LAST_ENDS, || {
+            Files::of(process, &doors).are_at_rest(others, sessions)
+        });
     });
     {
         let (server, clients) = (stage.server(), stage.clients.iter().map(stage::Client::process));

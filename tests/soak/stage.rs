@@ -97,7 +97,7 @@ impl Stage {
 
     /// The open files of each, in the order of [`Stage::each`].
     pub fn files(&self) -> Vec<Files> {
-        self.each(|_, process, doors| Files::of(process, doors))
+        self.each(|_, process, doors| Files::of(process, &doors))
     }
 }
 

@@ -1,0 +1,173 @@
+//! Mistakes that others have made, or that would be easily made here, each as a change of the source: the simulator must
+//! find every one of them. They stand here and not in the source, behind a condition: what an auditor reads should hold
+//! no mistake, not even one that is switched off.
+
+pub struct Mutant {
+    /// What is wrong then.
+    pub name: &'static str,
+    pub edits: &'static [Edit],
+}
+
+/// In a file of `src`, what occurs there once, and what takes its place.
+pub struct Edit(pub &'static str, pub &'static str, pub &'static str);
+
+const fn mutant(name: &'static str, edits: &'static [Edit]) -> Mutant {
+    Mutant { name, edits }
+}
+
+/// In the order of the list in which the like of them were first put together, then others.
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "a takeover waits for the old session",
+        &[Edit("server/session.rs", "self.end_session(old, Reason::Replaced, out);", "return None;")],
+    ),
+    mutant(
+        "the end of an old CmdChannel ends the session that came after it",
+        &[
+            Edit("server/session.rs", ".filter(|session| session.cmd == Some(cmd))", ""),
+            Edit(
+                "server/session.rs",
+                "self.channels.remove(ghost);\n                    out.close(ghost, Manner::Cut);",
+                "_ = ghost;",
+            ),
+        ],
+    ),
+    mutant(
+        "the end of one direction ends both",
+        &[Edit(
+            "client/visits.rs",
+            "self.proxy_event(now, key, Event::LocalEnd, out);",
+            "self.proxy_event(now, key, Event::LocalCut(Reason::Ended), out);",
+        )],
+    ),
+    mutant(
+        "a stream that was cut ends with FIN",
+        &[Edit(
+            "client/visits.rs",
+            "(Local::Cut(_), Some(raw)) => {\n                self.channels.remove(raw);\n                out.close(raw, Manner::Cut);",
+            "(Local::Cut(_), Some(raw)) => {\n                self.channels.remove(raw);\n                out.close(raw, Manner::End);",
+        )],
+    ),
+    mutant(
+        "who cannot write does not read",
+        &[Edit(
+            "driver.rs",
+            "                self.read_frames(key);\n",
+            "                if self.link(key).is_some_and(|link| link.is_flushed()) {\n                    self.read_frames(key);\n                }\n",
+        )],
+    ),
+    mutant(
+        "nobody looks for a heartbeat after the first",
+        &[Edit(
+            "server/session.rs",
+            "            (Some(_) | None, false) => {}\n        }\n        self.watch_pulse(key);",
+            "            (Some(_) | None, false) => {}\n        }",
+        )],
+    ),
+    mutant(
+        "an accept that fails ends the listener",
+        &[Edit("driver.rs", "self.resting.1.push(key);", "")],
+    ),
+    mutant(
+        "the answer to a look-up goes to the next visit",
+        &[Edit("client/visits.rs", "Some(Channel::Proxy(proxy)) if proxy.awaits(visit) =>", "Some(Channel::Proxy(proxy)) =>")],
+    ),
+    mutant(
+        "a connection that fails keeps its buffers",
+        &[Edit("driver.rs", "link.clear(&mut self.net, &mut self.arena);\n", "")],
+    ),
+    mutant(
+        "a short read hides the end behind it",
+        &[Edit("link.rs", "self.readable = n == room || self.ending;", "self.readable = n == room;")],
+    ),
+    mutant(
+        "the key of a connection that has gone opens the next one in its place",
+        &[
+            Edit(
+                "slots.rs",
+                "if entry.generation == key.generation { entry.value.as_mut() } else { None }",
+                "entry.value.as_mut()",
+            ),
+            Edit("slots.rs", "if entry.generation != key.generation {", "if entry.value.is_none() {"),
+        ],
+    ),
+    mutant(
+        "a ProxyChannel whose visit was cut is lost to the pool",
+        &[Edit(
+            "channel/proxy.rs",
+            "(Self::Idle, Effect { free: true, ..nothing })",
+            "(Self::Idle, nothing)",
+        )],
+    ),
+    mutant(
+        "who waits is forgotten when the client leaves",
+        &[Edit(
+            "server/session.rs",
+            "        for visitor in waiting {\n            self.forget_visitor(visitor, Manner::Cut, out);\n        }\n",
+            "        drop(waiting);\n",
+        )],
+    ),
+    mutant(
+        "a license that was refused twice is not tried again for hours",
+        &[Edit(
+            "client/login.rs",
+            "                if proved {\n                    self.refused_pause = pause.doubled(REFUSED_BACKOFF_MAX);",
+            "                if proved {\n                    self.refused_pause = Span::from_secs(36_000);",
+        )],
+    ),
+    mutant(
+        "a port that could not be had is not tried again",
+        &[Edit(
+            "server/mappings.rs",
+            "if session.binds_due.lower(now + BIND_RETRY_EVERY) {",
+            "if now == Time::NEVER && session.binds_due.lower(now + BIND_RETRY_EVERY) {",
+        )],
+    ),
+    mutant(
+        "what a license permits is asked at the login alone",
+        &[
+            Edit("server/session.rs", "Some(entry) if !entry.revoked => {", "Some(_) => {"),
+            Edit("server/visits.rs", "Some(entry) if entry.revoked => Some(Reason::Revoked),", ""),
+        ],
+    ),
+    mutant(
+        "a visit that may have arrived is taken again",
+        &[Edit(
+            "client/visits.rs",
+            "if self.lost.contains(&connect.visit) || !self.taken.insert(connect.visit) {",
+            "if !self.taken.insert(connect.visit) {",
+        )],
+    ),
+    mutant(
+        "strangers may stay",
+        &[Edit("server/entrance.rs", "let deadline = now + LOGIN_TIMEOUT;", "let deadline = Time::NEVER;")],
+    ),
+    mutant(
+        "whoever found the budget used up is never asked again",
+        &[Edit(
+            "driver.rs",
+            "        for door in std::mem::take(&mut self.starved) {\n            self.enqueue(door);\n        }\n",
+            "        self.starved.clear();\n",
+        )],
+    ),
+    mutant(
+        "what a visitor said first is not said again",
+        &[Edit(
+            "relay.rs",
+            "transfer(proxy, &Buf::bytes(buf)[..usize::from(*len)], arena, scratch)\n",
+            "Ok(_ = (buf, len))\n",
+        )],
+    ),
+    mutant(
+        "a full buffer of first words is taken for the end",
+        &[Edit("relay.rs", "if usize::from(len) == PAYLOAD_BYTES_MAX);", "if usize::from(len) > PAYLOAD_BYTES_MAX);")],
+    ),
+    mutant(
+        "who has used up its turn is not asked again",
+        &[Edit("driver.rs", "Ok(Stop::Budget) => self.postpone(raw),", "Ok(Stop::Budget) => {}")],
+    ),
+    mutant(
+        "what was spliced is counted twice",
+        &[Edit("relay.rs", "        proxy.transfer_left -= n as u32;\n        return Some(n);", "        return Some(n);")],
+    ),
+];
