@@ -11,6 +11,8 @@ use super::process::say;
 
 /// Promised to everyone once the last fault is healed.
 pub const BACK: Duration = Duration::from_secs(60);
+/// Who was silent for nearly as long as is permitted may still be given up a moment after it serves again.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// Servers restart in the first third, so that the life after it is long.
 const RESTARTS_SHARE: u32 = 3;
 /// Verdicts of visits that nobody asks for are forgotten beyond so many.
@@ -39,7 +41,7 @@ struct Fault {
     client: usize,
     /// When it was undone …
     healed: Option<Instant>,
-    /// … and when the client served again: nothing after that is its doing.
+    /// … and a moment after the client served again: nothing after that is its doing.
     over: Option<Instant>,
 }
 
@@ -166,7 +168,7 @@ impl Ledger {
     }
 
     pub fn over(&self, number: usize) {
-        self.faults.lock().unwrap()[number].over = Some(Instant::now());
+        self.faults.lock().unwrap()[number].over = Some(Instant::now() + AFTERMATH);
     }
 
     /// Whether a visit of this client that began then may have been cut.

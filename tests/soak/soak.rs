@@ -182,7 +182,7 @@ fn rest(stage: &Stage, baseline: &[Files]) {
     {
         let (server, clients) = (stage.server(), stage.clients.iter().map(stage::Client::process));
         let clients: Vec<_> = clients.collect();
-        let all = std::iter::once(&server.process).chain(clients.iter().map(|client| &**client));
+        let all = clients.iter().map(|client| &***client).chain([&*server.process]);
         rests(&all.collect::<Vec<&Process>>());
     }
     thread::sleep(REST);

@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::link::Link;
 use super::process::Process;
 use super::real::RealServers;
-use super::rest::Files;
+use super::rest::{Files, Nt};
 use super::scratch::port;
 
 /// What a thread held that panicked is still told of: the run has failed by then.
@@ -56,7 +56,7 @@ pub struct Client {
     kind: Kind,
     mappings: Vec<String>,
     license: Mutex<String>,
-    process: Mutex<Process>,
+    process: Mutex<Nt>,
 }
 
 pub struct Stage {
@@ -101,6 +101,14 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    /// What each of them has at rest was looked at before; they have told more in an hour than a test may.
+    fn drop(&mut self) {
+        self.clients.iter().for_each(|client| client.process().kill());
+        self.server().process.kill();
+    }
+}
+
 impl Client {
     fn start(
         number: usize,
@@ -127,7 +135,7 @@ impl Client {
         Self { number, name, fate, link, ports, door, kind, mappings, license, process }
     }
 
-    pub fn process(&self) -> MutexGuard<'_, Process> {
+    pub fn process(&self) -> MutexGuard<'_, Nt> {
         held(&self.process)
     }
 
@@ -137,7 +145,9 @@ impl Client {
         let adapt = |_: &mut Command| {};
         let process =
             stage.server().client_at("127.0.0.1", self.door, self.kind, &license, &self.mappings, adapt);
-        *self.process() = process;
+        let mut place = self.process();
+        place.kill();
+        *place = process;
     }
 
     /// Its license is revoked.
