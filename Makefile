@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check faults bench soak sim fuzz torture clean
+.PHONY: help build static demo test check faults bench soak sim mutants fuzz torture clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -47,11 +47,12 @@ soak: build      ## churn, faults and what they cost over time: MINUTES=60 write
 	NT_SOAK_MINUTES=$(MINUTES) NT_SOAK_SEED=$(SEED) NT_E2E_BIN=$${NT_E2E_BIN:-$(CURDIR)/target/release/nt} \
 	$(CARGO) bench --quiet --locked --profile harness --bench soak
 
-sim:             ## the simulator for longer: SEEDS=1000
-	NT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
+sim:             ## the simulator for a night: SEEDS=10000 STEPS=20000
+	NT_SIM_SEEDS=$(SEEDS) $(if $(STEPS),NT_SIM_STEPS=$(STEPS)) $(CARGO) test --locked --test sim
 
-# Whatever it finds stands in tests/fuzz/found; `cargo +nightly fuzz cmin --fuzz-dir tests/fuzz TARGET` makes a corpus small.
-FUZZED = $(or $(TARGET),$(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs))))
+mutants:         ## proof that the simulator finds mistakes, in an hour at most: writes docs/TESTING.md
+	$(CARGO) bench --quiet --locked --profile harness --bench mutants
+
 fuzz:            ## fuzz with a nightly and cargo-fuzz: TARGET=wire, or each in turn, for SECONDS=60
 	for target in $(FUZZED); do \
 	    mkdir -p tests/fuzz/found/$$target && \

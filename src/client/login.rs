@@ -239,8 +239,8 @@ impl Client {
     }
 
     pub(super) fn set_cmd(&mut self, cmd: Cmd) {
-        self.timers.remind(cmd.deadline(), Due::Cmd);
         self.cmd = cmd;
+        self.watch_cmd();
     }
 
     pub(super) fn server_name(&self) -> String {

@@ -58,6 +58,8 @@ pub struct Client {
     timers: Timers<Due>,
     /// Of all channels' deadlines.
     earliest: Earliest,
+    /// When the CmdChannel is looked at next.
+    cmd_earliest: Earliest,
     cmd: Cmd,
     channels: Table<Channel>,
     instance: [u8; 16],
@@ -186,6 +188,7 @@ impl Client {
             entropy,
             timers: Timers::default(),
             earliest: Earliest::default(),
+            cmd_earliest: Earliest::default(),
             cmd: Cmd::Resting { until: Time::default() },
             channels: Table::default(),
             instance,
@@ -299,10 +302,28 @@ impl Client {
         self.watch(next.unwrap_or(Time::NEVER));
     }
 
+    /// The CmdChannel has a deadline: it will be looked at then.
+    fn watch_cmd(&mut self) {
+        let deadline = self.cmd.deadline();
+        if self.cmd_earliest.lower(deadline) {
+            self.timers.remind(deadline, Due::Cmd);
+        }
+    }
+
     fn cmd_due(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.cmd.deadline() > now {
+        if !self.cmd_earliest.reached(now) {
             return;
         }
+        if self.cmd.deadline() <= now {
+            self.cmd_timeout(now, out);
+        }
+        // Who rests and is to stop has nothing more to do.
+        if self.cmd.deadline() > now {
+            self.watch_cmd();
+        }
+    }
+
+    fn cmd_timeout(&mut self, now: Time, out: &mut Outbox<'_>) {
         match &mut self.cmd {
             Cmd::Resting { .. } => {
                 if !self.stopping {
@@ -321,11 +342,8 @@ impl Client {
                     self.drop_channels(true, out);
                     self.rest(now, Reason::Silent, out);
                 }
-                Beat::Speak => {
-                    out.send(*key, &Frame::Heartbeat);
-                    self.timers.remind(self.cmd.deadline(), Due::Cmd);
-                }
-                Beat::Rest => self.timers.remind(self.cmd.deadline(), Due::Cmd),
+                Beat::Speak => out.send(*key, &Frame::Heartbeat),
+                Beat::Rest => {}
             },
         }
     }
@@ -384,5 +402,9 @@ impl Client {
             }
         }
         assert_eq!(proxies, self.proxies);
+        // Whatever has a deadline will be looked at by then.
+        let cmd = if self.stopping { Time::NEVER } else { self.cmd.deadline() };
+        let deadline = self.channels.iter().map(|(_, channel)| channel.deadline()).fold(cmd, Time::min);
+        assert!(self.timers.next() <= deadline, "a deadline that nobody looks at");
     }
 }

@@ -426,6 +426,15 @@ impl Server {
                 "two sessions of one license"
             );
         }
+        // Whatever has a deadline will be looked at by then.
+        let pulses = self.sessions.iter().map(|(_, session)| session.pulse.dead_at());
+        let orders = self.sessions.iter().flat_map(|(_, session)| session.pool.orders.values().copied());
+        let deadlines =
+            self.channels.iter().map(|(_, channel)| channel.deadline()).chain(pulses).chain(orders);
+        assert!(
+            self.timers.next() <= deadlines.min().unwrap_or(Time::NEVER),
+            "a deadline that nobody looks at"
+        );
         for (listener, &(session, mapping)) in self.ports.iter() {
             let session = self.sessions.get(session).expect("a port of no session");
             assert_eq!(session.mappings[&mapping].listener(), Some(listener), "a port of no mapping");

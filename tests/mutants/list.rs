@@ -64,13 +64,14 @@ pub const MUTANTS: &[Mutant] = &[
             "            (Some(_) | None, false) => {}\n        }",
         )],
     ),
-    mutant(
-        "an accept that fails ends the listener",
-        &[Edit("driver.rs", "self.resting.1.push(key);", "")],
-    ),
+    mutant("an accept that fails ends the listener", &[Edit("driver.rs", "self.resting.1.push(key);", "")]),
     mutant(
         "the answer to a look-up goes to the next visit",
-        &[Edit("client/visits.rs", "Some(Channel::Proxy(proxy)) if proxy.awaits(visit) =>", "Some(Channel::Proxy(proxy)) =>")],
+        &[Edit(
+            "client/visits.rs",
+            "Some(Channel::Proxy(proxy)) if proxy.awaits(visit) =>",
+            "Some(Channel::Proxy(proxy)) =>",
+        )],
     ),
     mutant(
         "a connection that fails keeps its buffers",
@@ -160,7 +161,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "a full buffer of first words is taken for the end",
-        &[Edit("relay.rs", "if usize::from(len) == PAYLOAD_BYTES_MAX);", "if usize::from(len) > PAYLOAD_BYTES_MAX);")],
+        &[Edit(
+            "relay.rs",
+            "if usize::from(len) == PAYLOAD_BYTES_MAX);",
+            "if usize::from(len) > PAYLOAD_BYTES_MAX);",
+        )],
     ),
     mutant(
         "who has used up its turn is not asked again",
@@ -168,6 +173,10 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "what was spliced is counted twice",
-        &[Edit("relay.rs", "        proxy.transfer_left -= n as u32;\n        return Some(n);", "        return Some(n);")],
+        &[Edit(
+            "relay.rs",
+            "        proxy.transfer_left -= n as u32;\n        return Some(n);",
+            "        return Some(n);",
+        )],
     ),
 ];

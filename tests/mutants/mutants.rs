@@ -4,7 +4,7 @@
 //! many seeds, then to all its stories. What found it is printed, and written to `docs/TESTING.md`. One that nobody
 //! finds fails the run. Set by environment: `NT_MUTANTS=3,17` (these alone, and nothing is written), `NT_SIM_SEEDS=10000`.
 
-#![allow(unreachable_pub, clippy::disallowed_methods)]
+#![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[path = "../bench/book.rs"]
 #[allow(dead_code, reason = "what is measured needs more of it")]
@@ -52,7 +52,8 @@ fn mutants() -> Result<bool, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lab = Lab::new(root)?;
     let wanted = std::env::var("NT_MUTANTS").ok();
-    let is_wanted = |n: usize| wanted.as_ref().is_none_or(|list| list.split(',').any(|one| one == n.to_string()));
+    let is_wanted =
+        |n: usize| wanted.as_ref().is_none_or(|list| list.split(',').any(|one| one == n.to_string()));
     let mut table = Table::new(["mistake", "found by"].map(str::to_owned));
     let mut survivors = 0;
     for (n, mutant) in MUTANTS.iter().enumerate().map(|(n, mutant)| (n + 1, mutant)) {

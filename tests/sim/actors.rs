@@ -68,6 +68,7 @@ pub enum Outcome {
 }
 
 /// One endpoint: a visitor, or the real server's side of a visit.
+#[derive(Debug)]
 pub struct Endpoint {
     pub end: EndId,
     /// The port that a visitor came to, or that a real server has.

@@ -400,3 +400,18 @@ fn a_client_that_slept_finds_its_session_dead_and_comes_back() {
     served(&mut sim, 8080);
     at_rest(&mut sim);
 }
+
+/// The client's deadline moves when it hears the server again: it must still be looked at afterwards.
+#[test]
+fn a_way_that_was_lost_for_nearly_too_long_may_be_lost_again() {
+    for millis in (18_000..32_000).step_by(500) {
+        let mut sim = up(33, CALM, Transport::Plain);
+        sim.world.borrow_mut().cuts.extend([(CLIENT, SERVER), (SERVER, CLIENT)]);
+        sim.run_for(Span::from_millis(millis));
+        sim.world.borrow_mut().cuts.clear();
+        sim.run_for(Span::from_secs(1));
+        sim.world.borrow_mut().forget(CLIENT, SERVER);
+        sim.run_for(Span::from_secs(90));
+        served(&mut sim, 8080);
+    }
+}

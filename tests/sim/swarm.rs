@@ -386,7 +386,7 @@ impl Swarm {
             assert_eq!(outcome, Outcome::Whole, "port {} is not served in peace", public(client, which));
         }
         for endpoint in self.sim.visitors.iter().chain(&self.sim.reals) {
-            assert_ne!(endpoint.outcome, Outcome::Running, "{:?} never ends", endpoint.plan);
+            assert_ne!(endpoint.outcome, Outcome::Running, "it never ends: {endpoint:?}");
         }
     }
 
@@ -434,7 +434,7 @@ fn story(seed: u64, steps: u64) -> u64 {
     let step = Cell::new(0);
     let again = || {
         let log = swarm.try_borrow().map_or_else(|_| String::new(), |swarm| swarm.sim.log());
-        let last: Vec<&str> = log.lines().rev().take(40).collect();
+        let last: Vec<&str> = log.lines().rev().take(number("NT_LINES").unwrap_or(40) as usize).collect();
         let log = last.into_iter().rev().collect::<Vec<_>>().join("\n");
         format!("{log}\nagain: NT_SIM_SEED={seed} NT_SIM_STEPS={} cargo test --test sim swarm", step.get())
     };
