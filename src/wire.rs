@@ -94,7 +94,7 @@ pub struct Welcome {
     pub version: u8,
     /// Names the session when ProxyChannels attach.
     pub session: [u8; 16],
-    /// Counts the logins that this server has served.
+    /// The session's own number, drawn when it was made: a resumed one has the same again.
     pub generation: u64,
     /// What the server can do beyond this version; none is defined yet.
     pub capabilities: u32,

@@ -148,18 +148,21 @@ impl Client {
             return false;
         }
         let attach = self.config.keys.attach_key(transport, binding, &welcome.session);
-        self.session = Some(Session { id: welcome.session, attach });
+        // A session that was made for this client while it was not told is not the one that it remembers.
+        let known = self.session.as_ref().is_some_and(|session| session.generation == welcome.generation);
+        let resumed = welcome.resumed && known;
+        self.session = Some(Session { id: welcome.session, generation: welcome.generation, attach });
         let pulse = Pulse::new(now);
         self.alive_until = pulse.dead_at();
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
-        out.note(Note::Connected { server: self.server_name(), resumed: welcome.resumed });
-        if self.config.mappings.is_empty() && !welcome.resumed {
+        out.note(Note::Connected { server: self.server_name(), resumed });
+        if self.config.mappings.is_empty() && !resumed {
             let text =
                 "no mapping is named here; what the license has on the server is published, if anything";
             out.note(Note::Plain(Level::Info, text.to_owned()));
         }
-        self.drop_channels(!welcome.resumed, out);
-        self.declare_all(welcome.resumed, out);
+        self.drop_channels(!resumed, out);
+        self.declare_all(resumed, out);
         true
     }
 

@@ -93,6 +93,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Session {
     id: [u8; 16],
+    generation: u64,
     attach: AttachKey,
 }
 

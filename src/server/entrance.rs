@@ -170,11 +170,10 @@ impl Server {
         let Some((session, resumed)) = self.log_in(now, key, login, out) else {
             return out.close(key, Manner::Cut);
         };
-        self.logins += 1;
         let mut welcome = Welcome {
             version: wire::VERSION,
             session: id,
-            generation: self.logins,
+            generation: self.sessions.get(session).map_or(0, |session| session.generation),
             capabilities: 0,
             resumed,
             mac: [0; MAC_BYTES],

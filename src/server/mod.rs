@@ -66,7 +66,6 @@ pub struct Server {
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
     unknown: Vec<(Key, Vec<u8>)>,
-    logins: u64,
     visitors: usize,
     proxies: usize,
     stopping: Option<Time>,
@@ -192,7 +191,6 @@ impl Server {
             by_id: BTreeMap::new(),
             strangers: Vec::new(),
             unknown: Vec::new(),
-            logins: 0,
             visitors: 0,
             proxies: 0,
             stopping: None,

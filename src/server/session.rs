@@ -19,6 +19,8 @@ use crate::wire::Frame;
 /// One login of one license.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// Drawn for it, so that a client knows whether it is the one it remembers.
+    pub(super) generation: u64,
     /// The present login.
     pub(super) login: Login,
     /// The CmdChannel; `None` while the client is away.
@@ -90,8 +92,9 @@ pub(super) struct Login {
 }
 
 impl Session {
-    fn new(now: Time, cmd: Key, login: Login) -> Self {
+    fn new(now: Time, cmd: Key, login: Login, generation: u64) -> Self {
         Self {
+            generation,
             cmd: Some(cmd),
             pulse: Pulse::new(now),
             pulse_due: Earliest::default(),
@@ -152,7 +155,8 @@ impl Server {
             self.end_session(old, Reason::Replaced, out);
         }
         let (license, id) = (login.license, login.id);
-        let session = self.sessions.insert(Session::new(now, key, login))?;
+        let generation = self.entropy.u64();
+        let session = self.sessions.insert(Session::new(now, key, login, generation))?;
         self.by_license.insert(license, session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));

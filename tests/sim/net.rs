@@ -367,7 +367,7 @@ impl World {
         probed.retain(|&end| {
             let e = &self.ends[end];
             let (peer, alive) = (e.peer, e.alive);
-            let up = e.state == State::Up && self.ends[peer].state == State::Up;
+            let up = e.state == State::Up;
             if up && !self.is_cut(end) && !self.is_cut(peer) {
                 self.ends[end].alive = self.now;
             } else if up && self.now.since(alive) >= Span::from_secs(30) {

@@ -415,3 +415,27 @@ fn a_way_that_was_lost_for_nearly_too_long_may_be_lost_again() {
         served(&mut sim, 8080);
     }
 }
+
+/// The server is another one, made a session, and could not say so: what the client remembers is of none of its visits.
+#[test]
+fn a_session_that_the_client_was_not_told_of_is_not_the_one_it_remembers() {
+    let mut sim = up(34, CALM, Transport::Plain);
+    for _ in 0..3 {
+        let plan = sim.plan();
+        sim.visit(8080, Plan { up: 50_000_000, ..plan });
+    }
+    sim.run_for(Span::from_secs(1));
+    sim.kill_server();
+    sim.run_for(Span::from_millis(100));
+    sim.start_server();
+    while sim.log().matches("host 1: license0: logged in from").count() < 2 {
+        sim.run_for(Span::from_millis(1));
+    }
+    // WELCOME is on its way.
+    sim.world.borrow_mut().reset_all(CLIENT, SERVER);
+    sim.run_for(Span::from_secs(20));
+    assert!(sim.log().contains("license0: logged in again"), "{}", sim.log());
+    for _ in 0..3 {
+        served(&mut sim, 8080);
+    }
+}
