@@ -253,3 +253,16 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
     }
     found
 }
+
+#[path = "mutants/list.rs"]
+#[allow(dead_code, unreachable_pub, reason = "`make mutants` tells their names")]
+mod mutants;
+
+#[test]
+fn every_mutant_still_fits_the_source() {
+    for mutants::Edit(file, from, _) in mutants::MUTANTS.iter().flat_map(|mutant| mutant.edits) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+        let source = std::fs::read_to_string(&path).expect("a mutant's file can be read");
+        assert_eq!(source.matches(from).count(), 1, "{file} should have once what a mutant changes:\n{from}");
+    }
+}

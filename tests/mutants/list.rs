@@ -75,7 +75,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "a connection that fails keeps its buffers",
-        &[Edit("driver.rs", "link.clear(&mut self.net, &mut self.arena);\n", "")],
+        &[Edit(
+            "driver.rs",
+            "link.clear(&mut self.net, &mut self.arena);\n        self.arena.release(link.rights());",
+            "self.arena.release(link.rights());",
+        )],
     ),
     mutant(
         "a short read hides the end behind it",
@@ -177,6 +181,22 @@ pub const MUTANTS: &[Mutant] = &[
             "relay.rs",
             "        proxy.transfer_left -= n as u32;\n        return Some(n);",
             "        return Some(n);",
+        )],
+    ),
+    mutant(
+        "the CmdChannel is not looked at again when its deadline has moved",
+        &[Edit(
+            "client/mod.rs",
+            "        if self.cmd.deadline() <= now {\n            self.cmd_timeout(now, out);\n        }\n",
+            "        if self.cmd.deadline() > now {\n            return;\n        }\n        self.cmd_timeout(now, out);\n",
+        )],
+    ),
+    mutant(
+        "a client takes any resumed session for the one it remembers",
+        &[Edit(
+            "client/login.rs",
+            "let resumed = welcome.resumed && known;",
+            "let resumed = welcome.resumed || known;",
         )],
     ),
 ];

@@ -145,7 +145,8 @@ fn what_failed(told: &Output) -> String {
         (Some(seed), _) => format!("seed {seed}"),
         (None, story) => format!("`{}`", story.unwrap_or("the end of the process")),
     };
-    format!("{by}: {}", panicked.trim().replace('|', "/"))
+    let what = panicked.trim().trim_start_matches("assertion `left == right` failed: ");
+    format!("{by}: {}", what.trim_start_matches("assertion `left != right` failed: ").replace('|', "/"))
 }
 
 /// Copies a file or a folder.

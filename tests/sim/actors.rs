@@ -1,7 +1,7 @@
 //! Visitors and real servers, and the oracle: byte `k` of a stream is a pure function of the stream and `k`, so any prefix
 //! is checked without being kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use nt::role::Manner;
@@ -278,20 +278,32 @@ impl Stranger {
 /// Where visits may arrive: once, at the real server that is meant. More often would be a request that ran twice, elsewhere
 /// one that somebody else got.
 #[derive(Default)]
-pub struct Arrivals(BTreeMap<u32, u16>);
+pub struct Arrivals {
+    expected: BTreeMap<u32, u16>,
+    /// Visits of those that may not arrive.
+    forbidden: BTreeSet<u32>,
+}
 
 impl Arrivals {
     /// A visit that is meant for the real server of this port.
     pub fn expect(&mut self, id: u32, port: u16) {
-        self.0.insert(id, port);
+        self.expected.insert(id, port);
+    }
+
+    /// Nobody permits it at present.
+    pub fn forbid(&mut self, id: u32) {
+        self.forbidden.insert(id);
+    }
+
+    /// What was forbidden and has not arrived may arrive yet.
+    pub fn permit_all(&mut self) {
+        self.forbidden.clear();
     }
 
     /// It arrived.
     pub fn count(&mut self, id: u32, port: u16) {
-        assert_eq!(
-            self.0.remove(&id),
-            Some(port),
-            "visit {id} came twice, or to the wrong real server: {port}"
-        );
+        let expected = self.expected.remove(&id);
+        assert_eq!(expected, Some(port), "visit {id} came twice, or to the wrong real server: {port}");
+        assert!(!self.forbidden.contains(&id), "visit {id} came by a license that was revoked before");
     }
 }

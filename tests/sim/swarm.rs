@@ -7,10 +7,10 @@
 //! is served again, everything older has ended, and nothing is held.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use nt::driver::Budget;
 use nt::license::Transport;
-use nt::role::Manner;
 use nt::time::Span;
 
 use crate::actors::{Outcome, Plan, Stranger};
@@ -98,6 +98,8 @@ struct Swarm {
     sim: Sim,
     weights: Vec<(Act, u64)>,
     taken: Vec<u16>,
+    /// Clients whose licenses are revoked.
+    revoked: BTreeSet<usize>,
 }
 
 impl Swarm {
@@ -126,7 +128,7 @@ impl Swarm {
             };
             (act, weight)
         });
-        let mut swarm = Self { weights: weights.collect(), sim, taken: Vec::new() };
+        let mut swarm = Self { weights: weights.collect(), sim, taken: Vec::new(), revoked: BTreeSet::new() };
         swarm.start_all();
         if dice.chance(30) {
             swarm.sim.world.borrow_mut().corrupt.insert(ROGUE);
@@ -259,6 +261,9 @@ impl Swarm {
             _ => {}
         }
         self.sim.visit_to(public(client, which), real(client, which), plan);
+        if self.revoked.contains(&client) && self.sim.server_knows_licenses() {
+            self.sim.arrivals.forbid(plan.id);
+        }
     }
 
     fn stall(&mut self) {
@@ -338,6 +343,11 @@ impl Swarm {
 
     fn license(&mut self) {
         let (n, way) = (self.below(CLIENTS), self.below(6));
+        if way == 0 {
+            self.revoked.insert(n);
+        } else if self.revoked.remove(&n) {
+            self.sim.arrivals.permit_all();
+        }
         self.sim.edit_licenses(|directory| match way {
             0 => super::revoke(directory, n),
             1 => super::declare(directory, n, &[&format!("{}:127.0.0.1:{}", public(n, 10), real(n, 0))]),
@@ -355,18 +365,19 @@ impl Swarm {
         }
     }
 
-    /// All faults stop, all strangers leave, whoever was away comes back.
+    /// All faults stop, whoever was away comes back.
     fn peace(&mut self) {
         {
             let mut world = self.sim.world.borrow_mut();
             (world.trouble, world.corrupt) = (Trouble::Never, Default::default());
             world.cuts.clear();
             self.taken.drain(..).for_each(|port| world.unlisten(port));
-            self.sim.strangers.drain(..).for_each(|stranger| world.close(stranger.end, Manner::Cut));
         }
         self.sim.frozen.clear();
         self.kill(TWIN);
         self.kill(ROGUE);
+        self.revoked.clear();
+        self.sim.arrivals.permit_all();
         self.sim.edit_licenses(|directory| (0..CLIENTS).for_each(|n| super::declare(directory, n, &[])));
         for (client, which) in mappings() {
             self.sim.open(real(client, which));
@@ -375,6 +386,7 @@ impl Swarm {
         // Whoever was asked to stop is gone after 30 s, and his last bytes 5 s later.
         self.sim.run_for(Span::from_secs(40));
         self.start_all();
+        assert!(self.sim.strangers.is_empty(), "strangers were not thrown out");
         // A client whose license was refused, or that was replaced, keeps away for up to 300 s.
         self.sim.run_for(Span::from_secs(310));
         for (client, which) in mappings() {

@@ -227,6 +227,11 @@ impl Sim {
         self.world.borrow_mut().licenses = Some(self.directory.clone());
     }
 
+    /// Whether the server has read what the license file holds.
+    pub fn server_knows_licenses(&self) -> bool {
+        self.server.is_some() && self.world.borrow().licenses.is_none()
+    }
+
     pub fn visit(&mut self, port: u16, plan: Plan) -> usize {
         self.visit_to(port, REAL_PORT, plan)
     }
