@@ -123,6 +123,11 @@ impl Visitor {
         }
     }
 
+    /// Whether no client was ever asked for it: whoever serves it is the first.
+    pub fn is_untried(&self) -> bool {
+        matches!(self, Self::Waiting { tries: 0, .. })
+    }
+
     /// The ProxyChannel that carries it.
     pub fn proxy(&self) -> Option<Key> {
         match *self {

@@ -254,13 +254,7 @@ impl Server {
         self.announce(key, out);
     }
 
-    pub(super) fn port_bound(
-        &mut self,
-        _now: Time,
-        listener: Key,
-        address: SocketAddr,
-        out: &mut Outbox<'_>,
-    ) {
+    pub(super) fn port_bound(&mut self, now: Time, listener: Key, address: SocketAddr, out: &mut Outbox<'_>) {
         let Some(&(key, index)) = self.ports.get(listener) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
@@ -269,6 +263,7 @@ impl Server {
         let (name, target) = (session.login.name.clone(), mapping.target.clone());
         out.note(Note::MappingUp { name, public: address, target });
         self.announce(key, out);
+        self.adopt(now, key, index, out);
     }
 
     pub(super) fn port_failed(&mut self, now: Time, listener: Key, reason: Reason, out: &mut Outbox<'_>) {

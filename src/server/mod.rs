@@ -403,7 +403,8 @@ impl Server {
                     let session = self.sessions.get(visitor.session).expect("a visitor of no session");
                     assert_eq!(
                         visitor.state.proxy().is_none(),
-                        session.waiting.contains(&key),
+                        session.waiting.contains(&key)
+                            || session.inherited.iter().any(|(other, _)| *other == key),
                         "queue and visitor disagree"
                     );
                 }

@@ -31,6 +31,8 @@ pub(super) struct Session {
     pub(super) maps_to_come: u16,
     /// Visitors without a ProxyChannel, longest waiting first.
     pub(super) waiting: VecDeque<Key>,
+    /// Those who waited in the session before this one, until the port that each came to is open again.
+    pub(super) inherited: Vec<(Key, SocketAddr)>,
     pub(super) pool: Pool,
     /// When the heartbeat is due.
     pub(super) pulse_due: Earliest,
@@ -103,6 +105,7 @@ impl Session {
             last_offer: SERVER_MAPPING_BIT,
             binds_due: Earliest::default(),
             waiting: VecDeque::new(),
+            inherited: Vec::new(),
             visitors: 0,
             leaving: None,
             last_visit: 0,
@@ -135,6 +138,7 @@ impl Server {
         out: &mut Outbox<'_>,
     ) -> Option<(Key, bool)> {
         let old = self.by_license.get(&login.license).copied();
+        let mut heirs = Vec::new();
         if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
             if session.login.instance == login.instance {
                 let ghost = session.cmd;
@@ -152,15 +156,20 @@ impl Server {
                 let retry_millis = crate::limits::REPLACED_BACKOFF.as_millis();
                 out.send(cmd, &Frame::Goodbye { reason: Reason::Replaced, retry_millis });
             }
+            heirs = self.take_waiting(old, out);
             self.end_session(old, Reason::Replaced, out);
         }
         let (license, id) = (login.license, login.id);
         let generation = self.entropy.u64();
-        let session = self.sessions.insert(Session::new(now, key, login, generation))?;
+        let Some(session) = self.sessions.insert(Session::new(now, key, login, generation)) else {
+            heirs.iter().for_each(|(visitor, ..)| out.close(*visitor, Manner::Cut));
+            return None;
+        };
         self.by_license.insert(license, session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.watch_pulse(session);
+        self.inherit(session, heirs);
         Some((session, false))
     }
 
@@ -222,7 +231,8 @@ impl Server {
         session.leaving = Some(reason);
         session.pool.orders.clear();
         let cmd = session.cmd.take();
-        let waiting = std::mem::take(&mut session.waiting);
+        let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
+        let waiting: Vec<Key> = std::mem::take(&mut session.waiting).into_iter().chain(inherited).collect();
         for listener in std::mem::take(&mut session.mappings).values().filter_map(Mapping::listener) {
             self.ports.remove(listener);
             out.close(listener, Manner::Cut);

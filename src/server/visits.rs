@@ -4,6 +4,7 @@
 //! lasts: a visitor who finds the pool empty doubles what is kept spare, and what nobody needed between two
 //! reviews is closed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::mappings::State;
@@ -68,6 +69,60 @@ impl Server {
             }
             Some(_) => None,
         }
+    }
+
+    /// Takes out who waits in a session that another process of the same license ends, with the address that each came
+    /// to: a client that was started again serves them. Not those who may have reached the real server: the new process
+    /// knows nothing of the old one's visits, and would let them reach it twice.
+    pub(super) fn take_waiting(
+        &mut self,
+        owner: Key,
+        out: &mut Outbox<'_>,
+    ) -> Vec<(Key, SocketAddr, VisitorChannel)> {
+        let Some(session) = self.sessions.get_mut(owner) else { return Vec::new() };
+        let came_to: BTreeMap<u16, SocketAddr> =
+            session.mappings.iter().map(|(&index, mapping)| (index, mapping.wanted)).collect();
+        let inherited: BTreeMap<Key, SocketAddr> =
+            std::mem::take(&mut session.inherited).into_iter().collect();
+        let waiting = std::mem::take(&mut session.waiting);
+        let mut taken = Vec::new();
+        for key in waiting.into_iter().chain(inherited.keys().copied()) {
+            let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
+            self.count_out(&visitor);
+            match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
+                Some(&address) if visitor.state.is_untried() => taken.push((key, address, visitor)),
+                Some(_) | None => out.close(key, Manner::Cut),
+            }
+        }
+        taken
+    }
+
+    /// They wait in this session now.
+    pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, SocketAddr, VisitorChannel)>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        session.visitors += heirs.len();
+        self.visitors += heirs.len();
+        for (key, address, visitor) in heirs {
+            session.inherited.push((key, address));
+            self.channels.insert(key, Channel::Visitor(VisitorChannel { session: owner, ..visitor }));
+        }
+    }
+
+    /// A port is open: who came to it, in the session before, waits for its mapping.
+    pub(super) fn adopt(&mut self, now: Time, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(owner) else { return };
+        let Some(wanted) = session.mappings.get(&mapping).map(|mapping| mapping.wanted) else { return };
+        for (key, address) in std::mem::take(&mut session.inherited) {
+            match self.channels.get_mut(key) {
+                Some(Channel::Visitor(visitor)) if address == wanted => {
+                    session.last_visit += 1;
+                    (visitor.mapping, visitor.visit) = (mapping, session.last_visit);
+                    session.waiting.push_back(key);
+                }
+                _ => session.inherited.push((key, address)),
+            }
+        }
+        self.serve(now, owner, out);
     }
 
     /// Gives free ProxyChannels to waiting visitors, and orders what is short.
@@ -358,6 +413,7 @@ impl Server {
             None => {
                 if let Some(session) = self.sessions.get_mut(visitor.session) {
                     session.waiting.retain(|&other| other != key);
+                    session.inherited.retain(|&(other, _)| other != key);
                 }
             }
         }

@@ -204,6 +204,7 @@ fn a_thousand_clients_are_back_after_a_restart_of_the_server_and_hurt_nobody() {
     server.process.kill();
     eventually("all have noticed", SOON, || herd.present() == 0);
     server.again();
+    server.process.sessions = count;
     let restarted = Instant::now();
     let (served, over) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {

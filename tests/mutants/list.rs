@@ -199,4 +199,12 @@ pub const MUTANTS: &[Mutant] = &[
             "let resumed = welcome.resumed || known;",
         )],
     ),
+    mutant(
+        "who may have reached the real server is handed to another process",
+        &[Edit(
+            "server/visits.rs",
+            "Some(&address) if visitor.state.is_untried() => taken",
+            "Some(&address) => taken",
+        )],
+    ),
 ];

@@ -92,9 +92,7 @@ impl Lab {
 
     /// What finds a mutant.
     fn find(&self, mutant: &Mutant) -> Result<Option<String>, String> {
-        for edit in mutant.edits {
-            self.edit(edit)?;
-        }
+        let sources = mutant.edits.iter().map(|edit| self.edit(edit)).collect::<Result<Vec<_>, _>>()?;
         let built = self.cargo(&["--no-run"], SEEDS)?;
         if !built.status.success() {
             let why = String::from_utf8_lossy(&built.stderr);
@@ -109,20 +107,22 @@ impl Lab {
                 break;
             }
         }
-        for Edit(file, ..) in mutant.edits {
-            copy(&self.root.join("src").join(file), &self.tree.join("src").join(file))?;
+        for (path, source) in sources.into_iter().rev() {
+            fs::write(&path, source).map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(found)
     }
 
-    fn edit(&self, Edit(file, from, to): &Edit) -> Result<(), String> {
+    /// Makes one change; the file, and what it held.
+    fn edit(&self, Edit(file, from, to): &Edit) -> Result<(PathBuf, String), String> {
         let path = self.tree.join("src").join(file);
         let fault = |error| format!("{}: {error}", path.display());
         let source = fs::read_to_string(&path).map_err(fault)?;
-        match source.matches(from).count() {
-            1 => fs::write(&path, source.replace(from, to)).map_err(fault),
-            n => Err(format!("{file} has {n} times what a mutant changes, and should have it once:\n{from}")),
+        if source.matches(from).count() != 1 {
+            return Err(format!("{file} should have once what a mutant changes:\n{from}"));
         }
+        fs::write(&path, source.replace(from, to)).map_err(fault)?;
+        Ok((path, source))
     }
 
     fn cargo(&self, words: &[&str], seeds: &str) -> Result<Output, String> {

@@ -439,3 +439,26 @@ fn a_session_that_the_client_was_not_told_of_is_not_the_one_it_remembers() {
         served(&mut sim, 8080);
     }
 }
+
+#[test]
+fn visitors_wait_for_a_client_that_is_started_again() {
+    for transport in [Transport::Plain, Transport::Tls] {
+        let mut sim = up(35, CALM, transport);
+        sim.kill_client(CLIENT);
+        sim.run_for(Span::from_millis(100));
+        let plan = sim.plan();
+        let visitor = sim.visit(8080, whole(plan));
+        sim.run_for(Span::from_millis(2_000));
+        // It fails twice before it is up for good.
+        for _ in 0..2 {
+            sim.start_client(CLIENT, 0, &["8080:10.0.0.9:700"]);
+            sim.run_for(Span::from_millis(35));
+            sim.kill_client(CLIENT);
+            sim.run_for(Span::from_millis(500));
+        }
+        sim.start_client(CLIENT, 0, &["8081:10.0.0.9:700", "8080:10.0.0.9:700"]);
+        sim.run_for(Span::from_secs(5));
+        assert_eq!(sim.outcome(visitor), Outcome::Whole, "{}", sim.log());
+        at_rest(&mut sim);
+    }
+}
