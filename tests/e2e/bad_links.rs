@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::data::Pattern;
 use super::faults::for_both_at_once;
-use super::harness::{SOON, visit};
+use super::harness::{SOON, rounds, visit};
 use super::netns::{FOUND, Far, hold};
-use super::process::{eventually, holds_soon};
+use super::process::{eventually, holds_soon, say};
 use super::wan::{Amnesia, Conditions};
 
 /// Longer than a dead peer takes to be found, and two heartbeats more.
@@ -77,7 +77,12 @@ pub fn a_tenth_lost_and_half_a_second_there_and_back_is_no_dead_peer() {
 }
 
 /// Bulk both ways fills a link of 64 kbit/s and 2 s of its queue for as long as it would take to find a dead peer.
+///
+/// Whether another visitor is served in time beside it depends on the machine being idle: not on every run.
 pub fn bulk_on_a_link_of_64_kbit_s_does_not_hold_up_heartbeats() {
+    if rounds(0, 1) == 0 {
+        return say("skipped: bulk on a link of 64 kbit/s, for `make faults`");
+    }
     for_both_at_once(|kind| {
         let (serve, _ends) = both_ways(u64::MAX);
         let Some((far, _backend)) = Far::new(kind, serve) else { return };

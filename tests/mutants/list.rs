@@ -83,7 +83,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "a short read hides the end behind it",
-        &[Edit("link.rs", "self.readable = n == room || self.ending;", "self.readable = n == room;")],
+        &[Edit(
+            "relay.rs",
+            "raw.readable = n == room || !copied || raw.ending;",
+            "raw.readable = n == room || !copied;",
+        )],
     ),
     mutant(
         "the key of a connection that has gone opens the next one in its place",

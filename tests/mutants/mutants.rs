@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::time::Instant;
 
-use book::{Book, Table};
+use book::Book;
 use list::{Edit, MUTANTS, Mutant};
 use process::say;
 
@@ -32,6 +32,9 @@ const BOOK: Book = Book {
     end: "<!-- end: make mutants -->",
     fresh: "# Testing\n",
 };
+
+/// Of what was said when it was found.
+const WORDS_CHARS_MAX: usize = 80;
 
 /// Seeds of the swarm that a mutant may survive.
 const SEEDS: &str = "10000";
@@ -54,7 +57,7 @@ fn mutants() -> Result<bool, String> {
     let wanted = std::env::var("NT_MUTANTS").ok();
     let is_wanted =
         |n: usize| wanted.as_ref().is_none_or(|list| list.split(',').any(|one| one == n.to_string()));
-    let mut table = Table::new(["mistake", "found by"].map(str::to_owned));
+    let mut table = "| mistake | found by |\n|---|---|\n".to_owned();
     let mut survivors = 0;
     for (n, mutant) in MUTANTS.iter().enumerate().map(|(n, mutant)| (n + 1, mutant)) {
         if !is_wanted(n) {
@@ -65,11 +68,11 @@ fn mutants() -> Result<bool, String> {
         survivors += usize::from(found.is_none());
         let found = found.unwrap_or_else(|| "**nobody**".to_owned());
         say(&format!("{n}. {}: {found} ({} s)", mutant.name, begun.elapsed().as_secs()));
-        table.row([mutant.name.to_owned(), found]);
+        table += &format!("| {} | {found} |\n", mutant.name);
     }
-    println!("{}", table.text());
+    println!("{table}");
     if wanted.is_none() {
-        BOOK.write(&table.text())?;
+        BOOK.write(&table)?;
     }
     Ok(survivors == 0)
 }
@@ -146,7 +149,8 @@ fn what_failed(told: &Output) -> String {
         (None, story) => format!("`{}`", story.unwrap_or("the end of the process")),
     };
     let what = panicked.trim().trim_start_matches("assertion `left == right` failed: ");
-    format!("{by}: {}", what.trim_start_matches("assertion `left != right` failed: ").replace('|', "/"))
+    let what = what.trim_start_matches("assertion `left != right` failed: ").replace('|', "/");
+    format!("{by}: {}", what.chars().take(WORDS_CHARS_MAX).collect::<String>())
 }
 
 /// Copies a file or a folder.

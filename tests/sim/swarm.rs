@@ -409,9 +409,14 @@ impl Swarm {
         self.sim.run_for(Span::from_secs(60));
         let turns = self.sim.turns - before;
         assert!(turns < 300, "{turns} turns in a minute in which nothing happens");
-        for (lent, _) in self.sim.counts() {
-            assert_eq!(lent, 0, "a buffer is held at rest");
+        // Half a heartbeat may be there, and the rest of it on its way.
+        let lent = |sim: &Sim| sim.counts().iter().map(|(lent, _)| lent).sum::<usize>();
+        for _ in 0..1_000 {
+            if lent(&self.sim) > 0 {
+                self.sim.run_for(Span::from_millis(1));
+            }
         }
+        assert_eq!(lent(&self.sim), 0, "a buffer is held at rest");
         assert_eq!(self.sim.world.borrow().pipes, 0, "a pipe is held at rest");
         let log = self.sim.log();
         assert!(self.sim.secrets().iter().all(|secret| !log.contains(secret)), "the log tells a license");
