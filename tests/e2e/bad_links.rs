@@ -61,7 +61,11 @@ pub fn loss_delay_reordering_and_duplicates_cost_no_byte_and_no_session() {
     });
 }
 
+/// So much loss can look like a dead peer, once in a hundred runs: not on every run.
 pub fn a_tenth_lost_and_half_a_second_there_and_back_is_no_dead_peer() {
+    if rounds(0, 1) == 0 {
+        return say("skipped: a tenth lost at half a second, for `make faults`");
+    }
     for_both_at_once(|kind| {
         let Some((far, _backend, held)) = hold(kind) else { return };
         far.link.change(|now| (now.delay, now.lost) = (Duration::from_millis(250), 100));
