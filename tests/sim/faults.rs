@@ -1,0 +1,116 @@
+//! What goes wrong in the simulated network: calls that fail, connections that break, NATs that forget, processes that crash.
+
+use std::io;
+
+use nt::role::Manner;
+
+use super::{EndId, Host, Packet, State, World};
+
+/// Calls of a process to its operating system that fail without any reason of this world.
+#[derive(Clone, Copy, Default)]
+pub enum Trouble {
+    #[default]
+    Never,
+    /// So many of a thousand.
+    Sometimes(u64),
+    /// The one of this number, in this of the ways in which it can fail.
+    Once(u64, u64),
+}
+
+impl World {
+    /// Whether a call fails now, and in which of its ways, of which it has any number.
+    pub fn fails(&mut self) -> Option<u64> {
+        self.fallible += 1;
+        match self.trouble {
+            Trouble::Never => None,
+            Trouble::Sometimes(of_thousand) => {
+                (self.rng.below(1_000) < of_thousand).then(|| self.rng.below(1 << 32))
+            }
+            Trouble::Once(call, way) => (call == self.fallible).then_some(way),
+        }
+    }
+
+    /// A NAT between two hosts forgets all their connections; new ones pass.
+    pub fn forget(&mut self, a: Host, b: Host) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            if self.ends[end].host == a && self.ends[peer].host == b {
+                (self.ends[end].forgotten, self.ends[peer].forgotten) = (true, true);
+            }
+        }
+    }
+
+    /// A connection that breaks by itself: the peer is told, by and by.
+    pub fn snap(&mut self, end: EndId, way: u64) -> io::Error {
+        use io::ErrorKind as Kind;
+        let kinds = [Kind::ConnectionReset, Kind::TimedOut, Kind::HostUnreachable, Kind::BrokenPipe];
+        let kind = kinds[(way % kinds.len() as u64) as usize];
+        if self.ends[end].state == State::Up {
+            self.send(end, Packet::Rst);
+        }
+        self.fail(end, kind);
+        kind.into()
+    }
+
+    /// Cuts a living connection of these hosts, chosen by the dice; nothing is said about which.
+    pub fn reset_one(&mut self, a: Host, b: Host) -> bool {
+        let living: Vec<EndId> = (0..self.ends.len())
+            .filter(|&e| {
+                let end = &self.ends[e];
+                end.state == State::Up && end.host == a && self.ends[end.peer].host == b
+            })
+            .collect();
+        if living.is_empty() {
+            return false;
+        }
+        let end = living[self.rng.below(living.len() as u64) as usize];
+        self.reset(end);
+        true
+    }
+
+    /// Resets every connection between two hosts.
+    pub fn reset_all(&mut self, a: Host, b: Host) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            if self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b {
+                self.reset(end);
+            }
+        }
+    }
+
+    /// The far ends of all connections between two hosts but one are gone, and nobody was told: whoever sends on one
+    /// gets RST.
+    pub fn forget_idle(&mut self, a: Host, b: Host, but: Option<EndId>) {
+        for end in 0..self.ends.len() {
+            let peer = self.ends[end].peer;
+            let living =
+                self.ends[end].state == State::Up && self.ends[end].host == a && self.ends[peer].host == b;
+            if living && Some(end) != but {
+                self.fail(end, io::ErrorKind::ConnectionReset);
+                self.ends[end].state = State::Closed;
+            }
+        }
+    }
+
+    pub fn reset(&mut self, end: EndId) {
+        let peer = self.ends[end].peer;
+        self.fail(end, io::ErrorKind::ConnectionReset);
+        self.fail(peer, io::ErrorKind::ConnectionReset);
+    }
+
+    /// The process of a host is gone: the kernel ends its connections.
+    pub fn crash(&mut self, host: Host) {
+        let ports: Vec<u16> =
+            self.listeners.iter().filter(|(_, l)| l.host == host).map(|(port, _)| *port).collect();
+        ports.into_iter().for_each(|port| self.unlisten(port));
+        for end in 0..self.ends.len() {
+            if self.ends[end].host == host && self.ends[end].token.is_some() {
+                // Tunnel connections end with FIN, raw ones with RST (they linger for no time).
+                let manner = if self.ends[end].keepalive { Manner::End } else { Manner::Cut };
+                self.close(end, manner);
+            }
+        }
+        self.events.remove(&host);
+        self.sockets.remove(&host);
+    }
+}
