@@ -632,7 +632,8 @@ impl<N: Net> Driver<N> {
     fn carry_out(&mut self, role: usize, verb: Verb, bytes: &[u8]) {
         match verb {
             Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
-            Verb::Dial(key, address, speech) => self.dial(role, key, address, speech),
+            // Whoever dials a server has the first word there.
+            Verb::Dial(key, address, speech) => self.dial(role, key, address, speech, true),
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
             Verb::Send(key, range) => self.send(key, &bytes[range], false),
             Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
@@ -642,7 +643,8 @@ impl<N: Net> Driver<N> {
                 }
                 self.enqueue(key);
             }
-            Verb::Join { raw, proxy, hold } => self.join(raw, proxy, hold),
+            Verb::Join { raw, proxy } => self.join(raw, proxy),
+            Verb::Reach { raw, address, proxy } => self.reach(role, raw, address, proxy),
             Verb::Expect(key) => {
                 if let Some(link) = self.link(key) {
                     link.payload = Payload::Awaited;
@@ -690,7 +692,7 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn dial(&mut self, role: usize, key: Key, address: std::net::SocketAddr, speech: Speech) {
+    fn dial(&mut self, role: usize, key: Key, address: std::net::SocketAddr, speech: Speech, speaks: bool) {
         let tls = match speech {
             Speech::Tls => self.security.connect().map(|tls| Some(Box::new(tls))),
             Speech::Plain | Speech::Raw | Speech::Local => Ok(None),
@@ -700,7 +702,7 @@ impl<N: Net> Driver<N> {
             if !room {
                 return Err(Reason::Busy);
             }
-            self.net.dial(key, address, speech).map(|stream| (stream, tls))
+            self.net.dial(key, address, speech, speaks).map(|stream| (stream, tls))
         });
         match dialed {
             Ok((stream, tls)) => {
@@ -717,20 +719,32 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn join(&mut self, raw_key: Key, proxy_key: Key, hold: bool) {
+    fn join(&mut self, raw_key: Key, proxy_key: Key) {
+        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer
+        // again.
+        self.pair(raw_key, proxy_key, Payload::Awaited);
         let Some((Slot::Link(raw), Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else {
             return;
         };
-        (raw.peer, proxy.peer) = (Some(proxy_key), Some(raw_key));
-        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer
-        // again.
-        proxy.payload = if hold { Payload::Awaited } else { Payload::Passed };
-        if hold && matches!(raw.held, Held::Free) {
+        if matches!(raw.held, Held::Free) {
             raw.held = Held::Kept(None, 0);
         }
         if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
-            return self.lose(proxy_key, reason);
+            self.lose(proxy_key, reason);
         }
+    }
+
+    fn reach(&mut self, role: usize, raw: Key, address: std::net::SocketAddr, proxy: Key) {
+        let speaks = self.link(proxy).is_some_and(|link| link.has_unread());
+        self.dial(role, raw, address, Speech::Raw, speaks);
+        self.pair(raw, proxy, Payload::Passed);
+    }
+
+    fn pair(&mut self, raw_key: Key, proxy_key: Key, payload: Payload) {
+        let Some((Slot::Link(raw), Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else {
+            return;
+        };
+        (raw.peer, proxy.peer, proxy.payload) = (Some(proxy_key), Some(raw_key), payload);
         self.enqueue(raw_key);
         self.enqueue(proxy_key);
     }

@@ -167,6 +167,11 @@ impl<N: Net> Link<N> {
         self.spliced.is_none() && self.tx.is_empty()
     }
 
+    /// Whether something has come that was not handled yet.
+    pub fn has_unread(&self) -> bool {
+        !self.rx.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
+    }
+
     /// Gives all its buffers back.
     pub fn clear(&mut self, net: &mut N, arena: &mut Arena) {
         if let Some(spliced) = self.spliced.take() {

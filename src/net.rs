@@ -90,11 +90,18 @@ pub trait Net {
     /// The system's memory for it is used up.
     fn watch(&mut self, key: Key, stream: &Self::Stream) -> Result<(), Reason>;
 
-    /// Begins to connect; readiness to write is told when it is decided.
+    /// Begins to connect; readiness to write is told when it is decided. With `speaks` the first bytes follow at
+    /// once, and may share a segment with the handshake's last.
     ///
     /// # Errors
     /// A reason, where it fails at once.
-    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<Self::Stream, Reason>;
+    fn dial(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        speech: Speech,
+        speaks: bool,
+    ) -> Result<Self::Stream, Reason>;
 
     /// Whether a connect has succeeded; `WouldBlock` while it is under way.
     ///

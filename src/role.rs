@@ -108,14 +108,22 @@ pub enum Verb {
     SendSoon(Key, Range<usize>),
     /// Tell [`Input::Drained`] once when all that was sent has left.
     TellDrained(Key),
-    /// Pass payload between a raw connection and a ProxyChannel, both ways.
+    /// Pass payload between a visitor and a ProxyChannel, both ways; what the visitor says is kept until
+    /// [`Verb::Release`], so that a second join can repeat it.
     Join {
-        /// The visitor or real server.
+        /// The visitor.
         raw: Key,
         /// The ProxyChannel.
         proxy: Key,
-        /// Keep what the raw side says until [`Verb::Release`], so that a second join can repeat it.
-        hold: bool,
+    },
+    /// Connect to a real server, and pass payload between it and a ProxyChannel, both ways.
+    Reach {
+        /// The real server.
+        raw: Key,
+        /// Where it is.
+        address: SocketAddr,
+        /// The ProxyChannel.
+        proxy: Key,
     },
     /// Payload may come on a ProxyChannel: it stays where it is until the join.
     Expect(Key),
@@ -168,6 +176,14 @@ impl<'a> Outbox<'a> {
         let key = self.keys.reserve()?;
         self.push(Verb::Dial(key, address, speech));
         Some(key)
+    }
+
+    /// Dials a real server for a ProxyChannel; the answer is [`Input::Dialed`] or [`Input::Lost`]. `None` when
+    /// the table is full.
+    pub fn reach(&mut self, address: SocketAddr, proxy: Key) -> Option<Key> {
+        let raw = self.keys.reserve()?;
+        self.push(Verb::Reach { raw, address, proxy });
+        Some(raw)
     }
 
     /// Sends a control frame.

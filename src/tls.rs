@@ -249,6 +249,11 @@ impl Tls {
         self.cipher.holds_buffer()
     }
 
+    /// Whether ciphertext has come that was not decrypted yet.
+    pub fn has_unread(&self) -> bool {
+        !self.cipher.is_empty()
+    }
+
     /// Gives its buffer back.
     pub fn clear(&mut self, arena: &mut Arena) {
         self.cipher.clear(arena);

@@ -59,7 +59,7 @@ impl Net for One {
     fn watch(&mut self, _: Key, _: &Socket) -> Result<(), Reason> {
         Ok(())
     }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Socket, Reason> {
+    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech, _: bool) -> Result<Socket, Reason> {
         Err(Reason::System)
     }
     fn dialed(&mut self, _: Key, _: &mut Socket) -> io::Result<()> {

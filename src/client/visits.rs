@@ -8,7 +8,7 @@ use crate::channel::real::{self, Real};
 use crate::limits::{DRAIN_TIMEOUT, NAME_LIFE, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Manner, Outbox, Speech, Verb};
+use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Connect, Frame};
@@ -164,7 +164,7 @@ impl Client {
         rest: Vec<SocketAddr>,
         out: &mut Outbox<'_>,
     ) {
-        let Some(raw) = out.dial(address, Speech::Raw) else {
+        let Some(raw) = out.reach(address, key) else {
             self.refuse(now, key, Reason::Busy, out);
             return;
         };
@@ -173,7 +173,6 @@ impl Client {
             real.step(now, real::Event::Begun(raw, rest));
         }
         self.channels.insert(raw, Channel::Real(key));
-        out.push(Verb::Join { raw, proxy: key, hold: false });
         if matches!(
             self.channels.get(key),
             Some(Channel::Proxy(ProxyChannel { state: Proxy::Visit { got_fin: true, .. }, .. }))

@@ -132,8 +132,14 @@ impl Net for Os {
         self.poll.add(stream, key.token(), Interest::Both).map_err(|error| reason_of(&error))
     }
 
-    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<TcpStream, Reason> {
-        let stream = sockets::dial(address, speech, self.pace).map_err(|error| reason_of(&error))?;
+    fn dial(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        speech: Speech,
+        speaks: bool,
+    ) -> Result<TcpStream, Reason> {
+        let stream = sockets::dial(address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?;
         self.watch(key, &stream)?;
         Ok(stream)
     }

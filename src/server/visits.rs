@@ -153,7 +153,7 @@ impl Server {
         let started = proxy.state.step(Event::Start(connect.visit));
         assert!(started.is_ok(), "a ProxyChannel of the pool was not idle");
         out.send(proxy_key, &Frame::Connect(connect));
-        out.push(Verb::Join { raw: key, proxy: proxy_key, hold: true });
+        out.push(Verb::Join { raw: key, proxy: proxy_key });
         if ended {
             self.proxy_event(now, proxy_key, Event::LocalEnd, out);
         }

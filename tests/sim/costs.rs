@@ -80,6 +80,7 @@ fn a_visit_on_a_warm_pool_costs_few_calls_and_no_allocation() {
             (Cost::Accept, 2),
             (Cost::Watch, 1),
             // Asked at once whether it is decided, and when it is.
+            // The visitor's words are not at hand: CONNECT was in no need to wait for them.
             (Cost::Dial, 1),
             (Cost::Dialed, 2),
             (Cost::Read, 9),
@@ -89,6 +90,28 @@ fn a_visit_on_a_warm_pool_costs_few_calls_and_no_allocation() {
             (Cost::Allocation, allocations),
         ];
         assert_eq!(visit(&mut sim, plan), Costs::from_iter(expected), "{transport:?}: what a visit costs");
+    }
+}
+
+#[test]
+fn words_at_hand_share_a_segment_with_the_handshake() {
+    const CROWD: u64 = 16;
+    for transport in [Transport::Plain, Transport::Tls] {
+        let mut sim = warm(45, EVEN, transport);
+        let before = sim.costs();
+        // More than the pool holds: those who wait have spoken before they have a ProxyChannel.
+        let visitors = (0..CROWD).map(|_| {
+            let plan = talk(&mut sim, 1);
+            sim.visit(8080, plan)
+        });
+        let visitors: Vec<_> = visitors.collect();
+        sim.run_for(Span::from_millis(100));
+        let costs = sim.costs().since(&before);
+        assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+        assert!(
+            costs.of(Cost::Dial) < CROWD,
+            "{transport:?}: all real servers were dialled without: {costs:?}"
+        );
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Cost {
     Accept,
     Watch,
     Dial,
+    /// With the first words at hand.
+    DialSpeaking,
     Dialed,
     Read,
     Write,

@@ -134,9 +134,9 @@ impl Net for SimNet {
         if way.is_some() { Err(Reason::System) } else { Ok(()) }
     }
 
-    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech) -> Result<EndId, Reason> {
+    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech, speaks: bool) -> Result<EndId, Reason> {
         let target = (self.route)(self.host, address);
-        let (mut world, way) = self.try_call(Cost::Dial);
+        let (mut world, way) = self.try_call(if speaks { Cost::DialSpeaking } else { Cost::Dial });
         if let Some(way) = way {
             return Err(one_of(&[Reason::Unreachable, Reason::System], way));
         }

@@ -97,7 +97,7 @@ impl Net for Hand {
         self.tokens.borrow_mut().insert(key.token());
         Ok(())
     }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech) -> Result<Pipe, Reason> {
+    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech, _: bool) -> Result<Pipe, Reason> {
         Err(Reason::System)
     }
     fn dialed(&mut self, _: Key, _: &mut Pipe) -> io::Result<()> {

@@ -89,6 +89,10 @@ impl<R: Role> Stage<R> {
                     self.dialed.push(key);
                     self.dials.push((key, address, speech));
                 }
+                Verb::Reach { raw, address, .. } => {
+                    self.dialed.push(raw);
+                    self.dials.push((raw, address, Speech::Raw));
+                }
                 Verb::Resolve(query, name, _) => {
                     self.resolved.push(name);
                     self.queries.push(query);
