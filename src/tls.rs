@@ -206,7 +206,8 @@ impl Tls {
         out: &mut Window,
         arena: &mut Arena,
     ) -> Result<Progress, Reason> {
-        if plain.room() < TLS_PLAIN_BYTES_MAX {
+        // Once it is open, rustls has nothing to say but to what comes: it need not be asked.
+        if (self.open && self.cipher.is_empty()) || plain.room() < TLS_PLAIN_BYTES_MAX {
             return Ok(Progress::Need);
         }
         let cipher = self.cipher.bytes_mut();
