@@ -27,7 +27,7 @@ use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
-use crate::role::{Input, Keys, Manner, Outbox, Role, Speech, Verb};
+use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
 use crate::tls::Security;
@@ -633,7 +633,7 @@ impl<N: Net> Driver<N> {
         match verb {
             Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
             // Whoever dials a server has the first word there.
-            Verb::Dial(key, address, speech) => self.dial(role, key, address, speech, true),
+            Verb::Dial(key, address, speech) => self.dial(role, key, &Place::Ip(address), speech, true),
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
             Verb::Send(key, range) => self.send(key, &bytes[range], false),
             Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
@@ -644,7 +644,7 @@ impl<N: Net> Driver<N> {
                 self.enqueue(key);
             }
             Verb::Join { raw, proxy } => self.join(raw, proxy),
-            Verb::Reach { raw, address, proxy } => self.reach(role, raw, address, proxy),
+            Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
             Verb::Expect(key) => {
                 if let Some(link) = self.link(key) {
                     link.payload = Payload::Awaited;
@@ -692,7 +692,7 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn dial(&mut self, role: usize, key: Key, address: std::net::SocketAddr, speech: Speech, speaks: bool) {
+    fn dial(&mut self, role: usize, key: Key, place: &Place, speech: Speech, speaks: bool) {
         let tls = match speech {
             Speech::Tls => self.security.connect().map(|tls| Some(Box::new(tls))),
             Speech::Plain | Speech::Raw | Speech::Local => Ok(None),
@@ -702,7 +702,7 @@ impl<N: Net> Driver<N> {
             if !room {
                 return Err(Reason::Busy);
             }
-            self.net.dial(key, address, speech, speaks).map(|stream| (stream, tls))
+            self.net.dial(key, place, speech, speaks).map(|stream| (stream, tls))
         });
         match dialed {
             Ok((stream, tls)) => {
@@ -734,9 +734,9 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn reach(&mut self, role: usize, raw: Key, address: std::net::SocketAddr, proxy: Key) {
+    fn reach(&mut self, role: usize, raw: Key, place: &Place, proxy: Key) {
         let speaks = self.link(proxy).is_some_and(|link| link.has_unread());
-        self.dial(role, raw, address, Speech::Raw, speaks);
+        self.dial(role, raw, place, Speech::Raw, speaks);
         self.pair(raw, proxy, Payload::Passed);
     }
 

@@ -174,8 +174,7 @@ impl Mapping {
         Route(self)
     }
 
-    /// Whether this version serves such a mapping: TCP, from a port, to a TCP target, without
-    /// options.
+    /// Whether this version serves such a mapping: TCP, from a port, without options.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
@@ -192,9 +191,6 @@ impl Mapping {
         if self.kind != Kind::Tcp {
             let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
             return not_yet(&format!("`/{}` is", self.kind), &instead);
-        }
-        if let Target::Unix(_) = self.target {
-            return not_yet("Unix sockets as targets are", "have the service listen at a port of 127.0.0.1");
         }
         if let Some(word) = self.options.first_word() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use crate::directory::Directory;
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Manner, Query, Speech};
+use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 
@@ -95,13 +95,8 @@ pub trait Net {
     ///
     /// # Errors
     /// A reason, where it fails at once.
-    fn dial(
-        &mut self,
-        key: Key,
-        address: SocketAddr,
-        speech: Speech,
-        speaks: bool,
-    ) -> Result<Self::Stream, Reason>;
+    fn dial(&mut self, key: Key, place: &Place, speech: Speech, speaks: bool)
+    -> Result<Self::Stream, Reason>;
 
     /// Whether a connect has succeeded; `WouldBlock` while it is under way.
     ///

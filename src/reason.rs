@@ -55,6 +55,10 @@ reasons! {
     ClientAway = 10, "the client is away";
     /// The tunnel connection that carried it was lost.
     ChannelLost = 11, "the tunnel connection was lost";
+    /// There is nothing at a Unix socket's path.
+    NoSuchSocket = 12, "there is no such Unix socket: is the real server running, and is this its path?";
+    /// The client may not open a Unix socket.
+    Forbidden = 13, "the client may not open this Unix socket: let its user write to it, and pass the folders above";
 
     /// The license was not accepted; nothing more is said.
     Denied = 20, "the server does not accept this license: it may have been replaced (`nt license rotate`) or \

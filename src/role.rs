@@ -93,6 +93,15 @@ pub enum Manner {
     Cut,
 }
 
+/// Where a connection is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A TCP port of an address.
+    Ip(SocketAddr),
+    /// A Unix stream socket, by its absolute path.
+    Unix(String),
+}
+
 /// A wish.
 #[derive(Debug)]
 pub enum Verb {
@@ -121,7 +130,7 @@ pub enum Verb {
         /// The real server.
         raw: Key,
         /// Where it is.
-        address: SocketAddr,
+        place: Place,
         /// The ProxyChannel.
         proxy: Key,
     },
@@ -180,9 +189,9 @@ impl<'a> Outbox<'a> {
 
     /// Dials a real server for a ProxyChannel; the answer is [`Input::Dialed`] or [`Input::Lost`]. `None` when
     /// the table is full.
-    pub fn reach(&mut self, address: SocketAddr, proxy: Key) -> Option<Key> {
+    pub fn reach(&mut self, place: Place, proxy: Key) -> Option<Key> {
         let raw = self.keys.reserve()?;
-        self.push(Verb::Reach { raw, address, proxy });
+        self.push(Verb::Reach { raw, place, proxy });
         Some(raw)
     }
 

@@ -11,7 +11,7 @@ use nt::license::Transport;
 use nt::limits::{MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Keys, Role};
+use nt::role::{Input, Keys, Place, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
@@ -467,9 +467,9 @@ fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
     let asked: Vec<u8> = stage
         .dials
         .iter()
-        .map(|(_, address, _)| match address.ip() {
-            std::net::IpAddr::V4(ip) => ip.octets()[3],
-            std::net::IpAddr::V6(_) => 0,
+        .map(|(_, place, _)| match place {
+            Place::Ip(SocketAddr::V4(address)) => address.ip().octets()[3],
+            Place::Ip(_) | Place::Unix(_) => 0,
         })
         .collect();
     assert_eq!(asked, [1, 2, 1, 2, 1]);

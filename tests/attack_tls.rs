@@ -17,7 +17,7 @@ use nt::link::{Fill, Link, Phase};
 use nt::net::{Accept, Event, Net};
 use nt::note::Note;
 use nt::reason::Reason;
-use nt::role::{Manner, Query, Role, Speech};
+use nt::role::{Manner, Place, Query, Role, Speech};
 use nt::server::{self, Server};
 use nt::slots::{Key, Slots};
 use nt::time::Time;
@@ -59,7 +59,7 @@ impl Net for One {
     fn watch(&mut self, _: Key, _: &Socket) -> Result<(), Reason> {
         Ok(())
     }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech, _: bool) -> Result<Socket, Reason> {
+    fn dial(&mut self, _: Key, _: &Place, _: Speech, _: bool) -> Result<Socket, Reason> {
         Err(Reason::System)
     }
     fn dialed(&mut self, _: Key, _: &mut Socket) -> io::Result<()> {

@@ -53,6 +53,8 @@ mod scratch;
 mod strangers;
 #[path = "e2e/tcp.rs"]
 mod tcp;
+#[path = "e2e/unix.rs"]
+mod unix;
 #[path = "e2e/waiting.rs"]
 mod waiting;
 #[path = "wan/mod.rs"]

@@ -54,16 +54,17 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
   8080                  public port 8080 to port 8080 of this machine
   2222:22               public port 2222 to port 22 of this machine
   2222:192.168.1.5:22   to another machine; [fd00::5] for IPv6, or a name
+  2222:unix:/run/a.sock to a Unix socket
   0:22                  any free public port that the license allows
   6000-6010:7000-7010   a range, port by port
   127.0.0.1:8081:80     public at one address of the server only
 Read, but not served yet: names (blog.example.com:3000), /udp /http /https /tls behind the target,
-2222:unix:/run/app.sock, and options (2222:22,proxy=v2,allow=10.0.0.0/8,rate=2M).
+and options (2222:22,proxy=v2,allow=10.0.0.0/8,rate=2M).
 A license may have mappings of its own on the server; then none is needed here.
 
 Flags:
-  --allow LIST          targets that the server's mappings may name: loopback (default), lan, any, or
-                        CIDR, CIDR:PORT, [CIDR]:PORT, with commas between; what you map here needs none
+  --allow LIST          targets that the server's mappings may name: loopback (default), lan, any, CIDR,
+                        CIDR:PORT, [CIDR]:PORT, unix:PATH, with commas between; what you map here needs none
   --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself
   --ca webpki|FILE      check the server's certificate as browsers do, beyond what the license proves
   --config FILE         nt.toml, for what the flags do not name; flags count more

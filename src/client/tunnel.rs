@@ -125,8 +125,12 @@ impl Client {
                 out.note(Note::OfferRefused { target: map.target.to_owned(), word });
                 Some(Reason::NotAllowed)
             }
-            Some(Target::Tcp { .. }) => None,
-            Some(Target::Unix(_)) => Some(Reason::NotServed),
+            Some(Target::Unix(path)) if !self.config.allow.permits_unix(path) => {
+                let word = format!("{},{}", self.config.allow, Allow::word_for_unix(path));
+                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
+                Some(Reason::NotAllowed)
+            }
+            Some(Target::Tcp { .. } | Target::Unix(_)) => None,
         };
         if let (Some(target), None) = (target, trouble) {
             self.offers.insert(map.index, (target, MapState::default()));

@@ -8,7 +8,7 @@ use crate::channel::real::{self, Real};
 use crate::limits::{DRAIN_TIMEOUT, NAME_LIFE, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Manner, Outbox, Verb};
+use crate::role::{Manner, Outbox, Place, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Connect, Frame};
@@ -79,7 +79,10 @@ impl Client {
             Target::Tcp { host: Host::Name(name), port } => {
                 self.look_up(now, key, connect.visit, (name, port), out)
             }
-            Target::Unix(_) => return self.refuse(now, key, Reason::NotServed, out),
+            Target::Unix(path) if self.may_open(connect.mapping, &path) => {
+                self.dial_real(now, key, Place::Unix(path), Vec::new(), out);
+            }
+            Target::Unix(_) => return self.refuse(now, key, Reason::NotAllowed, out),
         }
         true
     }
@@ -90,6 +93,11 @@ impl Client {
         } else {
             self.config.mappings.get(usize::from(mapping)).map(|mapping| &mapping.target)
         }
+    }
+
+    /// Whether a mapping's visits may reach this Unix socket: a server-declared one needs permission, now as ever.
+    fn may_open(&self, mapping: u16, path: &str) -> bool {
+        mapping & SERVER_MAPPING_BIT == 0 || self.config.allow.permits_unix(path)
     }
 
     /// Looks a target's name up, once for all visits that want it at this time.
@@ -149,22 +157,15 @@ impl Client {
             .copied();
         if let Some(first) = permitted.next() {
             let rest = permitted.collect();
-            self.dial_real(now, key, first, rest, out);
+            self.dial_real(now, key, Place::Ip(first), rest, out);
         } else {
             let reason = if addresses.is_empty() { Reason::NoSuchHost } else { Reason::NotAllowed };
             self.refuse(now, key, reason, out);
         }
     }
 
-    fn dial_real(
-        &mut self,
-        now: Time,
-        key: Key,
-        address: SocketAddr,
-        rest: Vec<SocketAddr>,
-        out: &mut Outbox<'_>,
-    ) {
-        let Some(raw) = out.reach(address, key) else {
+    fn dial_real(&mut self, now: Time, key: Key, place: Place, rest: Vec<SocketAddr>, out: &mut Outbox<'_>) {
+        let Some(raw) = out.reach(place, key) else {
             self.refuse(now, key, Reason::Busy, out);
             return;
         };
@@ -207,7 +208,7 @@ impl Client {
         match real.step(now, real::Event::Failed(reason)) {
             real::Effect::TryNext(mut addresses) => {
                 let first = addresses.remove(0);
-                self.dial_real(now, key, first, addresses, out);
+                self.dial_real(now, key, Place::Ip(first), addresses, out);
             }
             real::Effect::Refuse(reason) => {
                 self.refuse(now, key, reason, out);

@@ -11,15 +11,16 @@ mod poll;
 mod resolver;
 mod signals;
 mod sockets;
+mod stream;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 
 use crate::directory::Directory;
 use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::{Level, Note};
 use crate::reason::Reason;
-use crate::role::{Manner, Query, Speech};
+use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 use log::Log;
@@ -28,6 +29,7 @@ use poll::{Interest, Poll};
 use resolver::Resolver;
 use signals::Signals;
 use sockets::Pace;
+use stream::Stream;
 
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
@@ -69,7 +71,7 @@ fn blocked<T>(result: &io::Result<T>) -> bool {
 }
 
 impl Net for Os {
-    type Stream = TcpStream;
+    type Stream = Stream;
     type Listener = TcpListener;
     type Pipe = Pipe;
 
@@ -117,7 +119,7 @@ impl Net for Os {
         Ok((listener, address))
     }
 
-    fn accept(&mut self, key: Key, listener: &mut TcpListener) -> Accept<TcpStream> {
+    fn accept(&mut self, key: Key, listener: &mut TcpListener) -> Accept<Stream> {
         let result = sockets::accept(listener, self.pace);
         if blocked(&result) {
             self.poll.rearm(&*listener, key.token(), Interest::Read);
@@ -128,40 +130,39 @@ impl Net for Os {
         }
     }
 
-    fn watch(&mut self, key: Key, stream: &TcpStream) -> Result<(), Reason> {
+    fn watch(&mut self, key: Key, stream: &Stream) -> Result<(), Reason> {
         self.poll.add(stream, key.token(), Interest::Both).map_err(|error| reason_of(&error))
     }
 
-    fn dial(
-        &mut self,
-        key: Key,
-        address: SocketAddr,
-        speech: Speech,
-        speaks: bool,
-    ) -> Result<TcpStream, Reason> {
-        let stream = sockets::dial(address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?;
+    fn dial(&mut self, key: Key, place: &Place, speech: Speech, speaks: bool) -> Result<Stream, Reason> {
+        let stream = match place {
+            Place::Ip(address) => {
+                sockets::dial(*address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?
+            }
+            Place::Unix(path) => sockets::dial_unix(path)?,
+        };
         self.watch(key, &stream)?;
         Ok(stream)
     }
 
-    fn dialed(&mut self, key: Key, stream: &mut TcpStream) -> io::Result<()> {
-        let result = sockets::dialed(stream);
+    fn dialed(&mut self, key: Key, stream: &mut Stream) -> io::Result<()> {
+        let result = stream.dialed();
         if blocked(&result) {
             self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
         result
     }
 
-    fn read(&mut self, key: Key, stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
-        let result = io::Read::read(stream, into);
+    fn read(&mut self, key: Key, stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
+        let result = stream.read(into);
         if blocked(&result) {
             self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
         result
     }
 
-    fn write(&mut self, key: Key, stream: &mut TcpStream, from: &[u8], more: bool) -> io::Result<usize> {
-        let result = sockets::send(stream, from, more);
+    fn write(&mut self, key: Key, stream: &mut Stream, from: &[u8], more: bool) -> io::Result<usize> {
+        let result = stream.write(from, more);
         if blocked(&result) || matches!(result, Ok(n) if n < from.len()) {
             self.poll.rearm(&*stream, key.token(), Interest::Both);
         }
@@ -176,34 +177,21 @@ impl Net for Os {
         self.pipes.take(pipe, empty);
     }
 
-    fn splice_in(
-        &mut self,
-        _: Key,
-        stream: &mut TcpStream,
-        pipe: &mut Pipe,
-        most: usize,
-    ) -> io::Result<usize> {
+    fn splice_in(&mut self, _: Key, stream: &mut Stream, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
         pipes::splice_in(stream, pipe, most)
     }
 
-    fn splice_out(
-        &mut self,
-        _: Key,
-        pipe: &mut Pipe,
-        stream: &mut TcpStream,
-        most: usize,
-    ) -> io::Result<usize> {
+    fn splice_out(&mut self, _: Key, pipe: &mut Pipe, stream: &mut Stream, most: usize) -> io::Result<usize> {
         pipes::splice_out(pipe, stream, most)
     }
 
-    fn shut(&mut self, stream: &mut TcpStream) {
-        // It fails only where the connection has failed, which the next read reports.
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+    fn shut(&mut self, stream: &mut Stream) {
+        stream.shut();
     }
 
-    fn close(&mut self, _key: Key, stream: TcpStream, manner: Manner) {
+    fn close(&mut self, _key: Key, stream: Stream, manner: Manner) {
         self.poll.forget(&stream);
-        sockets::close(stream, manner);
+        stream.close(manner);
     }
 
     fn close_listener(&mut self, _key: Key, listener: TcpListener) {

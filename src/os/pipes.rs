@@ -46,12 +46,12 @@ pub(super) use here::{splice_in, splice_out};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod here {
     use std::io;
-    use std::net::TcpStream;
 
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
     use super::Pipe;
     use crate::limits::SPLICE_BYTES_MAX;
+    use crate::os::stream::Stream;
 
     pub(super) fn make() -> Option<Pipe> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
@@ -62,11 +62,11 @@ mod here {
 
     const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-    pub(in crate::os) fn splice_in(stream: &TcpStream, pipe: &Pipe, most: usize) -> io::Result<usize> {
+    pub(in crate::os) fn splice_in(stream: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
         Ok(splice(stream, None, &pipe.1, None, most, FLAGS)?)
     }
 
-    pub(in crate::os) fn splice_out(pipe: &Pipe, stream: &TcpStream, most: usize) -> io::Result<usize> {
+    pub(in crate::os) fn splice_out(pipe: &Pipe, stream: &Stream, most: usize) -> io::Result<usize> {
         Ok(splice(&pipe.0, None, stream, None, most, FLAGS)?)
     }
 }
@@ -74,19 +74,19 @@ mod here {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod here {
     use std::io;
-    use std::net::TcpStream;
 
     use super::Pipe;
+    use crate::os::stream::Stream;
 
     pub(super) fn make() -> Option<Pipe> {
         None
     }
 
-    pub(in crate::os) fn splice_in(_: &TcpStream, _: &Pipe, _: usize) -> io::Result<usize> {
+    pub(in crate::os) fn splice_in(_: &Stream, _: &Pipe, _: usize) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(in crate::os) fn splice_out(_: &Pipe, _: &TcpStream, _: usize) -> io::Result<usize> {
+    pub(in crate::os) fn splice_out(_: &Pipe, _: &Stream, _: usize) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

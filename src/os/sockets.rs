@@ -1,16 +1,17 @@
 //! Sockets and the few other things that std does not offer: by rustix, without `unsafe`.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 
+use super::stream::Stream;
 use crate::limits::{BACKLOG, Keepalive, TUNNEL_KEEPALIVE, VISITOR_KEEPALIVE};
-use crate::net::Accept;
+use crate::net::{Accept, reason_of};
 use crate::reason::Reason;
-use crate::role::{Manner, Speech};
+use crate::role::Speech;
 use crate::time::Time;
 
 /// The clock that goes on while the machine sleeps: whoever wakes up finds its session dead at once.
@@ -60,19 +61,19 @@ fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-pub(super) fn accept(listener: &TcpListener, pace: Pace) -> io::Result<(TcpStream, SocketAddr)> {
+pub(super) fn accept(listener: &TcpListener, pace: Pace) -> io::Result<(Stream, SocketAddr)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (stream, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     let peer = peer.ok_or(rustix::io::Errno::CONNABORTED)?;
     let peer = SocketAddr::try_from(peer).map_err(|_| rustix::io::Errno::CONNABORTED)?;
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     pace.lift(&stream, peer);
-    Ok((TcpStream::from(stream), peer))
+    Ok((Stream::Tcp(stream.into()), peer))
 }
 
 /// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
 /// fault.
-pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
+pub(super) fn accept_failed(error: &io::Error) -> Accept<Stream> {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
         Some(Errno::AGAIN) => Accept::Empty,
@@ -82,7 +83,7 @@ pub(super) fn accept_failed(error: &io::Error) -> Accept<TcpStream> {
 }
 
 /// Begins to connect.
-pub(super) fn dial(address: SocketAddr, speech: Speech, speaks: bool, pace: Pace) -> io::Result<TcpStream> {
+pub(super) fn dial(address: SocketAddr, speech: Speech, speaks: bool, pace: Pace) -> io::Result<Stream> {
     let socket = socket(address)?;
     pace.lift(&socket, address);
     tune(&socket, speech, address.ip().is_loopback());
@@ -95,19 +96,27 @@ pub(super) fn dial(address: SocketAddr, speech: Speech, speaks: bool, pace: Pace
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = speaks;
     match rustix::net::connect(&socket, &address) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(Stream::Tcp(socket.into())),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether a connect has succeeded. Readiness may be told without need, so the peer is asked for as well.
-pub(super) fn dialed(stream: &TcpStream) -> io::Result<()> {
-    match stream.peer_addr() {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-            Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
-        }
-        result => result.map(drop),
-    }
+/// Connects to a Unix socket, which is decided at once.
+pub(super) fn dial_unix(path: &str) -> Result<Stream, Reason> {
+    use rustix::io::Errno;
+    let connect = || {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(Stream::Unix(socket.into()))
+    };
+    connect().map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::PROTOTYPE => Reason::NoSuchSocket,
+        Errno::ACCESS | Errno::PERM => Reason::Forbidden,
+        // Nobody tells when a full queue has room again; other systems call it refused as well.
+        Errno::AGAIN => Reason::Refused,
+        errno => reason_of(&errno.into()),
+    })
 }
 
 /// Whether the system's congestion control paces what is sent, as BBR does. Between two programs of one machine
@@ -165,25 +174,6 @@ fn probe(socket: BorrowedFd<'_>, keepalive: Keepalive) {
     let _ = sockopt::set_tcp_keepcnt(socket, keepalive.probes);
 }
 
-/// Writes; with `more`, what follows at once may leave in the same segment.
-pub(super) fn send(stream: &TcpStream, from: &[u8], more: bool) -> io::Result<usize> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if more {
-        let flags = rustix::net::SendFlags::MORE | rustix::net::SendFlags::NOSIGNAL;
-        return Ok(rustix::net::send(stream, from, flags)?);
-    }
-    let (mut stream, _) = (stream, more);
-    io::Write::write(&mut stream, from)
-}
-
-pub(super) fn close(stream: TcpStream, manner: Manner) {
-    let linger = match manner {
-        Manner::End => None,
-        Manner::Cut => Some(Duration::ZERO),
-    };
-    let _ = sockopt::set_socket_linger(&stream, linger);
-}
-
 /// Raises the limit on open files to what the system permits, and says what it is.
 pub fn raise_open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -229,15 +219,15 @@ mod tests {
         let joined = (0..20).filter(|_| {
             let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), Speech::Local).unwrap();
             let address = listener.local_addr().unwrap();
-            let stream = dial(address, Speech::Raw, true, Pace(false)).unwrap();
-            dialed(&stream).unwrap();
+            let mut stream = dial(address, Speech::Raw, true, Pace(false)).unwrap();
+            stream.dialed().unwrap();
             let early = accept(&listener, Pace(false)).map_err(|error| error.kind());
-            assert_eq!(send(&stream, b"words", false).unwrap(), 5);
+            assert_eq!(stream.write(b"words", false).unwrap(), 5);
             let hidden = early.is_err_and(|kind| kind == io::ErrorKind::WouldBlock);
             hidden
                 && accept(&listener, Pace(false)).is_ok_and(|(mut came, _)| {
                     let mut words = [0; 5];
-                    io::Read::read(&mut came, &mut words).is_ok_and(|n| n == 5)
+                    came.read(&mut words).is_ok_and(|n| n == 5)
                 })
         });
         assert!(joined.count() > 0, "the handshake ended without the first words");

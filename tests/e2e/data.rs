@@ -1,7 +1,6 @@
 //! Streams whose every byte is known beforehand: a receiver checks what comes without keeping anything.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 
 pub use super::dice::Random;
 
@@ -40,7 +39,7 @@ impl Pattern {
     }
 
     /// Writes the next `total` bytes.
-    pub fn write(&mut self, mut stream: &TcpStream, mut total: u64) -> std::io::Result<()> {
+    pub fn write(&mut self, mut stream: impl Write, mut total: u64) -> std::io::Result<()> {
         while total > 0 {
             let rest = &self.block[self.used..];
             let length = rest.len().min(usize::try_from(total).unwrap_or(usize::MAX));
@@ -52,12 +51,12 @@ impl Pattern {
     }
 
     /// Reads up to the end of the stream, and returns how many bytes came and how it ended.
-    pub fn read(&mut self, stream: &TcpStream) -> (u64, Result<(), ErrorKind>) {
+    pub fn read(&mut self, stream: impl Read) -> (u64, Result<(), ErrorKind>) {
         self.read_some(stream, u64::MAX)
     }
 
     /// Reads the next `most` bytes, or fewer where the stream ends.
-    pub fn read_some(&mut self, mut stream: &TcpStream, most: u64) -> (u64, Result<(), ErrorKind>) {
+    pub fn read_some(&mut self, mut stream: impl Read, most: u64) -> (u64, Result<(), ErrorKind>) {
         let (mut total, mut buffer) = (0, vec![0; BLOCK]);
         while total < most {
             let room = (BLOCK - self.used).min(usize::try_from(most - total).unwrap_or(usize::MAX));

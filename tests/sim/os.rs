@@ -10,7 +10,7 @@ use nt::directory::Directory;
 use nt::net::{Accept, Event, Net};
 use nt::note::Note;
 use nt::reason::Reason;
-use nt::role::{Manner, Query, Speech};
+use nt::role::{Manner, Place, Query, Speech};
 use nt::slots::Key;
 use nt::time::Time;
 
@@ -134,7 +134,9 @@ impl Net for SimNet {
         if way.is_some() { Err(Reason::System) } else { Ok(()) }
     }
 
-    fn dial(&mut self, key: Key, address: SocketAddr, speech: Speech, speaks: bool) -> Result<EndId, Reason> {
+    fn dial(&mut self, key: Key, place: &Place, speech: Speech, speaks: bool) -> Result<EndId, Reason> {
+        // There are no Unix sockets here: nothing about them takes time.
+        let Place::Ip(address) = *place else { return Err(Reason::NoSuchSocket) };
         let target = (self.route)(self.host, address);
         let (mut world, way) = self.try_call(if speaks { Cost::DialSpeaking } else { Cost::Dial });
         if let Some(way) = way {

@@ -12,7 +12,7 @@ use nt::directory::Directory;
 use nt::net::{Accept, Event, Net, Ready};
 use nt::note::Note;
 use nt::reason::Reason;
-use nt::role::{Manner, Query, Speech};
+use nt::role::{Manner, Place, Query, Speech};
 use nt::slots::Key;
 use nt::time::{Span, Time};
 
@@ -97,7 +97,7 @@ impl Net for Hand {
         self.tokens.borrow_mut().insert(key.token());
         Ok(())
     }
-    fn dial(&mut self, _: Key, _: SocketAddr, _: Speech, _: bool) -> Result<Pipe, Reason> {
+    fn dial(&mut self, _: Key, _: &Place, _: Speech, _: bool) -> Result<Pipe, Reason> {
         Err(Reason::System)
     }
     fn dialed(&mut self, _: Key, _: &mut Pipe) -> io::Result<()> {

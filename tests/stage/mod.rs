@@ -9,7 +9,7 @@ use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
-use nt::role::{Input, Keys, Outbox, Query, Role, Speech, Verb};
+use nt::role::{Input, Keys, Outbox, Place, Query, Role, Speech, Verb};
 use nt::slots::{Key, Slots};
 use nt::time::{Span, Time};
 use nt::wire::{self, Frame, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
@@ -50,7 +50,7 @@ pub struct Stage<R> {
     pub closed: Vec<Key>,
     pub dialed: Vec<Key>,
     /// Where it dialled, and to speak what.
-    pub dials: Vec<(Key, SocketAddr, Speech)>,
+    pub dials: Vec<(Key, Place, Speech)>,
     pub resolved: Vec<String>,
     pub queries: Vec<Query>,
     pub listening: Vec<(Key, SocketAddr)>,
@@ -87,11 +87,11 @@ impl<R: Role> Stage<R> {
                 Verb::Close(key, _) => self.closed.push(key),
                 Verb::Dial(key, address, speech) => {
                     self.dialed.push(key);
-                    self.dials.push((key, address, speech));
+                    self.dials.push((key, Place::Ip(address), speech));
                 }
-                Verb::Reach { raw, address, .. } => {
+                Verb::Reach { raw, place, .. } => {
                     self.dialed.push(raw);
-                    self.dials.push((raw, address, Speech::Raw));
+                    self.dials.push((raw, place, Speech::Raw));
                 }
                 Verb::Resolve(query, name, _) => {
                     self.resolved.push(name);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use nt::client::Client;
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Role, Speech};
+use nt::role::{Input, Place, Role, Speech};
 use nt::slots::Key;
 use nt::time::Span;
 use nt::wire::{Frame, MAC_BYTES, Reject, SIGNATURE_BYTES, Welcome};
@@ -121,17 +121,21 @@ impl Play {
 
     /// Whatever the server said: what was dialled is the server, an own target, or allowed.
     fn look(&mut self) {
-        for &(key, address, speech) in &self.stage.dials[self.seen..] {
-            let own =
-                address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) && (7000..7004).contains(&address.port());
-            match speech {
-                Speech::Tls => assert_eq!(address, SocketAddr::from(([192, 0, 2, 1], 9002))),
-                _ => {
-                    assert!(own || self.allow.permits(address.ip(), address.port()), "{address} was dialled")
+        for (key, place, speech) in &self.stage.dials[self.seen..] {
+            let permitted = match place {
+                Place::Ip(address) if *speech == Speech::Tls => {
+                    *address == SocketAddr::from(([192, 0, 2, 1], 9002))
                 }
-            }
-            assert!(self.welcomed || speech == Speech::Tls, "{address} was dialled for a stranger");
-            self.open.push((key, speech));
+                Place::Ip(address) => {
+                    let (ip, port) = (address.ip(), address.port());
+                    let own = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) && (7000..7004).contains(&port);
+                    own || self.allow.permits(ip, port)
+                }
+                Place::Unix(path) => self.allow.permits_unix(path),
+            };
+            assert!(permitted, "{place:?} was dialled");
+            assert!(self.welcomed || *speech == Speech::Tls, "{place:?} was dialled for a stranger");
+            self.open.push((*key, *speech));
         }
         self.seen = self.stage.dials.len();
         let closed = std::mem::take(&mut self.stage.closed);
