@@ -16,8 +16,8 @@ pub const CONTROL_FRAME_BYTES_MAX: usize = HEADER_BYTES + CONTROL_BODY_BYTES_MAX
 /// Longest TRANSFER payload; it is passed on as it arrives, so the bound is the field's width and costs no
 /// memory.
 pub const TRANSFER_BYTES_MAX: usize = 0xFF_FFFF;
-/// Longest target text of a MAP frame.
-pub const TARGET_BYTES_MAX: usize = 512;
+/// Longest text of a mapping, so that a MAP frame carries it.
+pub const MAPPING_BYTES_MAX: usize = 960;
 
 // ── Buffers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -50,7 +50,7 @@ pub const PIPE_MEMORY_SHARE: usize = 64;
 const _: () = assert!(SPLICE_BYTES_MIN <= SPLICE_BYTES_MAX && SPLICE_BYTES_MAX <= TRANSFER_BYTES_MAX);
 const _: () = assert!(TLS_RECORD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16 bits wide");
-const _: () = assert!(TARGET_BYTES_MAX + 64 <= CONTROL_BODY_BYTES_MAX);
+const _: () = assert!(MAPPING_BYTES_MAX + 4 <= CONTROL_BODY_BYTES_MAX);
 const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,11 +109,11 @@ pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;
 /// Frames that one connection may have handled before the others have their turn; empty ones count too.
 pub const FRAMES_PER_TURN: usize = 64;
 /// Mapping frames that are sent before the connection must have drained.
-pub const MAPS_PER_BATCH: usize = 24;
+pub const MAPS_PER_BATCH: usize = 16;
 /// Events taken from the kernel at once.
 pub const EVENTS_PER_WAIT: usize = 256;
 
-const _: () = assert!(MAPS_PER_BATCH * (TARGET_BYTES_MAX + 64) <= BUFFER_BYTES - CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(MAPS_PER_BATCH * (MAPPING_BYTES_MAX + 64) <= BUFFER_BYTES - CONTROL_FRAME_BYTES_MAX);
 
 // ── Time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -34,10 +34,11 @@ mod options;
 mod parse;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::limits::MAPPING_BYTES_MAX;
 pub use options::{Auth, Check, Header, Options, ProxyVersion};
-pub use parse::{MAPPING_BYTES_MAX, MAPPING_PORTS_MAX, MappingError, parse};
+pub use parse::{MAPPING_PORTS_MAX, MappingError, parse};
 
 /// What is carried, and who looks into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,18 @@ pub enum Public {
         /// What the request's path begins with: `/` and more, without a `/` at its end.
         path: Option<String>,
     },
+}
+
+impl Public {
+    /// The address that is listened on, with the unspecified IPv6 one for every address; `None` for a name.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match *self {
+            Self::Port { addr, port } => {
+                Some(SocketAddr::new(addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port))
+            }
+            Self::Name { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Public {
@@ -174,6 +187,13 @@ impl Mapping {
         Route(self)
     }
 
+    /// The one mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a
+    /// newer one.
+    pub fn from_wire(text: &str) -> Option<Self> {
+        let [mapping] = <[Self; 1]>::try_from(parse(text).ok()?).ok()?;
+        mapping.served().ok().map(|()| mapping)
+    }
+
     /// Whether this version serves such a mapping: TCP, from a port, without options.
     ///
     /// # Errors
@@ -194,6 +214,10 @@ impl Mapping {
         }
         if let Some(word) = self.options.first_word() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");
+        }
+        // What was left out stands in the text that the other end is sent.
+        if self.to_string().len() > MAPPING_BYTES_MAX {
+            return Err(format!("{}: a mapping has at most {MAPPING_BYTES_MAX} characters", self.route()));
         }
         Ok(())
     }

@@ -316,7 +316,9 @@ impl fmt::Display for Note {
             ),
             Self::MappingUp { name, public, target } => write!(f, "{name}: {public} -> {target} ready"),
             Self::MappingDown { name, public, target, reason } => {
-                write!(f, "{name}: {public} -> {target} not served: {reason}; it is tried again")
+                let final_word = matches!(reason, Reason::NotServed | Reason::TooMany);
+                let then = if final_word { "" } else { "; it is tried again" };
+                write!(f, "{name}: {public} -> {target} not served: {reason}{then}")
             }
             Self::VisitFailed { visitor, place, reason } => {
                 write!(f, "visit of {visitor} to {place} failed: {reason}")

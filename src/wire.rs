@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::limits::{CONTROL_BODY_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, TARGET_BYTES_MAX};
+use crate::limits::{CONTROL_BODY_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, MAPPING_BYTES_MAX};
 use crate::reason::Reason;
 
 /// The version that HELLO and WELCOME name.
@@ -131,21 +131,12 @@ pub struct Attach {
 pub struct Map<'a> {
     /// Names the mapping in MAPPED and CONNECT; the top bit tells the server's from the client's.
     pub index: u16,
-    /// What is mapped.
-    pub kind: MapKind,
-    /// The public side; port 0 asks for any free one, the unspecified IPv6 address for every address.
-    pub public: SocketAddr,
-    /// The target as the client would dial it, for people to read; the server never uses it.
-    pub target: &'a str,
+    /// The mapping's text: one grammar for people, files and the wire. The server never uses its target.
+    pub mapping: &'a str,
 }
 
-/// Kinds of mappings on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum MapKind {
-    /// A TCP port.
-    Tcp = 1,
-}
+/// Stands for no address, in MAPPED about a mapping that could not be read.
+pub const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 /// The state of a mapping. From the client, about a mapping that the server declared, `live` means that it
 /// is taken.
@@ -282,9 +273,7 @@ fn decode<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         }
         kind::NONCE => Frame::Nonce(r.array()?),
         kind::ATTACH => Frame::Attach(Attach { session: r.array()?, channel: r.u64()?, mac: r.array()? }),
-        kind::MAP => {
-            Frame::Map(Map { index: r.u16()?, kind: r.map_kind()?, public: r.address()?, target: r.text()? })
-        }
+        kind::MAP => Frame::Map(Map { index: r.u16()?, mapping: r.text()? }),
         kind::MAPPED => {
             Frame::Mapped(Mapped { index: r.u16()?, trouble: r.trouble()?, public: r.address()? })
         }
@@ -350,13 +339,6 @@ impl<'a> Reader<'a> {
         self.u8().map(|code| (code != NO_TROUBLE).then(|| Reason::from_code(code)))
     }
 
-    fn map_kind(&mut self) -> Result<MapKind, Malformed> {
-        match self.u8()? {
-            1 => Ok(MapKind::Tcp),
-            _ => Err(Malformed::Value),
-        }
-    }
-
     fn address(&mut self) -> Result<SocketAddr, Malformed> {
         let ip = match self.u8()? {
             4 => IpAddr::V4(Ipv4Addr::from(self.array::<4>()?)),
@@ -368,7 +350,7 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Result<&'a str, Malformed> {
         let length = usize::from(self.u16()?);
-        if length > TARGET_BYTES_MAX {
+        if length > MAPPING_BYTES_MAX {
             return Err(Malformed::TooLong);
         }
         let text = std::str::from_utf8(self.take(length)?).map_err(|_| Malformed::Value)?;
@@ -426,7 +408,7 @@ impl Frame<'_> {
     /// The frame's bytes; for TRANSFER the header alone.
     ///
     /// # Panics
-    /// Where a target is longer than [`TARGET_BYTES_MAX`]: whoever builds a frame keeps to the bounds.
+    /// Where a mapping is longer than [`MAPPING_BYTES_MAX`]: whoever builds a frame keeps to the bounds.
     pub fn encode(&self) -> Encoded {
         let mut e = Encoded { bytes: [0; CONTROL_FRAME_BYTES_MAX], len: HEADER_BYTES };
         let kind = self.encode_body(&mut e);
@@ -463,9 +445,9 @@ impl Frame<'_> {
                 kind::ATTACH
             }
             Frame::Map(m) => {
-                assert!(m.target.len() <= TARGET_BYTES_MAX, "a target is longer than a frame may carry");
-                e.put(&m.index.to_be_bytes()).put(&[m.kind as u8]).put_address(m.public);
-                e.put(&(m.target.len() as u16).to_be_bytes()).put(m.target.as_bytes());
+                assert!(m.mapping.len() <= MAPPING_BYTES_MAX, "a mapping is longer than a frame may carry");
+                e.put(&m.index.to_be_bytes());
+                e.put(&(m.mapping.len() as u16).to_be_bytes()).put(m.mapping.as_bytes());
                 kind::MAP
             }
             Frame::Mapped(m) => {
@@ -528,7 +510,7 @@ pub fn samples() -> Vec<(&'static str, Frame<'static>)> {
         ),
         ("nonce", Frame::Nonce([7; 32])),
         ("attach", Frame::Attach(Attach { session: welcome.session, channel: 5, mac: [0xA5; MAC_BYTES] })),
-        ("map", Frame::Map(Map { index: 1, kind: MapKind::Tcp, public: v6, target: "192.168.1.5:22" })),
+        ("map", Frame::Map(Map { index: 1, mapping: "[2001:db8::1]:443:192.168.1.5:22" })),
         ("mapped live", Frame::Mapped(Mapped { index: 1, trouble: None, public: v4 })),
         ("mapped in use", Frame::Mapped(Mapped { index: 0x8001, trouble: Some(Reason::InUse), public: v6 })),
         ("open", Frame::Open { first: 17, count: 4 }),
@@ -586,10 +568,6 @@ mod tests {
         assert_eq!(next(&[0x15, 0, 0, 0]), Err(Malformed::Type(0x15)));
         assert_eq!(next(b"GET / HTTP/1.1"), Err(Malformed::Type(b'G')));
         assert_eq!(next(&[0x16, 3, 1, 2]), Err(Malformed::Type(0x16)), "a TLS ClientHello on the plain port");
-        assert_eq!(
-            next(&[kind::MAP, 0, 0, 13, 0, 0, 1, 4, 1, 2, 3, 4, 0, 80, 0, 1, 7]),
-            Err(Malformed::Value),
-            "a bell"
-        );
+        assert_eq!(next(&[kind::MAP, 0, 0, 5, 0, 0, 0, 1, 7]), Err(Malformed::Value), "a bell");
     }
 }

@@ -15,9 +15,7 @@ use nt::role::{Input, Keys, Place, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{
-    Attach, Connect, Frame, Hello, MAC_BYTES, Map, MapKind, Mapped, Reject, SIGNATURE_BYTES, VERSION,
-};
+use nt::wire::{Attach, Connect, Frame, Hello, MAC_BYTES, Map, Mapped, Reject, SIGNATURE_BYTES, VERSION};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -61,8 +59,7 @@ fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key 
 }
 
 fn map(stage: &mut Stage<Server>, cmd: Key, index: u16, port: u16) {
-    let public = SocketAddr::from(([127, 0, 0, 1], port));
-    stage.say(cmd, &Frame::Map(Map { index, kind: MapKind::Tcp, public, target: "127.0.0.1:80" }));
+    stage.say(cmd, &Frame::Map(Map { index, mapping: &format!("127.0.0.1:{port}:80") }));
 }
 
 /// The listener wished last comes up.
@@ -350,9 +347,7 @@ fn client(allow: Allow, mappings: &str) -> (Stage<Client>, Key) {
 }
 
 fn offer(stage: &mut Stage<Client>, cmd: Key, index: u16, target: &str) {
-    let public = SocketAddr::from(([0; 16], 80));
-    stage
-        .say(cmd, &Frame::Map(Map { index: SERVER_MAPPING_BIT | index, kind: MapKind::Tcp, public, target }));
+    stage.say(cmd, &Frame::Map(Map { index: SERVER_MAPPING_BIT | index, mapping: &format!("80:{target}") }));
 }
 
 /// `count` ProxyChannels, attached.
@@ -484,17 +479,12 @@ fn a_client_cannot_invent_causes_for_the_server_s_log() {
     let mut stage = server(directory(|_| {}), 10, 10);
     let cmd = log_in(&mut stage, 1, 1, 5_000);
     for n in 0..5_000_u32 {
-        let public = SocketAddr::from(([127, 0, 0, 1], 80));
-        let target = format!("a{n}.example:80");
-        stage.say(
-            cmd,
-            &Frame::Map(Map { index: (n % 2) as u16, kind: MapKind::Tcp, public, target: &target }),
-        );
-        let public = SocketAddr::from(([127, 0, 0, 1], 81 + (n % 900) as u16));
-        stage.say(
-            cmd,
-            &Frame::Map(Map { index: (n % 2) as u16, kind: MapKind::Tcp, public, target: &target }),
-        );
+        for public in [80, 81 + n % 900] {
+            let mapping = format!("127.0.0.1:{public}:a{n}.example:80");
+            stage.say(cmd, &Frame::Map(Map { index: (n % 2) as u16, mapping: &mapping }));
+        }
+        // And what this version does not read.
+        stage.say(cmd, &Frame::Map(Map { index: 2, mapping: &format!("{n}:unheard of") }));
     }
     let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
     assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one login", subjects.len());

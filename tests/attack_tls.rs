@@ -22,7 +22,7 @@ use nt::server::{self, Server};
 use nt::slots::{Key, Slots};
 use nt::time::Time;
 use nt::tls::{ALPN, Security};
-use nt::wire::{self, Attach, Frame, Hello, Map, MapKind, SIGNATURE_BYTES, VERSION};
+use nt::wire::{self, Attach, Frame, Hello, Map, SIGNATURE_BYTES, VERSION};
 use ring::{aead, hmac};
 
 #[path = "stage/hand.rs"]
@@ -303,8 +303,7 @@ fn a_connection_that_breaks_the_protocol_gives_its_buffers_back_before_its_right
     let encoded = Frame::Hello(hello).encode();
     hello.signature = keys.sign_hello(Transport::Tls, &cmd.binding(), encoded.unproved(SIGNATURE_BYTES));
     cmd.say(Frame::Hello(hello).encode().bytes());
-    let public = SocketAddr::from(([127, 0, 0, 1], 2000));
-    let map = Map { index: 0, kind: MapKind::Tcp, public, target: "127.0.0.1:80" };
+    let map = Map { index: 0, mapping: "127.0.0.1:2000:80" };
     cmd.say(Frame::Map(map).encode().bytes());
     cmd.turn(&mut driver);
     let Ok(Some((Frame::Welcome(welcome), _))) = wire::next(&cmd.heard) else { panic!("no WELCOME") };

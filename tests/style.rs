@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("table", &["text"]),
     ("license", &["text"]),
     ("policy", &["names", "text"]),
-    ("mapping", &["names", "policy", "text"]),
+    ("mapping", &["limits", "names", "policy", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text"]),

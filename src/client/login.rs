@@ -190,7 +190,7 @@ impl Client {
     fn session_spoke(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
         match frame {
             Frame::Heartbeat => true,
-            Frame::Mapped(mapped) => self.mapping_answered(&mapped, out),
+            Frame::Mapped(mapped) => self.mapping_answered(mapped, out),
             Frame::Map(map) => self.offered(&map, out),
             Frame::Open { first, count } => {
                 self.bring_proxies(now, first, count, out);

@@ -19,7 +19,7 @@ use crate::channel::real::Real;
 use crate::entropy::Entropy;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
 use crate::limits::{BACKOFF_FIRST, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
-use crate::mapping::{Host, Mapping, Public, Target};
+use crate::mapping::{Host, Mapping, Target};
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;

@@ -1,19 +1,18 @@
 //! The client's mappings and ProxyChannels.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Public, Target};
+use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Target};
 use crate::channel::proxy::Proxy;
 use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
-use crate::mapping;
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
-use crate::wire::{Attach, Frame, MAC_BYTES, Map, MapKind, Mapped};
+use crate::wire::{Attach, Frame, MAC_BYTES, Map, Mapped, NO_ADDRESS};
 
 /// What the client last said about a mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,14 +37,8 @@ impl Client {
         let end = (self.next_map + MAPS_PER_BATCH).min(self.config.mappings.len());
         for index in self.next_map..end {
             let mapping = &self.config.mappings[index];
-            let target = mapping.target.to_string();
-            let map = Map {
-                index: index as u16,
-                kind: MapKind::Tcp,
-                public: public_address(mapping),
-                target: &target,
-            };
-            out.send(cmd, &Frame::Map(map));
+            let text = mapping.to_string();
+            out.send(cmd, &Frame::Map(Map { index: index as u16, mapping: &text }));
         }
         self.next_map = end;
         if end < self.config.mappings.len() {
@@ -60,7 +53,7 @@ impl Client {
     }
 
     /// The server says how a mapping stands. `false` if there is no such mapping.
-    pub(super) fn mapping_answered(&mut self, mapped: &Mapped, out: &mut Outbox<'_>) -> bool {
+    pub(super) fn mapping_answered(&mut self, mut mapped: Mapped, out: &mut Outbox<'_>) -> bool {
         let (target, state) = if mapped.index & SERVER_MAPPING_BIT != 0 {
             match self.offers.get_mut(&mapped.index) {
                 Some((target, state)) => (&*target, state),
@@ -71,7 +64,13 @@ impl Client {
                 self.config.mappings.get(usize::from(mapped.index)),
                 self.states.get_mut(usize::from(mapped.index)),
             ) {
-                (Some(mapping), Some(state)) => (&mapping.target, state),
+                (Some(mapping), Some(state)) => {
+                    // A server that could not read it does not know where it was to be.
+                    if mapped.public == NO_ADDRESS {
+                        mapped.public = mapping.public.address().unwrap_or(NO_ADDRESS);
+                    }
+                    (&mapping.target, state)
+                }
                 _ => return false,
             }
         };
@@ -106,28 +105,27 @@ impl Client {
         while self.offers.len() >= MAPPINGS_MAX {
             self.offers.pop_first();
         }
-        // The target is parsed by the one grammar, behind a public port that does not matter.
-        let target = mapping::parse(&format!("1:{}", map.target))
-            .ok()
-            .and_then(|mut list| list.pop())
-            .map(|m| m.target);
+        let offer = Mapping::from_wire(map.mapping);
+        let public = offer.as_ref().and_then(|offer| offer.public.address()).unwrap_or(NO_ADDRESS);
+        let target = offer.map(|offer| offer.target);
+        let refused = |target: &Target, word: String| {
+            let word = format!("{},{word}", self.config.allow);
+            Note::OfferRefused { target: target.to_string(), word }
+        };
         let trouble = match &target {
             None => Some(Reason::NotServed),
-            Some(Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
-                let word = format!("{},{}", self.config.allow, Allow::word_for(*ip, *port));
-                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
+            Some(to @ Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
+                out.note(refused(to, Allow::word_for(*ip, *port)));
                 Some(Reason::NotAllowed)
             }
             // What may not be reached in any case is not even looked up: whether a name exists is not the
             // server's business. Else it is checked when it is dialled, by the address that it has then.
-            Some(Target::Tcp { host: Host::Name(name), port }) if !self.may_look_up(name, *port) => {
-                let word = format!("{},lan", self.config.allow);
-                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
+            Some(to @ Target::Tcp { host: Host::Name(name), port }) if !self.may_look_up(name, *port) => {
+                out.note(refused(to, "lan".into()));
                 Some(Reason::NotAllowed)
             }
-            Some(Target::Unix(path)) if !self.config.allow.permits_unix(path) => {
-                let word = format!("{},{}", self.config.allow, Allow::word_for_unix(path));
-                out.note(Note::OfferRefused { target: map.target.to_owned(), word });
+            Some(to @ Target::Unix(path)) if !self.config.allow.permits_unix(path) => {
+                out.note(refused(to, Allow::word_for_unix(path)));
                 Some(Reason::NotAllowed)
             }
             Some(Target::Tcp { .. } | Target::Unix(_)) => None,
@@ -135,7 +133,7 @@ impl Client {
         if let (Some(target), None) = (target, trouble) {
             self.offers.insert(map.index, (target, MapState::default()));
         }
-        out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
+        out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public }));
         true
     }
 
@@ -217,15 +215,5 @@ impl Client {
             self.names.clear();
             self.offers.clear();
         }
-    }
-}
-
-/// The public side as the wire says it: every address is the unspecified IPv6 one.
-fn public_address(mapping: &Mapping) -> SocketAddr {
-    match mapping.public {
-        Public::Port { addr, port } => {
-            SocketAddr::new(addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port)
-        }
-        Public::Name { .. } => unreachable!("names are refused before a client is made"),
     }
 }

@@ -4,15 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Host, Kind, Mapping, Options, Public, Target};
+use crate::limits::MAPPING_BYTES_MAX;
 use crate::names::{self, Use};
 use crate::policy::parse_port;
 use crate::text::{did_you_mean, quote};
 
 /// Most ports, hence mappings, that one text may stand for.
 pub const MAPPING_PORTS_MAX: usize = 1024;
-
-/// Longest text of a mapping in bytes.
-pub const MAPPING_BYTES_MAX: usize = 4096;
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, 104 elsewhere, with a zero at its
 /// end.

@@ -7,24 +7,25 @@
 //!    └───────────────────────┴───────────────────┘
 //! ```
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{Due, Server};
-use crate::limits::{BIND_RETRY_EVERY, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT, TARGET_BYTES_MAX};
-use crate::mapping::Public;
+use crate::limits::{BIND_RETRY_EVERY, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
+use crate::mapping::Mapping as Spec;
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Speech, Verb};
 use crate::slots::Key;
 use crate::time::Time;
-use crate::wire::{Frame, Map, MapKind, Mapped};
+use crate::wire::{Frame, Map, Mapped, NO_ADDRESS};
 
 /// One mapping of a session.
 #[derive(Debug)]
 pub(super) struct Mapping {
     /// The public side as it was asked for; port 0 is any.
     pub(super) wanted: SocketAddr,
-    pub(super) target: String,
+    /// What was asked for.
+    pub(super) spec: Spec,
     pub(super) state: State,
     /// This login has declared it.
     pub(super) declared: bool,
@@ -60,8 +61,8 @@ enum News {
 const DRAWS: u8 = 16;
 
 impl Mapping {
-    fn new(wanted: SocketAddr, target: String, state: State) -> Self {
-        Self { wanted, target, state, declared: true, news: News::None, draws: DRAWS }
+    fn new(wanted: SocketAddr, spec: Spec, state: State) -> Self {
+        Self { wanted, spec, state, declared: true, news: News::None, draws: DRAWS }
     }
 
     pub(super) fn listener(&self) -> Option<Key> {
@@ -78,26 +79,18 @@ impl Server {
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
-        let ports = entry.maps.iter().filter_map(|map| match map.public {
-            Public::Port { addr, port } if map.served().is_ok() => {
-                let ip = addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-                Some((SocketAddr::new(ip, port), map.target.to_string()))
-            }
-            Public::Port { .. } | Public::Name { .. } => None,
-        });
+        let served = entry.maps.iter().filter(|spec| spec.served().is_ok());
+        let ports = served.filter_map(|spec| Some((spec.public.address()?, spec)));
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
-        for (wanted, target) in ports.take(MAPPINGS_MAX) {
+        for (wanted, spec) in ports.take(MAPPINGS_MAX) {
             // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is
             // used for another: a visitor who waits came for what it stood for.
-            let same = old
-                .iter()
-                .find(|(_, old)| old.wanted == wanted && old.target == target)
-                .map(|(&index, _)| index);
+            let same = old.iter().find(|(_, old)| old.spec == *spec).map(|(&index, _)| index);
             let (index, mapping) = match same.and_then(|index| old.remove_entry(&index)) {
                 Some(same) => same,
                 None => {
                     session.last_offer = session.last_offer.saturating_add(1);
-                    (session.last_offer, Mapping::new(wanted, target, State::Offered))
+                    (session.last_offer, Mapping::new(wanted, spec.clone(), State::Offered))
                 }
             };
             session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
@@ -110,38 +103,42 @@ impl Server {
     /// The client declares a mapping.
     pub(super) fn map_declared(&mut self, now: Time, key: Key, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
-        if map.index & SERVER_MAPPING_BIT != 0
-            || map.target.len() > TARGET_BYTES_MAX
-            || session.maps_to_come == 0
-        {
+        if map.index & SERVER_MAPPING_BIT != 0 || session.maps_to_come == 0 {
             return false;
         }
         session.maps_to_come -= 1;
         let permitted =
             self.config.directory.by_id(session.login.license).and_then(|entry| entry.max_mappings);
         let most = permitted.map_or(MAPPINGS_MAX, |most| most as usize).min(MAPPINGS_MAX);
-        if session.mappings.len() >= most && !session.mappings.contains_key(&map.index) {
-            if let Some(cmd) = session.cmd {
-                let trouble = Some(Reason::TooMany);
-                let (name, target) = (session.login.name.clone(), map.target.to_owned());
-                out.note(Note::MappingDown { name, public: map.public, target, reason: Reason::TooMany });
-                out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public: map.public }));
-            }
-        } else {
-            match session.mappings.get_mut(&map.index) {
-                Some(old) if old.wanted == map.public => {
-                    old.target = map.target.to_owned();
-                    (old.declared, old.news) = (true, News::State);
+        let room = session.mappings.len() < most || session.mappings.contains_key(&map.index);
+        let spec = Spec::from_wire(map.mapping);
+        match spec.and_then(|spec| Some((spec.public.address()?, spec))) {
+            Some((wanted, spec)) if room => {
+                match session.mappings.get_mut(&map.index) {
+                    Some(old) if old.wanted == wanted => {
+                        (old.spec, old.declared, old.news) = (spec, true, News::State);
+                    }
+                    _ => {
+                        let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
+                        let state = State::Down(Reason::ClientAway);
+                        session.mappings.insert(map.index, Mapping::new(wanted, spec, state));
+                        self.drop_listener(old, out);
+                    }
                 }
-                _ => {
-                    let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
-                    let state = State::Down(Reason::ClientAway);
-                    let mapping = Mapping::new(map.public, map.target.to_owned(), state);
-                    session.mappings.insert(map.index, mapping);
-                    self.drop_listener(old, out);
+                self.bind(now, key, map.index, out);
+            }
+            refused => {
+                let reason = if room { Reason::NotServed } else { Reason::TooMany };
+                // What could not be read may hold a password.
+                let unread = || (NO_ADDRESS, "?".to_owned());
+                let (public, target) =
+                    refused.map_or_else(unread, |(wanted, spec)| (wanted, spec.target.to_string()));
+                let name = session.login.name.clone();
+                out.note(Note::MappingDown { name, public, target, reason });
+                if let Some(cmd) = session.cmd {
+                    out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble: Some(reason), public }));
                 }
             }
-            self.bind(now, key, map.index, out);
         }
         self.mappings_declared(now, key, out);
         self.announce(key, out);
@@ -189,7 +186,7 @@ impl Server {
         if let Some(reason) = mapped.trouble {
             let listener = mapping.listener();
             mapping.state = State::Declined;
-            let (public, target) = (mapping.wanted, mapping.target.clone());
+            let (public, target) = (mapping.wanted, mapping.spec.target.to_string());
             out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
             self.drop_listener(listener, out);
         } else {
@@ -260,7 +257,7 @@ impl Server {
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
         mapping.state = State::Live(listener, address);
         mapping.news = News::State;
-        let (name, target) = (session.login.name.clone(), mapping.target.clone());
+        let (name, target) = (session.login.name.clone(), mapping.spec.target.to_string());
         out.note(Note::MappingUp { name, public: address, target });
         self.announce(key, out);
         self.adopt(now, key, index, out);
@@ -297,7 +294,7 @@ impl Server {
         }
         if fresh {
             mapping.news = News::State;
-            let (public, target) = (mapping.wanted, mapping.target.clone());
+            let (public, target) = (mapping.wanted, mapping.spec.target.to_string());
             out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
         }
         // One reminder for all that are down: each of them being tried would remind of all of them again.
@@ -334,16 +331,15 @@ impl Server {
         let Some(cmd) = session.cmd else { return };
         let mut left = MAPS_PER_BATCH;
         for (&index, mapping) in &mut session.mappings {
+            let text;
             let frame = match (mapping.news, mapping.state) {
                 (News::None, _) | (News::State, State::Offered | State::Declined | State::Binding(_)) => {
                     continue;
                 }
-                (News::Offer, _) => Frame::Map(Map {
-                    index,
-                    kind: MapKind::Tcp,
-                    public: mapping.wanted,
-                    target: &mapping.target,
-                }),
+                (News::Offer, _) => {
+                    text = mapping.spec.to_string();
+                    Frame::Map(Map { index, mapping: &text })
+                }
                 (News::State, State::Down(reason)) => {
                     Frame::Mapped(Mapped { index, trouble: Some(reason), public: mapping.wanted })
                 }

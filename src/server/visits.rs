@@ -363,10 +363,9 @@ impl Server {
     fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
             let session = self.sessions.get(visitor.session);
-            let target =
-                session.and_then(|s| s.mappings.get(&visitor.mapping)).map(|mapping| mapping.target.as_str());
-            let place =
-                format!("{} of {}", target.unwrap_or("?"), session.map_or("?", |s| s.login.name.as_str()));
+            let mapping = session.and_then(|session| session.mappings.get(&visitor.mapping));
+            let target = mapping.map_or_else(|| "?".into(), |mapping| mapping.spec.target.to_string());
+            let place = format!("{target} of {}", session.map_or("?", |s| s.login.name.as_str()));
             out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });
         }
     }

@@ -12,9 +12,7 @@ use nt::limits::{POOL_MAX, STRANGERS_MAX};
 use nt::server::{Config, Server};
 use nt::time::Span;
 use nt::tls::Security;
-use nt::wire::{
-    self, Attach, Frame, Hello, Map, MapKind, SIGNATURE_BYTES, VERSION, samples, transfer_header,
-};
+use nt::wire::{self, Attach, Frame, Hello, Map, SIGNATURE_BYTES, VERSION, samples, transfer_header};
 
 use super::hand::{Hand, Pipe};
 use super::script::Script;
@@ -166,8 +164,7 @@ fn log_in(world: &mut World, connection: &mut Connection, script: &mut Script<'_
     let say = |frame: &Frame<'_>| connection.pipe.0.borrow_mut().input.extend(frame.encode().bytes());
     say(&Frame::Hello(hello));
     for index in 0..u16::from(mappings) {
-        let public = SocketAddr::from(([127, 0, 0, 1], 2000 + index));
-        say(&Frame::Map(Map { index, kind: MapKind::Tcp, public, target: "127.0.0.1:80" }));
+        say(&Frame::Map(Map { index, mapping: &format!("127.0.0.1:{}:80", 2000 + index) }));
     }
     world.turn();
     connection.login = heard(&connection.pipe, |frame| match frame {
