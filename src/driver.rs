@@ -25,6 +25,7 @@ use crate::limits::{
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::Note;
+use crate::proxy_protocol::{self, ProxyVersion};
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
@@ -644,6 +645,7 @@ impl<N: Net> Driver<N> {
                 self.enqueue(key);
             }
             Verb::Join { raw, proxy } => self.join(raw, proxy),
+            Verb::Introduce(key, version, visitor) => self.introduce(key, version, visitor),
             Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
             Verb::Expect(key) => {
                 if let Some(link) = self.link(key) {
@@ -732,6 +734,15 @@ impl<N: Net> Driver<N> {
         if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
             self.lose(proxy_key, reason);
         }
+    }
+
+    /// Kept like what the visitor says, the header is repeated with it.
+    fn introduce(&mut self, key: Key, version: ProxyVersion, visitor: std::net::SocketAddr) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        let header = proxy_protocol::header(version, visitor, self.net.came_to(&link.stream));
+        let mut kept = self.arena.take();
+        kept.bytes_mut()[..header.len()].copy_from_slice(&header);
+        link.held = Held::Kept(Some(kept), header.len() as u16);
     }
 
     fn reach(&mut self, role: usize, raw: Key, place: &Place, proxy: Key) {

@@ -5,6 +5,7 @@
 
 // Words.
 pub mod limits;
+pub mod proxy_protocol;
 pub mod reason;
 pub mod time;
 pub mod wire;

@@ -37,7 +37,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::limits::MAPPING_BYTES_MAX;
-pub use options::{Auth, Check, Header, Options, ProxyVersion};
+pub use options::{Auth, Check, Header, Options};
 pub use parse::{MAPPING_PORTS_MAX, MappingError, parse};
 
 /// What is carried, and who looks into it.
@@ -194,7 +194,7 @@ impl Mapping {
         mapping.served().ok().map(|()| mapping)
     }
 
-    /// Whether this version serves such a mapping: TCP, from a port, without options.
+    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy`.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
@@ -212,7 +212,7 @@ impl Mapping {
             let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
             return not_yet(&format!("`/{}` is", self.kind), &instead);
         }
-        if let Some(word) = self.options.first_word() {
+        if let Some(word) = self.options.first_unserved() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");
         }
         // What was left out stands in the text that the other end is sent.

@@ -84,6 +84,11 @@ pub trait Net {
     /// Takes a connection that came in; it is not watched before [`Self::watch`].
     fn accept(&mut self, key: Key, listener: &mut Self::Listener) -> Accept<Self::Stream>;
 
+    /// The address that an accepted connection came to; `None` where the system does not say.
+    fn came_to(&mut self, _stream: &Self::Stream) -> Option<SocketAddr> {
+        None
+    }
+
     /// Begins to tell the readiness of an accepted connection.
     ///
     /// # Errors

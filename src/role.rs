@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::note::Note;
+use crate::proxy_protocol::ProxyVersion;
 use crate::reason::Reason;
 use crate::slots::Key;
 use crate::time::Time;
@@ -125,6 +126,8 @@ pub enum Verb {
         /// The ProxyChannel.
         proxy: Key,
     },
+    /// Put the PROXY header before what a visitor says, who came from this address: as if it had said so itself.
+    Introduce(Key, ProxyVersion, SocketAddr),
     /// Connect to a real server, and pass payload between it and a ProxyChannel, both ways.
     Reach {
         /// The real server.

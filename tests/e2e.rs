@@ -43,6 +43,8 @@ mod operator;
 mod process;
 #[path = "e2e/programs.rs"]
 mod programs;
+#[path = "e2e/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "e2e/relay.rs"]
 mod relay;
 #[path = "e2e/rest.rs"]

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("limits", &["time"]),
     ("reason", &[]),
+    ("proxy_protocol", &[]),
     ("wire", &["limits", "reason"]),
     // Stores.
     ("slots", &[]),
@@ -23,13 +24,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("table", &["text"]),
     ("license", &["text"]),
     ("policy", &["names", "text"]),
-    ("mapping", &["limits", "names", "policy", "text"]),
+    ("mapping", &["limits", "names", "policy", "proxy_protocol", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text"]),
     // Decisions.
     ("note", &["reason", "time"]),
-    ("role", &["directory", "note", "reason", "slots", "time", "wire"]),
+    ("role", &["directory", "note", "proxy_protocol", "reason", "slots", "time", "wire"]),
     ("channel", &["limits", "reason", "slots", "time"]),
     (
         "server",
@@ -66,7 +67,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "arena", "limits", "link", "net", "note", "reason", "relay", "role", "slots", "time", "tls",
+            "arena",
+            "limits",
+            "link",
+            "net",
+            "note",
+            "proxy_protocol",
+            "reason",
+            "relay",
+            "role",
+            "slots",
+            "time",
+            "tls",
             "wire",
         ],
     ),

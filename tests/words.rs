@@ -311,7 +311,15 @@ fn nothing_secret_is_printed() {
 
 #[test]
 fn what_this_version_serves() {
-    for text in ["8080", "0:22", "127.0.0.1:1:nas:2", "[::1]:1:[::2]:2", "2222:unix:/run/app.sock"] {
+    for text in [
+        "8080",
+        "0:22",
+        "127.0.0.1:1:nas:2",
+        "[::1]:1:[::2]:2",
+        "2222:unix:/run/app.sock",
+        "1:2,proxy=v1",
+        "1:2,proxy=v2",
+    ] {
         assert_eq!(parse_one(text).served(), Ok(()));
     }
     for (text, what) in [

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use super::Kind;
 use crate::names::{self, Use};
 use crate::policy::{Cidr, parse_port};
+use crate::proxy_protocol::ProxyVersion;
 use crate::text::{did_you_mean, parse_bytes, quote, show_bytes};
 
 /// Most networks, and most headers, of one mapping.
@@ -38,15 +39,6 @@ pub struct Options {
     pub accept_proxy: Vec<Cidr>,
     /// `check=tcp|http:/PATH`: how to find out whether the target is well.
     pub check: Option<Check>,
-}
-
-/// Version of the PROXY protocol (HAProxy's `proxy-protocol.txt`, sections 2.1 and 2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyVersion {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// A user's name and password. `Debug` leaves the password out.
@@ -114,10 +106,10 @@ impl Options {
         Ok(options)
     }
 
-    /// The first option that is set, if any is.
-    pub fn first_word(&self) -> Option<&'static str> {
+    /// The first option that is set and that this version does not serve.
+    pub fn first_unserved(&self) -> Option<&'static str> {
         let set = [
-            self.proxy.is_some(),
+            false,
             !self.allow.is_empty(),
             self.rate.is_some(),
             self.host.is_some(),

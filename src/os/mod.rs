@@ -130,6 +130,10 @@ impl Net for Os {
         }
     }
 
+    fn came_to(&mut self, stream: &Stream) -> Option<SocketAddr> {
+        stream.came_to()
+    }
+
     fn watch(&mut self, key: Key, stream: &Stream) -> Result<(), Reason> {
         self.poll.add(stream, key.token(), Interest::Both).map_err(|error| reason_of(&error))
     }

@@ -1,7 +1,7 @@
 //! A connection's socket, of std, whatever its family.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -47,6 +47,13 @@ impl Stream {
             Self::Tcp(stream) => stream.write(from),
             Self::Unix(stream) => stream.write(from),
         }
+    }
+
+    /// The address that it was accepted at.
+    pub(super) fn came_to(&self) -> Option<SocketAddr> {
+        let Self::Tcp(stream) = self else { return None };
+        let address = stream.local_addr().ok()?;
+        Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
     /// Whether a connect has succeeded. Readiness may be told without need, so the peer is asked for as well.

@@ -40,6 +40,9 @@ impl Server {
         session.last_visit += 1;
         session.visitors += 1;
         session.waiting.push_back(key);
+        if let Some(version) = session.mappings.get(&mapping).and_then(|mapping| mapping.spec.options.proxy) {
+            out.push(Verb::Introduce(key, version, peer));
+        }
         let (visit, state) = (session.last_visit, Visitor::accepted(now));
         self.watch(state.deadline());
         let visitor = VisitorChannel { session: owner, mapping, visit, peer, state };

@@ -1,0 +1,146 @@
+//! Real servers that are told who visits them.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+
+use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, port, visit};
+use super::process::{Process, eventually, mortal, need};
+use super::rest::Nt;
+
+/// A client that publishes one mapping, and where.
+fn publish(server: &Server, kind: Kind, target: u16, options: &str) -> (Nt, u16) {
+    let public = port();
+    let client = server.client(kind, &[format!("{public}:127.0.0.1:{target}{options}")]);
+    client.wait_for(" ready", SOON);
+    (client, public)
+}
+
+/// What an HTTP server answers at this address, and from which address it was asked.
+fn ask(address: SocketAddr) -> (String, SocketAddr) {
+    let mut stream = TcpStream::connect_timeout(&address, SOON).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let own = stream.local_addr().unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (answer.split_once("\r\n\r\n").expect("an answer").1.trim().to_owned(), own)
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// nginx, which says who asked and where.
+fn nginx(folder: &Folder) -> (Process, u16) {
+    let (port, path) = (port(), folder.path().display());
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {path}/{name};\n"))
+        .concat();
+    let said =
+        "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
+    let config = format!(
+        "daemon off; master_process off; pid {path}/pid; error_log stderr warn; events {{ }}
+         http {{ access_log off; {temporary}
+         server {{ listen 127.0.0.1:{port} proxy_protocol; location / {{ return 200 \"{said}\"; }} }} }}"
+    );
+    let config = folder.write("nginx.conf", config);
+    let process = Process::start(mortal("nginx").arg("-p").arg(folder.path()).arg("-c").arg(config));
+    eventually("nginx listens", SOON, || listens(port));
+    (process, port)
+}
+
+/// haproxy, which says the same.
+fn haproxy(folder: &Folder) -> (Process, u16) {
+    let port = port();
+    let config = format!(
+        "defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 10s\n\
+         frontend f\n bind 127.0.0.1:{port} accept-proxy\n \
+         http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port]\"\n"
+    );
+    let config = folder.write("haproxy.cfg", config);
+    let process = Process::start(mortal("haproxy").arg("-db").arg("-f").arg(config));
+    eventually("haproxy listens", SOON, || listens(port));
+    (process, port)
+}
+
+#[test]
+fn nginx_and_haproxy_see_the_visitor_s_own_address() {
+    if !need(&["nginx", "haproxy"]) {
+        return;
+    }
+    let (folder, server) = (Folder::new(), Server::start());
+    let (_nginx, nginx) = nginx(&folder);
+    let (_haproxy, haproxy) = haproxy(&folder);
+    for (target, version) in [(nginx, "v1"), (nginx, "v2"), (haproxy, "v1"), (haproxy, "v2")] {
+        let (_client, public) = publish(&server, Kind::Tls, target, &format!(",proxy={version}"));
+        let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, public))];
+        // What a wildcard listener was reached at, not what it listens at.
+        addresses.push((Ipv4Addr::new(127, 0, 0, 2), public).into());
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            addresses.push((Ipv6Addr::LOCALHOST, public).into());
+        }
+        for address in addresses {
+            let (said, own) = ask(address);
+            let expected = format!("{} {} {} {public}", own.ip(), own.port(), address.ip());
+            assert_eq!(said, expected, "{version} at {address}");
+        }
+    }
+}
+
+#[test]
+fn a_real_server_is_told_before_anybody_speaks() {
+    for kind in BOTH {
+        let (tell, told) = mpsc::channel();
+        // It speaks first, as SSH servers do, once it knows to whom.
+        let backend = Backend::new(move |mut stream: TcpStream| {
+            let (mut header, mut byte) = (Vec::new(), [0]);
+            while !header.ends_with(b"\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                header.push(byte[0]);
+            }
+            stream.write_all(b"welcome").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+            tell.send((String::from_utf8(header).unwrap(), rest)).unwrap();
+        });
+        let server = Server::start();
+        let (_client, public) = publish(&server, kind, backend.port, ",proxy=v1");
+        for words in [&b""[..], b"words"] {
+            let mut visitor = visit(public);
+            let own = visitor.local_addr().unwrap().port();
+            let mut welcome = String::new();
+            if !words.is_empty() {
+                visitor.write_all(words).unwrap();
+            }
+            visitor.read_to_string(&mut welcome).unwrap();
+            visitor.shutdown(Shutdown::Write).unwrap();
+            let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {own} {public}\r\n");
+            assert_eq!(told.recv_timeout(SOON).unwrap(), (line, words.to_vec()), "{kind:?}");
+            assert_eq!(welcome, "welcome");
+        }
+    }
+}
+
+#[test]
+fn a_mapping_of_the_license_tells_too() {
+    let (tell, told) = mpsc::channel();
+    let backend = Backend::new(move |mut stream: TcpStream| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        tell.send(all).unwrap();
+    });
+    let (server, public) = (Server::start(), port());
+    let mapping = format!("{public}:127.0.0.1:{},proxy=v2", backend.port);
+    let license = server.license(&["add", "given", "--map", &mapping]);
+    let client = server.client_with(Kind::Tls, &license, &[], |_| {});
+    client.wait_for(" ready", SOON);
+    let visitor = visit(public);
+    let own = visitor.local_addr().unwrap().port();
+    visitor.shutdown(Shutdown::Write).unwrap();
+    let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01\x7F\0\0\x01".to_vec();
+    expected.extend(own.to_be_bytes());
+    expected.extend(public.to_be_bytes());
+    assert_eq!(told.recv_timeout(SOON).unwrap(), expected);
+    drop(visitor);
+}
