@@ -112,7 +112,7 @@ pub fn version() -> String {
          target: {}-{}{environment}\n\
          TLS: 1.3, rustls with ring\n\
          serves: tcp\n\
-         reads, but does not serve yet: udp, http, https, tls, options of mappings but proxy\n",
+         reads, but does not serve yet: udp, http, https, tls, options of mappings but proxy and accept-proxy\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

@@ -25,7 +25,7 @@ use crate::limits::{
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
 use crate::note::Note;
-use crate::proxy_protocol::{self, ProxyVersion};
+use crate::proxy_protocol;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
@@ -321,6 +321,7 @@ impl<N: Net> Driver<N> {
         match (phase, speech) {
             (Phase::Connecting, _) => self.connect(key),
             (Phase::Securing, _) => self.secure(key),
+            (Phase::Announcing, _) => self.announce(key),
             (Phase::Lingering, _) => self.flush(key),
             (Phase::Up, Speech::Raw) => {
                 if let Some(proxy) = peer {
@@ -463,6 +464,20 @@ impl<N: Net> Driver<N> {
             self.enqueue(key);
         } else if result == Ok(Fill::More) {
             self.postpone(key);
+        }
+    }
+
+    fn announce(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        match link.announced(key, &mut self.net, &mut self.arena) {
+            Ok(Some(announced)) => {
+                link.phase = Phase::Up;
+                let role = link.role();
+                self.feed(role, Input::Announced(key, announced));
+                self.enqueue(key);
+            }
+            Ok(None) => {}
+            Err(reason) => self.fail(key, reason),
         }
     }
 
@@ -645,7 +660,17 @@ impl<N: Net> Driver<N> {
                 self.enqueue(key);
             }
             Verb::Join { raw, proxy } => self.join(raw, proxy),
-            Verb::Introduce(key, version, visitor) => self.introduce(key, version, visitor),
+            Verb::AwaitHeader(key) => {
+                if let Some(link) = self.link(key) {
+                    (link.phase, link.held) = (Phase::Announcing, Held::Kept(None, 0));
+                }
+            }
+            Verb::Introduce { raw, version, visitor, came_to } => {
+                if let Some(Slot::Link(link)) = self.slots.get_mut(raw) {
+                    let came_to = came_to.or_else(|| self.net.came_to(&link.stream));
+                    link.introduce(&proxy_protocol::header(version, visitor, came_to), &mut self.arena);
+                }
+            }
             Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
             Verb::Expect(key) => {
                 if let Some(link) = self.link(key) {
@@ -734,15 +759,6 @@ impl<N: Net> Driver<N> {
         if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
             self.lose(proxy_key, reason);
         }
-    }
-
-    /// Kept like what the visitor says, the header is repeated with it.
-    fn introduce(&mut self, key: Key, version: ProxyVersion, visitor: std::net::SocketAddr) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let header = proxy_protocol::header(version, visitor, self.net.came_to(&link.stream));
-        let mut kept = self.arena.take();
-        kept.bytes_mut()[..header.len()].copy_from_slice(&header);
-        link.held = Held::Kept(Some(kept), header.len() as u16);
     }
 
     fn reach(&mut self, role: usize, raw: Key, place: &Place, proxy: Key) {

@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::license::License;
 use crate::mapping;
 use crate::policy::Allow;
+use crate::proxy_protocol::{self, Announced, ProxyVersion};
 use crate::server_ref::{ServerRef, ServerWord};
 use crate::wire::{self, Frame};
 
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("allow", allow),
     ("config", configuration),
     ("licenses", licenses),
+    ("proxy_protocol", headers),
 ];
 
 /// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for
@@ -107,5 +109,19 @@ pub fn licenses(bytes: &[u8]) {
     match Directory::parse(text) {
         Ok(directory) => assert_eq!(Directory::parse(&directory.to_toml()), Ok(directory)),
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A header of the PROXY protocol: no prefix of one is one, and what it says can be said again.
+pub fn headers(bytes: &[u8]) {
+    let Ok(Some((announced, used))) = proxy_protocol::parse(bytes) else { return };
+    for cut in 0..used {
+        assert_eq!(proxy_protocol::parse(&bytes[..cut]), Ok(None));
+    }
+    let Announced::Visitor { from, to } = announced else { return };
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let header = proxy_protocol::header(version, from, Some(to));
+        let again = if from.is_ipv4() == to.is_ipv4() { announced } else { Announced::Itself };
+        assert_eq!(proxy_protocol::parse(&header), Ok(Some((again, header.len()))));
     }
 }

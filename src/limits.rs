@@ -53,6 +53,10 @@ const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16
 const _: () = assert!(MAPPING_BYTES_MAX + 4 <= CONTROL_BODY_BYTES_MAX);
 const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
+/// Most that is read of a front before its header must be whole.
+pub const ANNOUNCE_BYTES_MAX: usize = 2048;
+const _: () = assert!(ANNOUNCE_BYTES_MAX + 107 <= PAYLOAD_BYTES_MAX);
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.
@@ -133,6 +137,8 @@ pub const REAL_SERVER_TIMEOUT: Span = Span::from_secs(10);
 pub const NAME_LIFE: Span = Span::from_secs(10);
 /// A visitor waits so long for a ProxyChannel.
 pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
+/// A front has so long to say whom it speaks for.
+pub const ANNOUNCE_TIMEOUT: Span = Span::from_secs(5);
 /// A visitor waits so long for CONNECTED: the client's own limit and the way there and back.
 pub const ANSWER_TIMEOUT: Span = Span::from_secs(15);
 /// A direction of a visit that was cut is drained so long before its ProxyChannel is given up.

@@ -5,8 +5,11 @@
 use std::io;
 
 use crate::arena::{Arena, Buf, Window};
-use crate::limits::{BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL, HEADER_BYTES};
+use crate::limits::{
+    ANNOUNCE_BYTES_MAX, BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL, HEADER_BYTES,
+};
 use crate::net::{Net, reason_of};
+use crate::proxy_protocol::{self, Announced};
 use crate::reason::Reason;
 use crate::role::Speech;
 use crate::slots::Key;
@@ -67,6 +70,8 @@ pub enum Phase {
     Connecting,
     /// TLS handshake under way.
     Securing,
+    /// Accepted from a front, whose PROXY header is awaited.
+    Announcing,
     /// Up.
     Up,
     /// Closed by its role; what was sent still leaves.
@@ -170,6 +175,58 @@ impl<N: Net> Link<N> {
     /// Whether something has come that was not handled yet.
     pub fn has_unread(&self) -> bool {
         !self.rx.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
+    }
+
+    /// Reads the PROXY header. What stands behind it is kept, as all that a visitor says first is.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    pub fn announced(
+        &mut self,
+        key: Key,
+        net: &mut N,
+        arena: &mut Arena,
+    ) -> Result<Option<Announced>, Reason> {
+        while self.readable {
+            let Held::Kept(kept, length) = &mut self.held else { return Err(Reason::Protocol) };
+            let bytes = kept.get_or_insert_with(|| arena.take()).bytes_mut();
+            let space = &mut bytes[usize::from(*length)..ANNOUNCE_BYTES_MAX];
+            let room = space.len();
+            match net.read(key, &mut self.stream, space) {
+                Ok(0) => return Err(Reason::NoHeader),
+                Ok(n) => {
+                    self.readable = n == room || self.ending;
+                    *length += n as u16;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_of(&error)),
+            }
+            let all = usize::from(*length);
+            match proxy_protocol::parse(&bytes[..all]) {
+                Ok(Some((announced, used))) => {
+                    bytes.copy_within(used..all, 0);
+                    *length -= used as u16;
+                    return Ok(Some(announced));
+                }
+                Ok(None) if all < ANNOUNCE_BYTES_MAX => {}
+                Ok(None) | Err(_) => return Err(Reason::NoHeader),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a header before what a visitor has said so far.
+    pub fn introduce(&mut self, header: &[u8], arena: &mut Arena) {
+        let (kept, length) = match std::mem::replace(&mut self.held, Held::Free) {
+            Held::Free => (None, 0),
+            Held::Kept(kept, length) => (kept, length),
+        };
+        let mut kept = kept.unwrap_or_else(|| arena.take());
+        let bytes = kept.bytes_mut();
+        bytes.copy_within(..usize::from(length), header.len());
+        bytes[..header.len()].copy_from_slice(header);
+        self.held = Held::Kept(Some(kept), length + header.len() as u16);
     }
 
     /// Gives all its buffers back.

@@ -194,7 +194,7 @@ impl Mapping {
         mapping.served().ok().map(|()| mapping)
     }
 
-    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy`.
+    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy` and `accept-proxy`.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.

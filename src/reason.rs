@@ -59,6 +59,8 @@ reasons! {
     NoSuchSocket = 12, "there is no such Unix socket: is the real server running, and is this its path?";
     /// The client may not open a Unix socket.
     Forbidden = 13, "the client may not open this Unix socket: let its user write to it, and pass the folders above";
+    /// A front did not say whom it speaks for.
+    NoHeader = 14, "no header of the PROXY protocol came, which `accept-proxy` asks for from this address";
 
     /// The license was not accepted; nothing more is said.
     Denied = 20, "the server does not accept this license: it may have been replaced (`nt license rotate`) or \

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::note::Note;
-use crate::proxy_protocol::ProxyVersion;
+use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
 use crate::slots::Key;
 use crate::time::Time;
@@ -46,6 +46,8 @@ pub enum Input<'a> {
         /// Its far end.
         peer: SocketAddr,
     },
+    /// A visitor's front has said whom it speaks for.
+    Announced(Key, Announced),
     /// A raw connection that the role dialled is up.
     Dialed(Key),
     /// A tunnel connection can carry frames; over TLS with the 32 bytes that only its two ends share.
@@ -126,8 +128,19 @@ pub enum Verb {
         /// The ProxyChannel.
         proxy: Key,
     },
-    /// Put the PROXY header before what a visitor says, who came from this address: as if it had said so itself.
-    Introduce(Key, ProxyVersion, SocketAddr),
+    /// A visitor is a front: [`Input::Announced`] tells whom it speaks for.
+    AwaitHeader(Key),
+    /// Put the PROXY header before what a visitor says, as if it had said so itself.
+    Introduce {
+        /// The visitor's connection.
+        raw: Key,
+        /// How.
+        version: ProxyVersion,
+        /// The visitor's address.
+        visitor: SocketAddr,
+        /// The address it came to; `None` for that of the connection.
+        came_to: Option<SocketAddr>,
+    },
     /// Connect to a real server, and pass payload between it and a ProxyChannel, both ways.
     Reach {
         /// The real server.

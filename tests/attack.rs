@@ -8,8 +8,9 @@ use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::Transport;
-use nt::limits::{MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
+use nt::limits::{ANNOUNCE_TIMEOUT, MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
 use nt::policy::Allow;
+use nt::proxy_protocol::Announced;
 use nt::reason::Reason;
 use nt::role::{Input, Keys, Place, Role};
 use nt::server::{self, Server};
@@ -338,6 +339,30 @@ fn a_visitor_who_waits_does_not_get_another_mapping_s_service() {
             );
         }
     }
+}
+
+/// A front is nobody's visitor before it has said whose: it must not wait for ever, nor outlive whom it came to.
+#[test]
+fn a_front_has_its_time_and_no_more() {
+    let mut stage = server(directory(|_| {}), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 1);
+    let mapping = "127.0.0.1:2000:80,accept-proxy=192.0.2.0/24";
+    stage.say(cmd, &Frame::Map(Map { index: 0, mapping }));
+    let listener = bound(&mut stage);
+    let [silent, good, late] = [(); 3].map(|()| visit(&mut stage, listener));
+    assert_eq!(stage.role.counts().1, 0, "a front was taken for a visitor");
+    let visitor = SocketAddr::from(([203, 0, 113, 5], 5));
+    stage.step(Input::Announced(good, Announced::Visitor { from: visitor, to: visitor }));
+    assert_eq!(stage.role.counts().1, 1);
+    stage.pass(ANNOUNCE_TIMEOUT, 100);
+    assert!(stage.closed.contains(&silent) && stage.closed.contains(&late) && !stage.closed.contains(&good));
+    // What the driver had told already when it was closed.
+    stage.step(Input::Announced(late, Announced::Itself));
+    let last = visit(&mut stage, listener);
+    stage.say(cmd, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
+    stage.pass(Span::from_secs(60), 100);
+    assert!(stage.closed.contains(&last));
+    assert_eq!(stage.role.counts(), (0, 0, 0));
 }
 
 // ── A bad server, or bad luck, against a client ─────────────────────────────────────────────────────────────────────

@@ -88,6 +88,8 @@ fn the_corpora_are_good() {
     holds("config", &|text| nt::config::parse_server(text).is_ok());
     holds("config", &|text| nt::config::parse_client(text).is_ok());
     holds("licenses", &|text| nt::directory::Directory::parse(text).is_ok_and(|d| !d.is_empty()));
+    let headers = corpus("proxy_protocol");
+    assert!(headers.iter().all(|file| matches!(nt::proxy_protocol::parse(file), Ok(Some(_)))));
     let wire = corpus("wire");
     let begun = wire.iter().filter(|file| matches!(nt::wire::next(file), Ok(Some(_))));
     let kinds: BTreeSet<u8> = begun.map(|file| file[0]).collect();

@@ -42,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "limits",
             "mapping",
             "note",
+            "proxy_protocol",
             "reason",
             "role",
             "slots",
@@ -58,11 +59,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),
-    ("fuzz", &["config", "directory", "license", "mapping", "policy", "server_ref", "wire"]),
+    (
+        "fuzz",
+        &["config", "directory", "license", "mapping", "policy", "proxy_protocol", "server_ref", "wire"],
+    ),
     // The world.
     ("net", &["directory", "note", "reason", "role", "slots", "time"]),
     ("tls", &["arena", "limits", "reason"]),
-    ("link", &["arena", "limits", "net", "reason", "role", "slots", "tls"]),
+    ("link", &["arena", "limits", "net", "proxy_protocol", "reason", "role", "slots", "tls"]),
     ("relay", &["arena", "limits", "link", "net", "reason", "slots", "wire"]),
     (
         "driver",

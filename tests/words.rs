@@ -335,10 +335,6 @@ fn what_this_version_serves() {
                 bytes on as they are",
         ),
         ("1:2,rate=1,check=tcp", "1:2: the option `rate` is not served yet by this version; leave it out"),
-        (
-            "1:2,accept-proxy=::1",
-            "1:2: the option `accept-proxy` is not served yet by this version; leave it out",
-        ),
     ] {
         assert_eq!(parse_one(text).served(), Err(what.to_string()));
     }

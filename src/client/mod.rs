@@ -165,6 +165,7 @@ impl Role for Client {
             | Input::BindFailed(..)
             | Input::Accepted { .. }
             | Input::Bytes(..)
+            | Input::Announced(..)
             | Input::Licenses(_) => {}
         }
     }

@@ -115,7 +115,7 @@ impl Options {
             self.host.is_some(),
             self.auth.is_some(),
             !self.headers.is_empty(),
-            !self.accept_proxy.is_empty(),
+            false,
             self.check.is_some(),
         ];
         WORDS.into_iter().zip(set).find_map(|(word, set)| set.then_some(word))

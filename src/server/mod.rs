@@ -8,6 +8,7 @@
 //! away by the end of an older one.
 
 mod entrance;
+mod fronts;
 mod mappings;
 mod session;
 mod visits;
@@ -29,6 +30,7 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
+use fronts::{Arrival, Front};
 use session::{Home, Session};
 
 /// What a server is made from.
@@ -80,6 +82,8 @@ enum Channel {
     Cmd(Key),
     /// A ProxyChannel.
     Proxy(ProxyChannel),
+    /// What will be a VisitorChannel.
+    Front(Front),
     /// A VisitorChannel.
     Visitor(VisitorChannel),
 }
@@ -97,6 +101,7 @@ impl Channel {
             Self::Stranger(stranger) => stranger.deadline,
             Self::Cmd(_) => Time::NEVER,
             Self::Proxy(proxy) => proxy.deadline,
+            Self::Front(front) => front.deadline,
             Self::Visitor(visitor) => visitor.state.deadline(),
         }
     }
@@ -154,6 +159,7 @@ impl Role for Server {
             Input::Bound(key, address) => self.bound(now, key, address, out),
             Input::BindFailed(key, reason) => self.bind_failed(now, key, reason, out),
             Input::Accepted { listener, key, peer } => self.accepted(now, listener, key, peer, out),
+            Input::Announced(key, announced) => self.announced(now, key, announced, out),
             Input::Secured(key, binding) => self.secured(key, binding, out),
             Input::Frame(key, frame, bytes) => self.frame(now, key, frame, bytes, out),
             Input::Ended(key) => self.ended(now, key, out),
@@ -253,7 +259,7 @@ impl Server {
         for key in due {
             match self.channels.get(key) {
                 Some(Channel::Visitor(_)) => self.visitor_due(now, key, out),
-                Some(Channel::Stranger(_) | Channel::Proxy(_)) => {
+                Some(Channel::Stranger(_) | Channel::Proxy(_) | Channel::Front(_)) => {
                     out.close(key, Manner::Cut);
                     self.lost(now, key, Reason::TimedOut, out);
                 }
@@ -285,7 +291,7 @@ impl Server {
         if let Some(&(transport, _)) = self.doors.get(listener) {
             self.stranger_came(now, key, peer, transport, out);
         } else if let Some(&(session, mapping)) = self.ports.get(listener) {
-            self.visitor_came(now, key, peer, session, mapping, out);
+            self.somebody_came(now, key, Arrival { session, mapping, visitor: peer, came_to: None }, out);
         } else {
             out.close(key, Manner::Cut);
         }
@@ -297,7 +303,7 @@ impl Server {
             Some(Channel::Stranger(_)) => self.stranger_spoke(now, key, frame, bytes, out),
             Some(&Channel::Cmd(session)) => self.cmd_spoke(now, session, frame, out),
             Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
-            Some(Channel::Visitor(_)) => false,
+            Some(Channel::Visitor(_) | Channel::Front(_)) => false,
         };
         if !good {
             out.close(key, Manner::Cut);
@@ -324,6 +330,7 @@ impl Server {
             }
             Some(Channel::Cmd(session)) => self.cmd_lost(session, key, reason, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
+            Some(Channel::Front(front)) => self.front_lost(&front, reason, out),
             Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),
         }
     }
@@ -376,6 +383,7 @@ impl Server {
         for (key, channel) in self.channels.iter() {
             match channel {
                 Channel::Stranger(_) => strangers += 1,
+                Channel::Front(_) => {}
                 Channel::Cmd(session) => {
                     assert_eq!(
                         self.sessions.get(*session).and_then(|s| s.cmd),

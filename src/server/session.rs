@@ -199,6 +199,7 @@ impl Server {
                     self.proxies -= 1;
                     out.close(member, Manner::Cut);
                 }
+                Some(Channel::Front(_)) => out.close(member, Manner::Cut),
                 Some(Channel::Stranger(_)) | None => {}
             }
         }
@@ -336,6 +337,7 @@ impl Channel {
             Self::Stranger(_) => None,
             Self::Cmd(session) => Some(*session),
             Self::Proxy(proxy) => Some(proxy.session),
+            Self::Front(front) => Some(front.arrival.session),
             Self::Visitor(visitor) => Some(visitor.session),
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::fronts::Arrival;
 use super::mappings::State;
 use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
@@ -22,15 +23,8 @@ use crate::wire::{Connect, Frame};
 impl Server {
     /// A visitor came to a port. What its license permits is asked again now, not only when the port was
     /// bound.
-    pub(super) fn visitor_came(
-        &mut self,
-        now: Time,
-        key: Key,
-        peer: SocketAddr,
-        owner: Key,
-        mapping: u16,
-        out: &mut Outbox<'_>,
-    ) {
+    pub(super) fn visitor_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
+        let Arrival { session: owner, mapping, visitor: peer, came_to } = arrival;
         let trouble = self.visit_trouble(owner, mapping);
         let Some(session) = self.sessions.get_mut(owner).filter(|_| trouble.is_none()) else {
             let reason = trouble.unwrap_or(Reason::ClientAway);
@@ -41,7 +35,7 @@ impl Server {
         session.visitors += 1;
         session.waiting.push_back(key);
         if let Some(version) = session.mappings.get(&mapping).and_then(|mapping| mapping.spec.options.proxy) {
-            out.push(Verb::Introduce(key, version, peer));
+            out.push(Verb::Introduce { raw: key, version, visitor: peer, came_to });
         }
         let (visit, state) = (session.last_visit, Visitor::accepted(now));
         self.watch(state.deadline());

@@ -144,3 +144,74 @@ fn a_mapping_of_the_license_tells_too() {
     assert_eq!(told.recv_timeout(SOON).unwrap(), expected);
     drop(visitor);
 }
+
+/// haproxy before a public port, where it says for whom it speaks.
+fn haproxy_before(folder: &Folder, public: u16, word: &str) -> (Process, u16) {
+    let port = port();
+    let config = format!(
+        "defaults\n mode tcp\n timeout client 10s\n timeout server 10s\n timeout connect 10s\n\
+         frontend f\n bind 127.0.0.1:{port}\n default_backend b\n\
+         backend b\n server s 127.0.0.1:{public} {word}\n"
+    );
+    let config = folder.write(&format!("{word}.cfg"), config);
+    let process = Process::start(mortal("haproxy").arg("-db").arg("-f").arg(config));
+    eventually("haproxy listens", SOON, || listens(port));
+    (process, port)
+}
+
+#[test]
+fn a_front_says_whom_it_speaks_for() {
+    if !need(&["nginx", "haproxy"]) {
+        return;
+    }
+    let (folder, server) = (Folder::new(), Server::start());
+    let (_nginx, nginx) = nginx(&folder);
+    for (kind, word) in [(Kind::Tls, "send-proxy"), (Kind::Plain, "send-proxy-v2")] {
+        let (client, public) = publish(&server, kind, nginx, ",proxy=v2,accept-proxy=127.0.0.1");
+        let (front, port) = haproxy_before(&folder, public, word);
+        for _ in 0..3 {
+            let (said, own) = ask((Ipv4Addr::LOCALHOST, port).into());
+            assert_eq!(said, format!("127.0.0.1 {} 127.0.0.1 {port}", own.port()), "{word}");
+        }
+        // Who is not trusted speaks for itself.
+        let (other, elsewhere) = publish(&server, kind, nginx, ",proxy=v1,accept-proxy=192.0.2.0/24");
+        let (said, own) = ask((Ipv4Addr::LOCALHOST, elsewhere).into());
+        assert_eq!(said, format!("127.0.0.1 {} 127.0.0.1 {elsewhere}", own.port()));
+        drop(other);
+        drop((front, client));
+    }
+}
+
+#[test]
+fn who_is_trusted_to_say_it_must_say_it() {
+    let backend = Backend::echo();
+    let server = Server::start();
+    let (client, public) = publish(&server, Kind::Tls, backend.port, ",accept-proxy=127.0.0.1");
+    let echoed = |pieces: &[&[u8]]| {
+        let mut front = visit(public);
+        front.set_nodelay(true).unwrap();
+        for piece in pieces {
+            front.write_all(piece).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let mut answer = Vec::new();
+        let _ = front.shutdown(Shutdown::Write);
+        front.read_to_end(&mut answer).map(|_| answer).map_err(|error| error.kind())
+    };
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+    assert_eq!(echoed(&[header, b"words"]), Ok(b"words".to_vec()));
+    assert_eq!(echoed(&[&[&header[..], b"words"].concat()]), Ok(b"words".to_vec()), "in one piece");
+    assert_eq!(echoed(&[&header[..1], &header[1..30], &header[30..], b"w", b"ords"]), Ok(b"words".to_vec()));
+    assert_eq!(echoed(&[b"PROXY UNKNOWN\r\n", b"words"]), Ok(b"words".to_vec()));
+    let reset = Err(std::io::ErrorKind::ConnectionReset);
+    assert_eq!(echoed(&[b"GET / HTTP/1.1\r\n\r\n"]), reset);
+    assert_eq!(echoed(&[b"PROXY TCP4 192.0.2.7"]), reset, "it ends in the midst of its header");
+    assert_eq!(echoed(&[&[b'\r'; 3000]]), reset);
+    server.process.wait_for("no header of the PROXY protocol", SOON);
+    // Nor does who says nothing hold anything for long.
+    assert_eq!(
+        visit(public).read(&mut [0]).map_err(|error| error.kind()),
+        Err(std::io::ErrorKind::ConnectionReset)
+    );
+    drop(client);
+}

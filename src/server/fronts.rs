@@ -1,0 +1,66 @@
+//! Fronts: connections of somebody, such as a load balancer, who visits for others and says for whom by the PROXY
+//! protocol before anything else. Whom a mapping trusts with that stands in its `accept-proxy`; all others speak for
+//! themselves, whatever they say.
+
+use std::net::SocketAddr;
+
+use super::{Channel, Server};
+use crate::limits::ANNOUNCE_TIMEOUT;
+use crate::note::Note;
+use crate::proxy_protocol::Announced;
+use crate::reason::Reason;
+use crate::role::{Outbox, Verb};
+use crate::slots::Key;
+use crate::time::Time;
+
+/// How a visitor comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) session: Key,
+    pub(super) mapping: u16,
+    pub(super) visitor: SocketAddr,
+    /// The address it came to, where that is not this server's own.
+    pub(super) came_to: Option<SocketAddr>,
+}
+
+/// A front that has not said yet whom it speaks for.
+#[derive(Debug)]
+pub(super) struct Front {
+    /// With the front's own address for the visitor's.
+    pub(super) arrival: Arrival,
+    pub(super) deadline: Time,
+}
+
+impl Server {
+    /// Somebody came to a mapping's port.
+    pub(super) fn somebody_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
+        let session = self.sessions.get(arrival.session);
+        let mapping = session.and_then(|session| session.mappings.get(&arrival.mapping));
+        let fronts = mapping.map_or(&[][..], |mapping| &mapping.spec.options.accept_proxy);
+        if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
+            return self.visitor_came(now, key, arrival, out);
+        }
+        let deadline = now + ANNOUNCE_TIMEOUT;
+        self.watch(deadline);
+        self.channels.insert(key, Channel::Front(Front { arrival, deadline }));
+        out.push(Verb::AwaitHeader(key));
+    }
+
+    /// A front has said whom it speaks for.
+    pub(super) fn announced(&mut self, now: Time, key: Key, announced: Announced, out: &mut Outbox<'_>) {
+        let Some(&Channel::Front(Front { arrival, .. })) = self.channels.get(key) else { return };
+        self.channels.remove(key);
+        let arrival = match announced {
+            Announced::Itself => arrival,
+            Announced::Visitor { from, to } => Arrival { visitor: from, came_to: Some(to), ..arrival },
+        };
+        self.visitor_came(now, key, arrival, out);
+    }
+
+    /// A front has gone, or had its time.
+    pub(super) fn front_lost(&self, front: &Front, reason: Reason, out: &mut Outbox<'_>) {
+        let reason = if reason == Reason::TimedOut { Reason::NoHeader } else { reason };
+        let place = self.session_name(front.arrival.session);
+        out.note(Note::VisitFailed { visitor: front.arrival.visitor, place, reason });
+    }
+}
