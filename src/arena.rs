@@ -4,7 +4,7 @@
 //! it and comes back when they have gone. Rights never exceed buffers, so whoever holds a right always gets
 //! its buffer, and no set of half-served connections can wait for each other. Untouched buffers cost no
 //! resident memory: the allocation is zeroed by the kernel page by page, and the last buffer returned is
-//! the first lent.
+//! the first lent. What a crowd has touched and nobody needed since goes back to the kernel ([`Arena::review`]).
 
 use crate::limits::BUFFER_BYTES;
 
@@ -34,6 +34,10 @@ impl std::fmt::Debug for Buf {
 pub struct Arena {
     untouched: &'static mut [u8],
     free: Vec<Buf>,
+    /// Of `free`, the first so many were free all the time since the last review …
+    unneeded: usize,
+    /// … and the first so many have been emptied.
+    empty: usize,
     total: usize,
     reserved: usize,
     lent: usize,
@@ -43,7 +47,15 @@ impl Arena {
     /// Allocates `buffers` buffers, for the life of the process: an arena is made once.
     pub fn new(buffers: usize) -> Self {
         let memory = vec![0_u8; buffers * BUFFER_BYTES].leak();
-        Self { untouched: memory, free: Vec::new(), total: buffers, reserved: 0, lent: 0 }
+        Self {
+            untouched: memory,
+            free: Vec::new(),
+            unneeded: 0,
+            empty: 0,
+            total: buffers,
+            reserved: 0,
+            lent: 0,
+        }
     }
 
     /// Grants the right to `buffers` buffers, or says no.
@@ -66,7 +78,10 @@ impl Arena {
     pub fn take(&mut self) -> Buf {
         self.lent += 1;
         assert!(self.lent <= self.reserved, "a buffer was taken without a right to it");
-        self.free.pop().unwrap_or_else(|| {
+        let last = self.free.pop();
+        self.unneeded = self.unneeded.min(self.free.len());
+        self.empty = self.empty.min(self.free.len());
+        last.unwrap_or_else(|| {
             let untouched = std::mem::take(&mut self.untouched);
             let (first, rest) = untouched.split_first_chunk_mut().expect("rights never exceed buffers");
             self.untouched = rest;
@@ -78,6 +93,17 @@ impl Arena {
     pub fn give(&mut self, buf: Buf) {
         self.lent -= 1;
         self.free.push(buf);
+    }
+
+    /// Empties buffers that nobody needed since the last review, once, and so many at most: what is in them may be
+    /// forgotten.
+    pub fn review(&mut self, most: usize, mut forget: impl FnMut(&mut [u8])) {
+        let until = self.unneeded.min(self.empty + most);
+        for buf in self.free.get_mut(self.empty..until).into_iter().flatten() {
+            forget(buf.bytes_mut());
+        }
+        self.empty = self.empty.max(until);
+        self.unneeded = self.free.len();
     }
 
     /// Buffers that somebody holds now.
@@ -207,6 +233,35 @@ mod tests {
         assert_eq!(arena.take().bytes()[0], 7, "the last returned is the first lent");
         arena.release(2);
         assert!(arena.reserve(1));
+    }
+
+    #[test]
+    fn what_a_crowd_has_touched_is_emptied_once() {
+        let mut arena = Arena::new(8);
+        assert!(arena.reserve(8));
+        let crowd: Vec<Buf> = (0..8)
+            .map(|n| {
+                let mut buf = arena.take();
+                buf.bytes_mut()[0] = n;
+                buf
+            })
+            .collect();
+        crowd.into_iter().for_each(|buf| arena.give(buf));
+        let review = |arena: &mut Arena, most| {
+            let mut forgotten = Vec::new();
+            arena.review(most, |bytes| forgotten.push(bytes[0]));
+            forgotten
+        };
+        assert_eq!(review(&mut arena, 3), [], "all were in use just now");
+        let two = [arena.take(), arena.take()];
+        two.into_iter().for_each(|buf| arena.give(buf));
+        assert_eq!(review(&mut arena, 4), [0, 1, 2, 3]);
+        assert_eq!(review(&mut arena, 4), [4, 5, 7, 6], "the rest, and who was used since has not been");
+        assert_eq!(review(&mut arena, 4), [], "once is enough");
+        let seven: Vec<Buf> = (0..7).map(|_| arena.take()).collect();
+        seven.into_iter().for_each(|buf| arena.give(buf));
+        assert_eq!(review(&mut arena, 8), []);
+        assert_eq!(review(&mut arena, 8).len(), 7, "what was touched again");
     }
 
     #[test]

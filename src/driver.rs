@@ -18,9 +18,9 @@ use std::io;
 
 use crate::arena::Arena;
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CONTROL_FRAME_BYTES_MAX, DRAIN_BYTES_MAX, FRAMES_PER_TURN,
-    HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN,
-    TLS_PLAIN_BYTES_MAX,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX,
+    DRAIN_BYTES_MAX, FRAMES_PER_TURN, HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, ROLES_MAX,
+    SEND_SOON, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
 use crate::net::{Accept, Event, Net, reason_of};
@@ -62,6 +62,8 @@ pub struct Driver<N: Net> {
     slots: Slots<Slot<N>>,
     security: Security,
     arena: Arena,
+    /// When the arena is looked over; nobody wakes up for it.
+    review: Time,
     /// Plaintext on its way to TLS: lives for one call.
     scratch: Box<[u8]>,
     budget: Budget,
@@ -134,6 +136,7 @@ impl<N: Net> Driver<N> {
             slots: Slots::default(),
             security,
             arena,
+            review: now + ARENA_REVIEW_EVERY,
             scratch: vec![0; TLS_PLAIN_BYTES_MAX].into(),
             budget,
             used: Budget::default(),
@@ -198,6 +201,10 @@ impl<N: Net> Driver<N> {
         self.deadlines();
         self.work_all();
         self.queue.extend(self.later.drain(..));
+        if self.review <= self.now {
+            self.review = self.now + ARENA_REVIEW_EVERY;
+            self.arena.review(ARENA_REVIEW_MAX, |bytes| self.net.forget(bytes));
+        }
         let (code, until) = self.exit?;
         if self.now < until && self.speaks() {
             return None;

@@ -57,6 +57,11 @@ const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 pub const ANNOUNCE_BYTES_MAX: usize = 2048;
 const _: () = assert!(ANNOUNCE_BYTES_MAX + 107 <= PAYLOAD_BYTES_MAX);
 
+/// Buffers that nobody needed for so long are emptied …
+pub const ARENA_REVIEW_EVERY: Span = Span::from_secs(60);
+/// … so many at a time: a system call each.
+pub const ARENA_REVIEW_MAX: usize = 256;
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.

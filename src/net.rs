@@ -158,6 +158,9 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Whole pages of these bytes may go back to the system: what stands in them is not needed any more.
+    fn forget(&mut self, _bytes: &mut [u8]) {}
+
     /// Ends the direction towards the peer.
     fn shut(&mut self, stream: &mut Self::Stream);
 

@@ -6,6 +6,7 @@ mod heap;
 mod log;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
+mod memory;
 mod pipes;
 mod poll;
 mod resolver;
@@ -187,6 +188,10 @@ impl Net for Os {
 
     fn splice_out(&mut self, _: Key, pipe: &mut Pipe, stream: &mut Stream, most: usize) -> io::Result<usize> {
         pipes::splice_out(pipe, stream, most)
+    }
+
+    fn forget(&mut self, bytes: &mut [u8]) {
+        memory::forget(bytes);
     }
 
     fn shut(&mut self, stream: &mut Stream) {

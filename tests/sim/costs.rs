@@ -153,8 +153,8 @@ fn who_is_idle_costs_nothing() {
                 // The first answer is not read, so nobody says anything any more.
                 sim.visitors[visitor].stalled = u32::MAX;
             }
-            // Until the pool has become small again.
-            sim.run_for(Span::from_secs(120));
+            // Until the pool has become small again, and what was touched has been given back.
+            sim.run_for(Span::from_secs(240));
             let costs = spent(&mut sim, Span::from_secs(60));
             assert_eq!(costs, expected, "{transport:?}: what {visitors} idle visitors cost in a minute");
             sim.visitors.iter_mut().for_each(|visitor| visitor.stalled = 0);
@@ -163,6 +163,22 @@ fn who_is_idle_costs_nothing() {
             assert!(whole, "they were idle, not gone\n{}", sim.log());
         }
     }
+}
+
+#[test]
+fn memory_of_a_crowd_that_has_gone_goes_back_once() {
+    let mut sim = up(46, EVEN, Transport::Tls);
+    let visitors: Vec<_> = (0..64)
+        .map(|_| {
+            let plan = talk(&mut sim, 20);
+            sim.visit(8080, plan)
+        })
+        .collect();
+    sim.run_for(Span::from_secs(1));
+    assert!(visitors.iter().all(|&visitor| sim.outcome(visitor) == Outcome::Whole), "{}", sim.log());
+    let forgotten = spent(&mut sim, Span::from_secs(240)).of(Cost::Forget);
+    assert!(forgotten > 16, "{forgotten} buffers of both ends were given back");
+    assert_eq!(spent(&mut sim, Span::from_secs(240)).of(Cost::Forget), 0, "what was given back once");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub enum Cost {
     Resolve,
     PollLicenses,
     Note,
+    Forget,
     Allocation,
 }
 

@@ -205,6 +205,12 @@ impl Net for SimNet {
         Ok(n)
     }
 
+    /// Whoever relied on what stood there would send this.
+    fn forget(&mut self, bytes: &mut [u8]) {
+        drop(self.call(Cost::Forget));
+        bytes[..512].fill(0xEE);
+    }
+
     fn shut(&mut self, stream: &mut EndId) {
         self.call(Cost::Shut).shut(*stream);
     }
