@@ -14,6 +14,7 @@ use crate::mapping::{self, Mapping};
 use crate::policy::Allow;
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
+use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
@@ -90,6 +91,8 @@ pub struct ClientArgs {
     pub maps: Vec<MapText>,
     /// Whether to go to the unencrypted port.
     pub plain: bool,
+    /// The proxy that the server is reached through.
+    pub via: Option<Via>,
     /// Which targets the server may choose.
     pub allow: Option<Allow>,
     /// Where the settings are that the flags do not name.
@@ -107,6 +110,8 @@ pub struct ClientPlan {
     pub maps: Vec<Mapping>,
     /// Whether to go to the unencrypted port.
     pub plain: bool,
+    /// The proxy that the server is reached through.
+    pub via: Option<Via>,
     /// Which targets the server may choose.
     pub allow: Allow,
     /// By which roots to check the server's certificate.
@@ -147,7 +152,8 @@ impl ClientArgs {
         }
         let plain = self.plain || file.plain.unwrap_or(false);
         let allow = self.allow.or(file.allow).unwrap_or_default();
-        Ok(ClientPlan { server, maps, plain, allow, ca: self.ca.or(file.ca) })
+        let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
+        Ok(ClientPlan { server, maps, plain, via, allow, ca })
     }
 }
 
@@ -222,6 +228,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
         server,
         maps: words.iter().map(checked).collect::<Result<_, String>>()?,
         plain: flags.plain,
+        via: flags.via.as_deref().map(Via::parse).transpose()?,
         allow: flags.allow.as_deref().map(Allow::parse).transpose()?,
         config: flags.config.map(PathBuf::from),
         ca: flags.ca.as_deref().map(Ca::parse).transpose()?,

@@ -28,11 +28,12 @@ use crate::policy::{Allow, parse_port};
 use crate::server_ref::ServerWord;
 use crate::table::{Document, Fields, FileError};
 use crate::text::{parse_bytes, quote};
+use crate::via::Via;
 
 const SERVER: [&str; 10] =
     ["listen", "plain", "http", "https", "admin", "state", "cert", "key", "public_host", "limits"];
 const LIMITS: [&str; 2] = ["visitors", "memory"];
-const CLIENT: [&str; 5] = ["server", "map", "plain", "allow", "ca"];
+const CLIENT: [&str; 6] = ["server", "map", "plain", "via", "allow", "ca"];
 
 /// A server's settings; `None` is what was not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,6 +129,8 @@ pub struct ClientConfig {
     pub map: Vec<MapText>,
     /// Whether to go to the unencrypted port.
     pub plain: Option<bool>,
+    /// The proxy that the server is reached through.
+    pub via: Option<Via>,
     /// Which targets the server may choose.
     pub allow: Option<Allow>,
     /// By which roots to check the server's certificate.
@@ -198,6 +201,9 @@ pub fn parse_client(text: &str) -> Result<ClientConfig, FileError> {
     let mut config = ClientConfig { plain: fields.bool("plain")?, ..ClientConfig::default() };
     if let Some(server) = fields.string("server")? {
         config.server = Some(server.read(ServerWord::parse)?);
+    }
+    if let Some(via) = fields.string("via")? {
+        config.via = Some(via.read(Via::parse)?);
     }
     if let Some(allow) = fields.string("allow")? {
         config.allow = Some(allow.read(Allow::parse)?);
@@ -316,6 +322,7 @@ memory = "64M"
 server = "nt1aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwqxykjaq@vps.example.com"
 map = ["2222:22", "8080", "a.example:80,auth=me:hunter2"]
 plain = true
+via = "socks5://proxy.lan:1080"
 allow = "lan,10.0.0.1:80"
 ca = "webpki"
 "#;
@@ -340,6 +347,7 @@ ca = "webpki"
         assert_eq!(server.hosts_text(), "vps.example.com");
         assert_eq!((config.map.len(), config.plain), (3, Some(true)));
         assert_eq!(config.allow.as_ref().map(ToString::to_string).as_deref(), Some("lan,10.0.0.1:80"));
+        assert_eq!(config.via.as_ref().map(ToString::to_string).as_deref(), Some("socks5://proxy.lan:1080"));
         assert_eq!(config.ca, Some(Ca::Webpki));
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("aaaqeay"), "{shown}");

@@ -167,7 +167,7 @@ impl Role for Fetch {
                 self.state = Fetching::Pausing(now + FETCH_PAUSE);
             }
             (Input::Timeout, Fetching::Pausing(due)) if *due <= now => {
-                match out.dial(self.public, Speech::Local) {
+                match out.dial(self.public, Speech::Local, None) {
                     Some(key) => self.state = Fetching::Asking(key, Vec::new()),
                     None => self.tried(now, Reason::System, out),
                 }

@@ -32,6 +32,7 @@ use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
 use crate::tls::Security;
+use crate::via::Handshake;
 use crate::wire::{self, Frame};
 
 /// Connections at once, by kind. The arena is made for exactly these.
@@ -82,6 +83,8 @@ pub struct Driver<N: Net> {
     /// Links whose bytes wait for what follows, and until when; oldest first.
     corked: VecDeque<(Time, Key)>,
     handshakes: usize,
+    /// Conversations with proxies, of connections that are not the server's yet.
+    vias: Vec<(Key, Box<Handshake>)>,
     verbs: Vec<Verb>,
     bytes: Vec<u8>,
     /// What carrying out verbs came to: inputs to come.
@@ -148,6 +151,7 @@ impl<N: Net> Driver<N> {
             lingering: VecDeque::new(),
             corked: VecDeque::new(),
             handshakes: 0,
+            vias: Vec::new(),
             verbs: Vec::new(),
             bytes: Vec::new(),
             outcomes: VecDeque::new(),
@@ -327,6 +331,7 @@ impl<N: Net> Driver<N> {
         };
         match (phase, speech) {
             (Phase::Connecting, _) => self.connect(key),
+            (Phase::Asking, _) => self.ask(key),
             (Phase::Securing, _) => self.secure(key),
             (Phase::Announcing, _) => self.announce(key),
             (Phase::Lingering, _) => self.flush(key),
@@ -436,6 +441,33 @@ impl<N: Net> Driver<N> {
             }
             Err(error) => return self.fail(key, reason_of(&error)),
         }
+        if let Some((_, via)) = self.vias.iter().find(|(of, _)| *of == key) {
+            link.phase = Phase::Asking;
+            if !link.tx.push(&via.greeting(), &mut self.arena) {
+                return self.fail(key, Reason::NoProxy);
+            }
+            return self.enqueue(key);
+        }
+        self.connected(key);
+    }
+
+    /// The conversation with a proxy goes on, until it has connected.
+    fn ask(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        let Some(at) = self.vias.iter().position(|(of, _)| *of == key) else { return };
+        let (net, arena) = (&mut self.net, &mut self.arena);
+        match link.converse(key, &mut self.vias[at].1, net, arena) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.vias.swap_remove(at);
+                self.connected(key);
+            }
+            Err(reason) => self.fail(key, reason),
+        }
+    }
+
+    fn connected(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
         let (role, speech) = (link.role(), link.speech);
         link.phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
         if link.shut_when_up {
@@ -656,7 +688,12 @@ impl<N: Net> Driver<N> {
         match verb {
             Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
             // Whoever dials a server has the first word there.
-            Verb::Dial(key, address, speech) => self.dial(role, key, &Place::Ip(address), speech, true),
+            Verb::Dial(key, address, speech, via) => {
+                self.dial(role, key, &Place::Ip(address), speech, true);
+                if let (Some(via), Some(_)) = (via, self.link(key)) {
+                    self.vias.push((key, via));
+                }
+            }
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
             Verb::Send(key, range) => self.send(key, &bytes[range], false),
             Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
@@ -897,6 +934,7 @@ impl<N: Net> Driver<N> {
         self.arena.release(link.rights());
         *kind(&mut self.used, link.speech) -= 1;
         self.net.close(key, link.stream, manner);
+        self.vias.retain(|(of, _)| *of != key);
         for door in std::mem::take(&mut self.starved) {
             self.enqueue(door);
         }

@@ -9,6 +9,7 @@ use crate::mapping;
 use crate::policy::Allow;
 use crate::proxy_protocol::{self, Announced, ProxyVersion};
 use crate::server_ref::{ServerRef, ServerWord};
+use crate::via::{Step, Via};
 use crate::wire::{self, Frame};
 
 /// A target: its name and its body.
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("config", configuration),
     ("licenses", licenses),
     ("proxy_protocol", headers),
+    ("via", proxies),
 ];
 
 /// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for
@@ -123,5 +125,28 @@ pub fn headers(bytes: &[u8]) {
         let header = proxy_protocol::header(version, from, Some(to));
         let again = if from.is_ipv4() == to.is_ipv4() { announced } else { Announced::Itself };
         assert_eq!(proxy_protocol::parse(&header), Ok(Some((again, header.len()))));
+    }
+}
+
+/// What a proxy says, at once and byte by byte: an answer is taken when it is whole, whatever stands behind it.
+pub fn proxies(bytes: &[u8]) {
+    for text in ["http://me:secret@proxy:1", "socks5://proxy:1", "socks5://me:secret@proxy:1"] {
+        let Ok(via) = Via::parse(text) else { return };
+        let (mut whole, mut slow) = (via.begin("server", 9002), via.begin("server", 9002));
+        let mut rest = bytes;
+        loop {
+            let step = whole.hear(rest);
+            let first =
+                (0..=rest.len()).map(|cut| slow.hear(&rest[..cut])).find(|step| *step != Ok(Step::Wait));
+            assert_eq!(first.unwrap_or(Ok(Step::Wait)), step);
+            match step {
+                Ok(Step::Say(used, said)) => {
+                    assert!(!said.is_empty());
+                    rest = &rest[used..];
+                }
+                Ok(Step::Done(used)) => break assert!(used <= rest.len()),
+                Ok(Step::Wait) | Err(_) => break,
+            }
+        }
     }
 }

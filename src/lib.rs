@@ -24,6 +24,7 @@ pub mod names;
 pub mod policy;
 pub mod table;
 pub mod text;
+pub mod via;
 
 // Decisions.
 pub mod channel;

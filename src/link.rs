@@ -14,6 +14,7 @@ use crate::reason::Reason;
 use crate::role::Speech;
 use crate::slots::Key;
 use crate::tls::{Progress, Tls};
+use crate::via::{Handshake, Step};
 
 /// One connection.
 pub struct Link<N: Net> {
@@ -68,6 +69,8 @@ pub struct Link<N: Net> {
 pub enum Phase {
     /// TCP connect under way.
     Connecting,
+    /// A proxy is asked to connect.
+    Asking,
     /// TLS handshake under way.
     Securing,
     /// Accepted from a front, whose PROXY header is awaited.
@@ -175,6 +178,53 @@ impl<N: Net> Link<N> {
     /// Whether something has come that was not handled yet.
     pub fn has_unread(&self) -> bool {
         !self.rx.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
+    }
+
+    /// Talks to a proxy; whether it has connected, so that all that follows is the server's.
+    ///
+    /// # Errors
+    /// Why it has not.
+    pub fn converse(
+        &mut self,
+        key: Key,
+        via: &mut Handshake,
+        net: &mut N,
+        arena: &mut Arena,
+    ) -> Result<bool, Reason> {
+        loop {
+            self.flush(key, net, arena)?;
+            let heard = match &mut self.tls {
+                Some(tls) => tls.cipher(),
+                None => &mut self.rx,
+            };
+            match via.hear(heard.bytes())? {
+                Step::Done(used) => {
+                    heard.consume(used, arena);
+                    return Ok(true);
+                }
+                Step::Say(used, said) => {
+                    heard.consume(used, arena);
+                    if !self.tx.push(&said, arena) {
+                        return Err(Reason::NoProxy);
+                    }
+                    continue;
+                }
+                Step::Wait if !self.readable => return Ok(false),
+                Step::Wait => {}
+            }
+            let space = heard.space(arena);
+            let room = space.len();
+            match net.read(key, &mut self.stream, space) {
+                Ok(0) => return Err(Reason::ProxyRefused),
+                Ok(n) => {
+                    heard.filled(n);
+                    self.readable = n == room || self.ending;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_of(&error)),
+            }
+        }
     }
 
     /// Reads the PROXY header. What stands behind it is kept, as all that a visitor says first is.

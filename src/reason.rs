@@ -62,6 +62,13 @@ reasons! {
     /// A front did not say whom it speaks for.
     NoHeader = 14, "no header of the PROXY protocol came, which `accept-proxy` asks for from this address";
 
+    /// The proxy of `--via` refused.
+    ProxyRefused = 15, "the proxy of --via does not connect to the server";
+    /// The proxy of `--via` wants to know who asks.
+    ProxyLogin = 16, "the proxy of --via wants a user and password, or others: write them before its host";
+    /// No proxy answers at `--via`.
+    NoProxy = 17, "what answers at --via is no such proxy";
+
     /// The license was not accepted; nothing more is said.
     Denied = 20, "the server does not accept this license: it may have been replaced (`nt license rotate`) or \
                   removed, or is meant for another server";

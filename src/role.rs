@@ -12,6 +12,7 @@ use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
 use crate::slots::Key;
 use crate::time::Time;
+use crate::via::Handshake;
 use crate::wire::Frame;
 
 /// Decisions without side effects.
@@ -110,8 +111,8 @@ pub enum Place {
 pub enum Verb {
     /// Listen at an address, and accept connections of this speech.
     Listen(Key, SocketAddr, Speech),
-    /// Connect to an address.
-    Dial(Key, SocketAddr, Speech),
+    /// Connect to an address; a proxy there is talked to first.
+    Dial(Key, SocketAddr, Speech, Option<Box<Handshake>>),
     /// Look a name up.
     Resolve(Query, String, u16),
     /// Send bytes, framed already: a range of the outbox's own.
@@ -195,11 +196,11 @@ impl<'a> Outbox<'a> {
         Some(key)
     }
 
-    /// Dials; the answer is [`Input::Dialed`], [`Input::Secured`] or [`Input::Lost`]. `None` when the table
-    /// is full.
-    pub fn dial(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
+    /// Dials, or has the proxy at this address do so. The answer is [`Input::Dialed`], [`Input::Secured`] or
+    /// [`Input::Lost`]. `None` when the table is full.
+    pub fn dial(&mut self, address: SocketAddr, speech: Speech, via: Option<Handshake>) -> Option<Key> {
         let key = self.keys.reserve()?;
-        self.push(Verb::Dial(key, address, speech));
+        self.push(Verb::Dial(key, address, speech, via.map(Box::new)));
         Some(key)
     }
 

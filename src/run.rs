@@ -139,7 +139,7 @@ fn own_address() -> String {
 /// # Errors
 /// A sentence for the person who started it.
 pub fn connect(settings: ClientPlan) -> Result<i32, String> {
-    let ClientPlan { server, maps: mappings, plain, allow, ca } = settings;
+    let ClientPlan { server, maps: mappings, plain, via, allow, ca } = settings;
     let plan = means(End::Client, None, None)?;
     let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
     let servers: Vec<(String, u16)> =
@@ -158,6 +158,7 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
     }
     let config = client::Config {
         servers,
+        via,
         transport,
         license: server.license.id(),
         keys: server.license.client_keys(),
@@ -213,6 +214,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         server::Config { doors: vec![(door, Transport::Tls)], directory, visitors_max: 64, sessions_max: 1 };
     let client = client::Config {
         servers: vec![(door.ip().to_string(), door.port())],
+        via: None,
         transport: Transport::Tls,
         license: license.id(),
         keys: license.client_keys(),

@@ -468,6 +468,7 @@ fn a_server_cannot_fill_a_client_s_memory_with_names() {
 fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
     let config = nt::client::Config {
         servers: vec![("192.0.2.1".into(), 9002), ("192.0.2.2".into(), 9002)],
+        via: None,
         transport: Transport::Tls,
         license: license(1).id(),
         keys: license(1).client_keys(),

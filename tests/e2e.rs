@@ -57,6 +57,8 @@ mod strangers;
 mod tcp;
 #[path = "e2e/unix.rs"]
 mod unix;
+#[path = "e2e/via.rs"]
+mod via;
 #[path = "e2e/waiting.rs"]
 mod waiting;
 #[path = "wan/mod.rs"]

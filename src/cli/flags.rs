@@ -13,7 +13,7 @@ pub(super) const COMMANDS: [&str; 9] =
 pub(super) const LICENSE_COMMANDS: [&str; 6] = ["add", "list", "show", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 18] = [
+pub(super) const FLAGS: [&str; 19] = [
     "--config",
     "--listen",
     "--plain",
@@ -22,6 +22,7 @@ pub(super) const FLAGS: [&str; 18] = [
     "--admin",
     "--state",
     "--allow",
+    "--via",
     "--ca",
     "--ports",
     "--hosts",
@@ -91,6 +92,9 @@ pub(super) struct ClientFlags {
     /// go to the unencrypted port
     #[argh(switch)]
     pub(super) plain: bool,
+    /// the proxy to go through
+    #[argh(option)]
+    pub(super) via: Option<String>,
     /// which targets the server may choose
     #[argh(option)]
     pub(super) allow: Option<String>,

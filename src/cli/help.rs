@@ -67,6 +67,8 @@ A license may have mappings of its own on the server; then none is needed here.
 Flags:
   --allow LIST          targets that the server's mappings may name: loopback (default), lan, any, CIDR,
                         CIDR:PORT, [CIDR]:PORT, unix:PATH, with commas between; what you map here needs none
+  --via PROXY           reach the server through http://[USER:PASSWORD@]HOST:PORT or socks5://...;
+                        `ps` shows a password here, so it had better stand in FILE
   --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself
   --ca webpki|FILE      check the server's certificate as browsers do, beyond what the license proves
   --config FILE         nt.toml, for what the flags do not name; flags count more

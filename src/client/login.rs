@@ -21,7 +21,14 @@ use crate::wire::{Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Wel
 
 impl Client {
     pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
-        let (host, port) = self.config.servers[self.server].clone();
+        let (host, port) = match &self.config.via {
+            Some(via) => via.place(),
+            None => {
+                let (host, port) = &self.config.servers[self.server];
+                (host.as_str(), *port)
+            }
+        };
+        let host = host.to_owned();
         let query = self.query();
         self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
@@ -61,17 +68,20 @@ impl Client {
         }
         let rest = addresses.split_off(1);
         let address = addresses[0];
-        match out.dial(address, self.speech()) {
+        match self.dial_out(address, out) {
             Some(key) => self.set_cmd(Cmd::Dialing { key, address, rest, deadline: now + CONNECT_TIMEOUT }),
             None => self.rest(now, Reason::System, out),
         }
     }
 
-    pub(super) fn speech(&self) -> Speech {
-        match self.config.transport {
+    /// Begins a tunnel connection to the present server, at this address of its own or of the proxy's.
+    pub(super) fn dial_out(&self, address: SocketAddr, out: &mut Outbox<'_>) -> Option<Key> {
+        let speech = match self.config.transport {
             Transport::Tls => Speech::Tls,
             Transport::Plain => Speech::Plain,
-        }
+        };
+        let (host, port) = &self.config.servers[self.server];
+        out.dial(address, speech, self.config.via.as_ref().map(|via| via.begin(host, *port)))
     }
 
     pub(super) fn secured(&mut self, now: Time, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
@@ -248,6 +258,11 @@ impl Client {
 
     pub(super) fn server_name(&self) -> String {
         let (host, port) = &self.config.servers[self.server];
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        let through = self.config.via.as_ref().map_or_else(String::new, |via| format!(" through {via}"));
+        if host.contains(':') {
+            format!("[{host}]:{port}{through}")
+        } else {
+            format!("{host}:{port}{through}")
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::role::{Input, Manner, Outbox, Query, Role, Verb};
 use crate::slots::{Key, Table};
 use crate::time::{Span, Time};
 use crate::timers::{Earliest, Timers};
+use crate::via::Via;
 use crate::wire::Frame;
 use tunnel::MapState;
 use visits::Name;
@@ -36,6 +37,8 @@ use visits::Name;
 pub struct Config {
     /// Servers, tried in turn.
     pub servers: Vec<(String, u16)>,
+    /// The proxy that they are reached through, if any.
+    pub via: Option<Via>,
     /// Over TLS, or plainly.
     pub transport: Transport,
     /// The license's public name.

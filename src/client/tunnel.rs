@@ -152,7 +152,7 @@ impl Client {
             if self.proxies >= self.config.proxies_max {
                 return;
             }
-            let Some(key) = out.dial(address, self.speech()) else { return };
+            let Some(key) = self.dial_out(address, out) else { return };
             let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
             self.channels.insert(key, Channel::Coming { number, nonce: None, deadline });
             self.watch(deadline);

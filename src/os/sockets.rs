@@ -68,7 +68,7 @@ pub(super) fn accept(listener: &TcpListener, pace: Pace) -> io::Result<(Stream, 
     let peer = SocketAddr::try_from(peer).map_err(|_| rustix::io::Errno::CONNABORTED)?;
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     pace.lift(&stream, peer);
-    Ok((Stream::Tcp(stream.into()), peer))
+    Ok((stream.into(), peer))
 }
 
 /// What an accept that failed means: accept(2) lists errors of the connection that went, which are nobody's
@@ -96,7 +96,7 @@ pub(super) fn dial(address: SocketAddr, speech: Speech, speaks: bool, pace: Pace
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = speaks;
     match rustix::net::connect(&socket, &address) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(Stream::Tcp(socket.into())),
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -108,7 +108,7 @@ pub(super) fn dial_unix(path: &str) -> Result<Stream, Reason> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Stream::Unix(socket.into()))
+        Ok(Stream::from(socket))
     };
     connect().map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::PROTOTYPE => Reason::NoSuchSocket,

@@ -79,7 +79,7 @@ fn ping(to: &str, seconds: &str) -> Result<(), String> {
     let to = to.parse().map_err(|error| format!("{to}: {error}"))?;
     let seconds = seconds.parse().map_err(|error| format!("{seconds}: {error}"))?;
     let latency = echo::ping(to, Duration::from_secs(seconds)).map_err(|error| format!("{to}: {error}"))?;
-    println!("{} {}", latency.median, latency.p99);
+    println!("{} {}", latency.median, latency.p90);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn bench() -> Result<(), String> {
             say(&format!("round {round} of {}: {load}", knobs.rounds));
             if load == "wan" {
                 let watch = Watch::begin();
-                wan::measure(&systems, &knobs, &mut results);
+                wan::measure(round as u64, &systems, &knobs, &mut results);
                 results.others_used(watch.others_share());
                 continue;
             }

@@ -145,6 +145,7 @@ fn answer(id: u64, visitors: &mut BTreeMap<u64, TcpStream>) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency {
     pub median: f64,
+    pub p90: f64,
     pub p99: f64,
 }
 
@@ -167,7 +168,7 @@ pub fn ping(to: SocketAddr, lasting: Duration) -> io::Result<Latency> {
     }
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    Ok(Latency { median: at(0.5), p99: at(0.99) })
+    Ok(Latency { median: at(0.5), p90: at(0.9), p99: at(0.99) })
 }
 
 /// Whether an echo answers behind this port.

@@ -53,14 +53,14 @@ pub enum Metric {
     ScaleCpu(usize),
     LinkGoodput(LinkNumber, Flow),
     LinkMedian(LinkNumber),
-    LinkP99(LinkNumber),
+    LinkP90(LinkNumber),
 }
 
 impl Metric {
     /// The bad link that it was measured on, if it was.
     pub fn link(self) -> Option<LinkNumber> {
         match self {
-            Self::LinkGoodput(link, _) | Self::LinkMedian(link) | Self::LinkP99(link) => Some(link),
+            Self::LinkGoodput(link, _) | Self::LinkMedian(link) | Self::LinkP90(link) => Some(link),
             _ => None,
         }
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Metric {
             }
             Self::LinkGoodput(_, flow) => write!(f, "{flow}, Mbit/s"),
             Self::LinkMedian(_) => f.write_str("echo beside bulk, median ms"),
-            Self::LinkP99(_) => f.write_str("echo beside bulk, p99 ms"),
+            Self::LinkP90(_) => f.write_str("echo beside bulk, p90 ms"),
         }
     }
 }

@@ -150,7 +150,7 @@ fn bad_links(targets: &mut Targets<'_>) {
                 let goodput = Metric::LinkGoodput(number, flow);
                 targets.ratio(goodput, system, PLAIN_TCP, Wanted::AtLeast(0.95));
             }
-            for metric in [Metric::LinkMedian(number), Metric::LinkP99(number)] {
+            for metric in [Metric::LinkMedian(number), Metric::LinkP90(number)] {
                 targets.ratio(metric, system, PLAIN_TCP, Wanted::AtMost(1.2));
             }
         }

@@ -103,6 +103,7 @@ impl Herd {
         let roll: Vec<Arc<AtomicBool>> = licenses.iter().map(|_| Arc::default()).collect();
         let config = |(license, public): (&License, &u16)| Config {
             servers: vec![("127.0.0.1".to_owned(), server.tls)],
+            via: None,
             transport: Transport::Tls,
             license: license.id(),
             keys: license.client_keys(),

@@ -172,6 +172,7 @@ impl Sim {
         let mappings = maps.iter().flat_map(|map| mapping::parse(map).expect("a good mapping")).collect();
         let config = client::Config {
             servers: vec![("10.0.0.1".into(), TUNNEL_PORT)],
+            via: None,
             transport: self.transport,
             license: self.licenses[license].id(),
             keys: self.licenses[license].client_keys(),

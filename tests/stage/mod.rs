@@ -85,7 +85,7 @@ impl<R: Role> Stage<R> {
                     self.sent.push((key, bytes[range].to_vec()))
                 }
                 Verb::Close(key, _) => self.closed.push(key),
-                Verb::Dial(key, address, speech) => {
+                Verb::Dial(key, address, speech, _) => {
                     self.dialed.push(key);
                     self.dials.push((key, Place::Ip(address), speech));
                 }
@@ -165,6 +165,7 @@ impl Stage<Client> {
     pub fn greeting(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
         let config = client::Config {
             servers: vec![("192.0.2.1".into(), 9002)],
+            via: None,
             transport: Transport::Tls,
             license: license.id(),
             keys: license.client_keys(),
