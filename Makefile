@@ -53,6 +53,7 @@ sim:             ## the simulator for a night: SEEDS=10000 STEPS=20000
 mutants:         ## proof that the simulator finds mistakes, in an hour at most: writes docs/TESTING.md
 	$(CARGO) bench --quiet --locked --profile harness --bench mutants
 
+FUZZED = $(or $(TARGET),$(patsubst tests/fuzz/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/fuzz_targets/*.rs)))
 fuzz:            ## fuzz with a nightly and cargo-fuzz: TARGET=wire, or each in turn, for SECONDS=60
 	for target in $(FUZZED); do \
 	    mkdir -p tests/fuzz/found/$$target && \

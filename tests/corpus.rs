@@ -40,7 +40,15 @@ fn every_target_is_built_and_has_a_corpus() {
     assert_eq!(names("fuzz_targets"), targets, "programs for libFuzzer");
     assert_eq!(names("corpus"), targets, "corpora");
     let manifest = std::fs::read_to_string(folder("Cargo.toml")).expect("the manifest can be read");
+    let mut make = std::process::Command::new("make");
+    make.args(["--dry-run", "--no-print-directory", "-C", env!("CARGO_MANIFEST_DIR"), "fuzz"]);
+    let make = make.env_remove("MAKEFLAGS").output().expect("make can be run");
+    let fuzzed = String::from_utf8_lossy(&make.stdout).into_owned();
     for target in targets {
+        assert!(
+            fuzzed.split([' ', ';']).any(|word| word == target),
+            "make fuzz leaves out {target}: {fuzzed}"
+        );
         assert!(manifest.contains(&format!("name = \"{target}\"\n")), "{target} is not in Cargo.toml");
         assert!(!corpus(&target).is_empty(), "{target} has no corpus");
     }
