@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 
+use nt::proxy_protocol::{self, Announced};
 use nt::role::Manner;
 
 use super::net::{EndId, World};
@@ -75,6 +77,10 @@ pub struct Endpoint {
     pub port: u16,
     pub plan: Option<Plan>,
     visitor: bool,
+    /// What came of a PROXY header that must come first; `None` where it has, or none is wanted.
+    header: Option<Vec<u8>>,
+    /// What it said: the visitor's address, and the one it came to.
+    pub announced: Option<(SocketAddr, SocketAddr)>,
     head: Vec<u8>,
     sent: u64,
     got: u64,
@@ -87,20 +93,23 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn visitor(end: EndId, port: u16, plan: Plan) -> Self {
-        Self::new(end, port, Some(plan), true)
+        Self::new(end, port, Some(plan), true, false)
     }
 
-    pub fn real(end: EndId, port: u16) -> Self {
-        Self::new(end, port, None, false)
+    /// With `told` it wants to know first who visits.
+    pub fn real(end: EndId, port: u16, told: bool) -> Self {
+        Self::new(end, port, None, false, told)
     }
 
-    fn new(end: EndId, port: u16, plan: Option<Plan>, visitor: bool) -> Self {
+    fn new(end: EndId, port: u16, plan: Option<Plan>, visitor: bool, told: bool) -> Self {
         let (head, outcome) = (Vec::new(), Outcome::Running);
         Self {
             end,
             port,
             plan,
             visitor,
+            header: told.then(Vec::new),
+            announced: None,
             head,
             sent: 0,
             got: 0,
@@ -219,6 +228,18 @@ impl Endpoint {
     }
 
     fn take(&mut self, mut bytes: &[u8]) {
+        if let Some(mut header) = self.header.take() {
+            header.extend(bytes);
+            match proxy_protocol::parse(&header) {
+                Ok(Some((Announced::Visitor { from, to }, used))) => {
+                    self.announced = Some((from, to));
+                    self.take(&header[used..]);
+                }
+                Ok(None) => self.header = Some(header),
+                other => panic!("a real server was told {other:?}: {}", header.escape_ascii()),
+            }
+            return;
+        }
         if !self.visitor && self.head.len() < PLAN_BYTES {
             let n = bytes.len().min(PLAN_BYTES - self.head.len());
             self.head.extend_from_slice(&bytes[..n]);

@@ -45,6 +45,10 @@ enum State {
 struct End {
     host: Host,
     peer: EndId,
+    /// What was dialled …
+    dialed: SocketAddr,
+    /// … and whom the far host took it for.
+    seen_as: Option<SocketAddr>,
     state: State,
     token: Option<usize>,
     keepalive: bool,
@@ -248,6 +252,7 @@ impl World {
                 let peer_port = self.next_port;
                 self.next_port = self.next_port.wrapping_add(1).max(20_000);
                 let peer = SocketAddr::from(([10, 0, 0, self.ends[from].host as u8], peer_port));
+                self.ends[from].seen_as = Some(peer);
                 match self.listeners.get_mut(&address.port()).filter(|l| l.host == host) {
                     Some(listener) => {
                         listener.backlog.push_back((to, peer));
@@ -358,6 +363,8 @@ impl World {
             self.ends.push(End {
                 host,
                 peer,
+                dialed: address,
+                seen_as: None,
                 state,
                 token: None,
                 keepalive: false,
@@ -383,6 +390,16 @@ impl World {
     pub fn keep_alive(&mut self, end: EndId) {
         let peer = self.ends[end].peer;
         (self.ends[end].keepalive, self.ends[peer].keepalive) = (true, true);
+    }
+
+    /// The address that was dialled when the connection was made.
+    pub fn came_to(&self, end: EndId) -> SocketAddr {
+        self.ends[end].dialed
+    }
+
+    /// The address that the far end was told of this one.
+    pub fn seen_as(&self, end: EndId) -> Option<SocketAddr> {
+        self.ends[end].seen_as
     }
 
     /// Tells what happens at this end under a token.

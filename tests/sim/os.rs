@@ -128,6 +128,10 @@ impl Net for SimNet {
         }
     }
 
+    fn came_to(&mut self, stream: &EndId) -> Option<SocketAddr> {
+        Some(self.world().came_to(*stream))
+    }
+
     fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
         let (mut world, way) = self.try_call(Cost::Watch);
         world.watch(*stream, key.token());

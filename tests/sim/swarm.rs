@@ -120,6 +120,7 @@ impl Swarm {
         sim.kill_server();
         sim.start_server();
         mappings().for_each(|(client, which)| sim.open(real(client, which)));
+        sim.told = (0..CLIENTS).map(|client| real(client, 1)).collect();
         let weights = ACTS.iter().map(|&(act, most)| {
             let weight = match ALWAYS.contains(&act) {
                 true => most / 2 + dice.below(most),
@@ -152,7 +153,7 @@ impl Swarm {
     fn start_client(&mut self, host: Host) {
         let n = if host == TWIN { 0 } else { host - CLIENT };
         let [ip, name] = [0, 1].map(|which| (public(n, which), real(n, which)));
-        let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{}", name.0, name.1)];
+        let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)];
         self.sim.start_client(host, n, &[&maps[0], &maps[1]]);
     }
 

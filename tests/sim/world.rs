@@ -56,6 +56,8 @@ pub struct Sim {
     next_visit: u32,
     /// Real servers that listen …
     pub real_ports: Vec<u16>,
+    /// Real servers that are told who visits.
+    pub told: BTreeSet<u16>,
     /// … and do not accept.
     pub idle_ports: BTreeSet<u16>,
     /// Hosts that do nothing, and whose clocks go on: frozen, or asleep.
@@ -120,6 +122,7 @@ impl Sim {
             lives: 0,
             next_visit: 0,
             real_ports: vec![REAL_PORT],
+            told: BTreeSet::new(),
             idle_ports: BTreeSet::new(),
             frozen: BTreeSet::new(),
             exits: Vec::new(),
@@ -346,7 +349,7 @@ impl Sim {
         let mut busy = false;
         for port in self.real_ports.iter().filter(|port| !self.idle_ports.contains(port)) {
             while let Some((end, _)) = world.accept(*port) {
-                self.reals.push(Endpoint::real(end, *port));
+                self.reals.push(Endpoint::real(end, *port, self.told.contains(port)));
                 busy = true;
             }
         }
@@ -359,6 +362,18 @@ impl Sim {
             busy |= real.poke(&mut world);
             if let (true, Some(plan)) = (unknown, real.plan) {
                 self.arrivals.count(plan.id, real.port);
+                let of_plan = |visitor: &&Endpoint| visitor.plan.is_some_and(|other| other.id == plan.id);
+                if let (Some((from, to)), Some(visitor)) =
+                    (real.announced, self.visitors.iter().find(of_plan))
+                {
+                    assert_eq!(
+                        Some(from),
+                        world.seen_as(visitor.end),
+                        "visit {} is somebody else's",
+                        plan.id
+                    );
+                    assert_eq!(to.port(), visitor.port, "visit {} came elsewhere", plan.id);
+                }
             }
         }
         busy
