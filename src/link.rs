@@ -212,17 +212,13 @@ impl<N: Net> Link<N> {
                 Step::Wait if !self.readable => return Ok(false),
                 Step::Wait => {}
             }
-            let space = heard.space(arena);
-            let room = space.len();
-            match net.read(key, &mut self.stream, space) {
-                Ok(0) => return Err(Reason::ProxyRefused),
-                Ok(n) => {
-                    heard.filled(n);
-                    self.readable = n == room || self.ending;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_of(&error)),
+            let (stream, readable) = (&mut self.stream, &mut self.readable);
+            match read_once(key, net, stream, heard.space(arena), readable, self.ending)? {
+                Some(0) => return Err(Reason::ProxyRefused),
+                came => heard.filled(came.unwrap_or_default()),
+            }
+            if heard.is_empty() {
+                heard.clear(arena);
             }
         }
     }
@@ -241,16 +237,9 @@ impl<N: Net> Link<N> {
             let Held::Kept(kept, length) = &mut self.held else { return Err(Reason::Protocol) };
             let bytes = kept.get_or_insert_with(|| arena.take()).bytes_mut();
             let space = &mut bytes[usize::from(*length)..ANNOUNCE_BYTES_MAX];
-            let room = space.len();
-            match net.read(key, &mut self.stream, space) {
-                Ok(0) => return Err(Reason::NoHeader),
-                Ok(n) => {
-                    self.readable = n == room || self.ending;
-                    *length += n as u16;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_of(&error)),
+            match read_once(key, net, &mut self.stream, space, &mut self.readable, self.ending)? {
+                Some(0) => return Err(Reason::NoHeader),
+                came => *length += came.unwrap_or_default() as u16,
             }
             let all = usize::from(*length);
             match proxy_protocol::parse(&bytes[..all]) {
@@ -352,50 +341,67 @@ impl<N: Net> Link<N> {
     /// # Errors
     /// Why the connection failed.
     pub fn fill(&mut self, key: Key, net: &mut N, arena: &mut Arena) -> Result<Fill, Reason> {
-        loop {
-            if let Some(tls) = &mut self.tls {
-                match tls.process(&mut self.rx, &mut self.tx, arena)? {
-                    Progress::Made => return Ok(Fill::More),
-                    Progress::Closed => return Ok(Fill::End),
-                    Progress::Need => {}
-                }
+        if let Some(tls) = &mut self.tls {
+            match tls.process(&mut self.rx, &mut self.tx, arena)? {
+                Progress::Made => return Ok(Fill::More),
+                Progress::Closed => return Ok(Fill::End),
+                Progress::Need => {}
             }
-            if !self.readable {
-                return Ok(Fill::Dry);
+        }
+        if !self.readable {
+            return Ok(Fill::Dry);
+        }
+        let window = match &mut self.tls {
+            Some(tls) => tls.cipher(),
+            None => &mut self.rx,
+        };
+        // Behind a large payload no more is read than the next header, so that what follows is spliced whole.
+        let ahead = self.transfer_left as usize + HEADER_BYTES;
+        let bulk = self.bulk && window.is_empty();
+        let space = window.space(arena);
+        if space.is_empty() {
+            // A frame or record that cannot fit is refused by its header; there is no other way to be full.
+            return Err(Reason::Protocol);
+        }
+        let room = if bulk { ahead.min(space.len()) } else { space.len() };
+        let (stream, readable) = (&mut self.stream, &mut self.readable);
+        let result = read_once(key, net, stream, &mut space[..room], readable, self.ending);
+        if let Ok(Some(n)) = result {
+            window.filled(n);
+        }
+        if window.is_empty() {
+            window.clear(arena);
+        }
+        Ok(match result? {
+            None => Fill::Dry,
+            Some(0) => Fill::End,
+            // Also where no plaintext comes of it: whoever sends empty records has its turn, and no more.
+            Some(_) => Fill::More,
+        })
+    }
+}
+
+/// Reads once: how many bytes came, 0 at the end; `None` where there are none for now.
+fn read_once<N: Net>(
+    key: Key,
+    net: &mut N,
+    stream: &mut N::Stream,
+    space: &mut [u8],
+    readable: &mut bool,
+    ending: bool,
+) -> Result<Option<usize>, Reason> {
+    loop {
+        match net.read(key, stream, space) {
+            Ok(n) => {
+                *readable = n == space.len() || ending;
+                return Ok(Some(n));
             }
-            let window = match &mut self.tls {
-                Some(tls) => tls.cipher(),
-                None => &mut self.rx,
-            };
-            // Behind a large payload no more is read than the next header, so that what follows is spliced whole.
-            let ahead = self.transfer_left as usize + HEADER_BYTES;
-            let bulk = self.bulk && window.is_empty();
-            let space = window.space(arena);
-            if space.is_empty() {
-                // A frame or record that cannot fit is refused by its header; there is no other way to be
-                // full.
-                return Err(Reason::Protocol);
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *readable = false;
+                return Ok(None);
             }
-            let room = if bulk { ahead.min(space.len()) } else { space.len() };
-            let result = net.read(key, &mut self.stream, &mut space[..room]);
-            if let Ok(n) = result {
-                window.filled(n);
-                self.readable = n == room || self.ending;
-            }
-            if window.is_empty() {
-                window.clear(arena);
-            }
-            match result {
-                Ok(0) => return Ok(Fill::End),
-                // Also where no plaintext comes of it: whoever sends empty records has its turn, and no more.
-                Ok(_) => return Ok(Fill::More),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    return Ok(Fill::Dry);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_of(&error)),
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(reason_of(&error)),
         }
     }
 }
