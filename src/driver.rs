@@ -513,6 +513,8 @@ impl<N: Net> Driver<N> {
                 link.phase = Phase::Up;
                 let role = link.role();
                 self.feed(role, Input::Announced(key, announced));
+                // Nobody reads who waits: a failure that was told meanwhile would not be met.
+                self.fail_if_failed(key);
                 self.enqueue(key);
             }
             Ok(None) => {}

@@ -54,8 +54,11 @@ const _: () = assert!(MAPPING_BYTES_MAX + 4 <= CONTROL_BODY_BYTES_MAX);
 const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
 /// Most that is read of a front before its header must be whole.
-pub const ANNOUNCE_BYTES_MAX: usize = 2048;
-const _: () = assert!(ANNOUNCE_BYTES_MAX + 107 <= PAYLOAD_BYTES_MAX);
+pub const ANNOUNCE_BYTES_MAX: usize = 640;
+// CONNECT, a header and what stood behind another fit behind the last payload of the visit before.
+const _: () = assert!(
+    CONTROL_FRAME_BYTES_MAX + HEADER_BYTES + PAYLOAD_BYTES_MAX + ANNOUNCE_BYTES_MAX + 256 <= BUFFER_BYTES
+);
 
 /// Buffers that nobody needed for so long are emptied …
 pub const ARENA_REVIEW_EVERY: Span = Span::from_secs(60);

@@ -190,7 +190,7 @@ impl Mapping {
     /// The one mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a
     /// newer one.
     pub fn from_wire(text: &str) -> Option<Self> {
-        let [mapping] = <[Self; 1]>::try_from(parse(text).ok()?).ok()?;
+        let mapping = parse::parse_one(text)?;
         mapping.served().ok().map(|()| mapping)
     }
 

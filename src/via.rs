@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::names::{self, Use};
 use crate::reason::Reason;
-use crate::text::{parse_port, quote};
+use crate::text::parse_port;
 
 /// A proxy. `Debug` and `Display` leave its password out.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,12 +77,13 @@ impl Via {
             }
         };
         let (host, port) = place.trim_end_matches('/').rsplit_once(':').ok_or(form)?;
-        let port = parse_port(port)?;
+        // Where the host was forgotten, this is the password.
+        let port = parse_port(port).map_err(|_| form)?;
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner.to_owned(),
-            Some(_) => return Err(format!("{} is not an IPv6 address", quote(host))),
+            Some(_) => return Err(form.to_owned()),
             None if host.parse::<Ipv4Addr>().is_ok() => host.to_owned(),
-            None => names::host_name(host, Use::Dial)?,
+            None => names::host_name(host, Use::Dial).map_err(|_| form)?,
         };
         Ok(Self { scheme, host, port, login })
     }
@@ -288,6 +289,8 @@ mod tests {
             "http://hunter2@a:1",
             "socks5://:x@a:1",
             "http://[a]:1",
+            "http://me:hunter2",
+            "http://me:hunter2:a:1",
         ] {
             let what = Via::parse(bad).expect_err(bad);
             assert!(!what.contains("hunter2"), "{what}");

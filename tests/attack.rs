@@ -42,11 +42,16 @@ fn stranger(stage: &mut Stage<Server>, binding: [u8; 32]) -> Key {
 
 /// Logs in with license `n`; the CmdChannel.
 fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key {
+    log_in_as(stage, n, n, counter, mappings)
+}
+
+/// By another process of the same license, where the instance is another.
+fn log_in_as(stage: &mut Stage<Server>, n: u8, instance: u8, counter: u64, mappings: u16) -> Key {
     let key = stranger(stage, BINDING);
     let mut hello = Hello {
         version: VERSION,
         license: license(n).id().0,
-        instance: [n; 16],
+        instance: [instance; 16],
         counter,
         capabilities: 0,
         mappings,
@@ -350,19 +355,78 @@ fn a_front_has_its_time_and_no_more() {
     stage.say(cmd, &Frame::Map(Map { index: 0, mapping }));
     let listener = bound(&mut stage);
     let [silent, good, late] = [(); 3].map(|()| visit(&mut stage, listener));
-    assert_eq!(stage.role.counts().1, 0, "a front was taken for a visitor");
     let visitor = SocketAddr::from(([203, 0, 113, 5], 5));
     stage.step(Input::Announced(good, Announced::Visitor { from: visitor, to: visitor }));
-    assert_eq!(stage.role.counts().1, 1);
+    assert_eq!(stage.role.counts().1, 3, "fronts count, and once");
     stage.pass(ANNOUNCE_TIMEOUT, 100);
     assert!(stage.closed.contains(&silent) && stage.closed.contains(&late) && !stage.closed.contains(&good));
     // What the driver had told already when it was closed.
     stage.step(Input::Announced(late, Announced::Itself));
+    assert_eq!(stage.role.counts().1, 1);
     let last = visit(&mut stage, listener);
     stage.say(cmd, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
     stage.pass(Span::from_secs(60), 100);
     assert!(stage.closed.contains(&last));
     assert_eq!(stage.role.counts(), (0, 0, 0));
+}
+
+/// Who connects and says nothing is let wait for its header; as many as the license has visitors, and no more.
+#[test]
+fn fronts_are_visitors_as_far_as_numbers_go() {
+    let mut stage = server(directory(|entry| entry.max_visitors = Some(2)), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 1);
+    let mapping = "127.0.0.1:2000:80,accept-proxy=192.0.2.0/24";
+    stage.say(cmd, &Frame::Map(Map { index: 0, mapping }));
+    let listener = bound(&mut stage);
+    let fronts: Vec<Key> = (0..50).map(|_| visit(&mut stage, listener)).collect();
+    assert_eq!(fronts.iter().filter(|front| !stage.closed.contains(front)).count(), 2);
+    stage.step(Input::Stop);
+    stage.step(Input::Announced(fronts[0], Announced::Itself));
+    assert!(stage.closed.contains(&fronts[0]), "a visitor that came after all was to end");
+}
+
+/// A mapping that tells its real server who visits puts that before what the visitor says. Who came before it did must
+/// not be served by it: the visitor's own words would be believed.
+#[test]
+fn who_waits_is_served_by_the_very_same_mapping_alone() {
+    for (old, new, same) in [
+        ("2000:80", "2000:80", true),
+        ("2000:80", "2000:80,proxy=v1", false),
+        ("2000:80,proxy=v1", "2000:80", false),
+        ("0:80", "0:22", false),
+    ] {
+        // The same process comes back, or another is started in its place.
+        for instance in [1, 9] {
+            let mut stage = server(directory(|_| {}), 10, 10);
+            let cmd = log_in(&mut stage, 1, 1, 1);
+            stage.say(cmd, &Frame::Map(Map { index: 0, mapping: old }));
+            let listener = bound(&mut stage);
+            visit(&mut stage, listener);
+            let cmd = log_in_as(&mut stage, 1, instance, 2, 1);
+            stage.say(cmd, &Frame::Map(Map { index: 0, mapping: new }));
+            bound(&mut stage);
+            let channels = attach_all(&mut stage, 1, cmd, &mut 0);
+            let asked = channels.iter().flat_map(|&channel| stage.heard(channel));
+            let asked = asked.filter(|frame| matches!(frame, Frame::Connect(_))).count();
+            assert_eq!(asked, usize::from(same), "{old}, then {new}, instance {instance}");
+        }
+    }
+}
+
+/// What a client is told of its mappings waits until what was told has left, however long that takes.
+#[test]
+fn many_long_offers_fit_behind_each_other() {
+    let nets: Vec<String> = (0..32).map(|n| format!("2001:db8:0:{n:x}::/64")).collect();
+    let options = format!(",accept-proxy={}", nets.join("+"));
+    let text = format!("3000-3199:3000-3199{options}");
+    let maps = nt::mapping::parse(&text).expect("a good mapping");
+    let mut stage = server(directory(|entry| entry.maps = maps.clone()), 10, 10);
+    let cmd = log_in(&mut stage, 1, 1, 0);
+    let told = |stage: &Stage<Server>| stage.heard(cmd).iter().filter(|f| matches!(f, Frame::Map(_))).count();
+    assert_eq!(told(&stage), 200, "all of them, once each batch has left");
+    let frames = stage.sent.iter().filter(|(to, _)| *to == cmd).map(|(_, bytes)| bytes.len());
+    let batches: Vec<usize> = frames.collect::<Vec<_>>().chunks(16).map(|batch| batch.iter().sum()).collect();
+    assert!(batches.iter().all(|&bytes| bytes < 18_000), "{batches:?}");
 }
 
 // ── A bad server, or bad luck, against a client ─────────────────────────────────────────────────────────────────────

@@ -310,6 +310,18 @@ fn nothing_secret_is_printed() {
 }
 
 #[test]
+fn a_frame_carries_one_mapping() {
+    for text in ["8080:8080", "0:22", "2222:unix:/x,proxy=v1"] {
+        assert_eq!(Mapping::from_wire(text).map(|mapping| mapping.to_string()).as_deref(), Some(text));
+    }
+    for text in
+        ["1000-2000:1000-2000", "6000-6001", "53:53/udp", "blog.example.com:80", "1:2,rate=1", "", "nonsense"]
+    {
+        assert_eq!(Mapping::from_wire(text), None, "{text}");
+    }
+}
+
+#[test]
 fn what_this_version_serves() {
     for text in [
         "8080",

@@ -46,6 +46,16 @@ pub fn parse(text: &str) -> Result<Vec<Mapping>, MappingError> {
     parse_parts(text, route, options).map_err(|what| MappingError { route: quote(route), what })
 }
 
+/// The mapping of a text that stands for one; a range is not even expanded.
+pub(super) fn parse_one(text: &str) -> Option<Mapping> {
+    let route = Route::parse(text.split(',').next()?).ok()?;
+    let ports = match route.public {
+        PublicSide::Ports { ports, .. } => ports.count(),
+        PublicSide::Name { .. } => 1,
+    };
+    if ports == 1 { parse(text).ok()?.pop() } else { None }
+}
+
 fn parse_parts(text: &str, route: &str, options: Option<&str>) -> Result<Vec<Mapping>, String> {
     if text.len() > MAPPING_BYTES_MAX {
         return Err(format!("a mapping has at most {MAPPING_BYTES_MAX} characters"));

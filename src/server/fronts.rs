@@ -9,7 +9,7 @@ use crate::limits::ANNOUNCE_TIMEOUT;
 use crate::note::Note;
 use crate::proxy_protocol::Announced;
 use crate::reason::Reason;
-use crate::role::{Outbox, Verb};
+use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 
@@ -40,6 +40,15 @@ impl Server {
         if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
             return self.visitor_came(now, key, arrival, out);
         }
+        if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping) {
+            self.front_failed(&arrival, reason, out);
+            return out.close(key, Manner::Cut);
+        }
+        // A visitor like others, as far as numbers go.
+        self.visitors += 1;
+        if let Some(session) = self.sessions.get_mut(arrival.session) {
+            session.visitors += 1;
+        }
         let deadline = now + ANNOUNCE_TIMEOUT;
         self.watch(deadline);
         self.channels.insert(key, Channel::Front(Front { arrival, deadline }));
@@ -50,6 +59,7 @@ impl Server {
     pub(super) fn announced(&mut self, now: Time, key: Key, announced: Announced, out: &mut Outbox<'_>) {
         let Some(&Channel::Front(Front { arrival, .. })) = self.channels.get(key) else { return };
         self.channels.remove(key);
+        self.count_out(arrival.session);
         let arrival = match announced {
             Announced::Itself => arrival,
             Announced::Visitor { from, to } => Arrival { visitor: from, came_to: Some(to), ..arrival },
@@ -58,9 +68,14 @@ impl Server {
     }
 
     /// A front has gone, or had its time.
-    pub(super) fn front_lost(&self, front: &Front, reason: Reason, out: &mut Outbox<'_>) {
+    pub(super) fn front_lost(&mut self, front: &Front, reason: Reason, out: &mut Outbox<'_>) {
+        self.count_out(front.arrival.session);
         let reason = if reason == Reason::TimedOut { Reason::NoHeader } else { reason };
-        let place = self.session_name(front.arrival.session);
-        out.note(Note::VisitFailed { visitor: front.arrival.visitor, place, reason });
+        self.front_failed(&front.arrival, reason, out);
+    }
+
+    fn front_failed(&self, arrival: &Arrival, reason: Reason, out: &mut Outbox<'_>) {
+        let place = self.session_name(arrival.session);
+        out.note(Note::VisitFailed { visitor: arrival.visitor, place, reason });
     }
 }

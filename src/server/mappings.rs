@@ -116,7 +116,11 @@ impl Server {
             Some((wanted, spec)) if room => {
                 match session.mappings.get_mut(&map.index) {
                     Some(old) if old.wanted == wanted => {
+                        let same = old.spec == spec;
                         (old.spec, old.declared, old.news) = (spec, true, News::State);
+                        if !same {
+                            self.cut_waiting(key, map.index, out);
+                        }
                     }
                     _ => {
                         let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
@@ -328,7 +332,7 @@ impl Server {
     /// that has left.
     pub(super) fn announce(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(cmd) = session.cmd else { return };
+        let Some(cmd) = session.cmd.filter(|_| !session.telling) else { return };
         let mut left = MAPS_PER_BATCH;
         for (&index, mapping) in &mut session.mappings {
             let text;
@@ -348,18 +352,24 @@ impl Server {
                 }
             };
             if left == 0 {
-                out.push(Verb::TellDrained(cmd));
-                return;
+                break;
             }
             left -= 1;
             out.send(cmd, &frame);
             mapping.news = News::None;
         }
+        if left < MAPS_PER_BATCH {
+            session.telling = true;
+            out.push(Verb::TellDrained(cmd));
+        }
     }
 
     pub(super) fn drained(&mut self, cmd: Key, out: &mut Outbox<'_>) {
-        if let Some(&super::Channel::Cmd(session)) = self.channels.get(cmd) {
-            self.announce(session, out);
+        if let Some(&super::Channel::Cmd(key)) = self.channels.get(cmd) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.telling = false;
+            }
+            self.announce(key, out);
         }
     }
 }

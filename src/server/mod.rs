@@ -383,7 +383,7 @@ impl Server {
         for (key, channel) in self.channels.iter() {
             match channel {
                 Channel::Stranger(_) => strangers += 1,
-                Channel::Front(_) => {}
+                Channel::Front(_) => visitors += 1,
                 Channel::Cmd(session) => {
                     assert_eq!(
                         self.sessions.get(*session).and_then(|s| s.cmd),

@@ -8,6 +8,7 @@ use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
 use crate::license::{AttachKey, LicenseId};
 use crate::limits::{POOL_MIN, SERVER_MAPPING_BIT};
+use crate::mapping::Mapping as Spec;
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
@@ -31,8 +32,8 @@ pub(super) struct Session {
     pub(super) maps_to_come: u16,
     /// Visitors without a ProxyChannel, longest waiting first.
     pub(super) waiting: VecDeque<Key>,
-    /// Those who waited in the session before this one, until the port that each came to is open again.
-    pub(super) inherited: Vec<(Key, SocketAddr)>,
+    /// Those who waited in the session before this one, until the mapping that each came to is served again.
+    pub(super) inherited: Vec<(Key, Spec)>,
     pub(super) pool: Pool,
     /// When the heartbeat is due.
     pub(super) pulse_due: Earliest,
@@ -43,6 +44,8 @@ pub(super) struct Session {
     pub(super) last_offer: u16,
     /// Visitors at once.
     pub(super) visitors: usize,
+    /// What the client was told of its mappings has not left yet: the rest waits for that.
+    pub(super) telling: bool,
     /// The client has said goodbye: only the visits there are go on.
     pub(super) leaving: Option<Reason>,
 }
@@ -106,6 +109,7 @@ impl Session {
             binds_due: Earliest::default(),
             waiting: VecDeque::new(),
             inherited: Vec::new(),
+            telling: false,
             visitors: 0,
             leaving: None,
             last_visit: 0,
@@ -120,6 +124,7 @@ impl Session {
         self.maps_to_come = login.mappings;
         self.login = login;
         self.leaving = None;
+        self.telling = false;
         self.pool.orders.clear();
         for mapping in self.mappings.values_mut() {
             mapping.declared = false;
@@ -191,7 +196,7 @@ impl Server {
             match self.channels.remove(member) {
                 // What was said last, GOODBYE perhaps, still leaves.
                 Some(Channel::Cmd(_)) => out.close(member, Manner::End),
-                Some(Channel::Visitor(_)) => {
+                Some(Channel::Visitor(_) | Channel::Front(_)) => {
                     self.visitors -= 1;
                     out.close(member, Manner::Cut);
                 }
@@ -199,7 +204,6 @@ impl Server {
                     self.proxies -= 1;
                     out.close(member, Manner::Cut);
                 }
-                Some(Channel::Front(_)) => out.close(member, Manner::Cut),
                 Some(Channel::Stranger(_)) | None => {}
             }
         }

@@ -5,7 +5,6 @@
 //! reviews is closed.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::fronts::Arrival;
 use super::mappings::State;
@@ -13,6 +12,7 @@ use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::visitor::{self, Visitor};
 use crate::limits::{CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, POOL_MAX, POOL_MIN, WAITING_MAX};
+use crate::mapping::Mapping as Spec;
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -45,7 +45,10 @@ impl Server {
         self.serve(now, owner, out);
     }
 
-    fn visit_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
+    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
+        if self.stopping.is_some() {
+            return Some(Reason::Stopping);
+        }
         let Some(session) = self.sessions.get(owner) else {
             return Some(Reason::ClientAway);
         };
@@ -75,19 +78,18 @@ impl Server {
         &mut self,
         owner: Key,
         out: &mut Outbox<'_>,
-    ) -> Vec<(Key, SocketAddr, VisitorChannel)> {
+    ) -> Vec<(Key, Spec, VisitorChannel)> {
         let Some(session) = self.sessions.get_mut(owner) else { return Vec::new() };
-        let came_to: BTreeMap<u16, SocketAddr> =
-            session.mappings.iter().map(|(&index, mapping)| (index, mapping.wanted)).collect();
-        let inherited: BTreeMap<Key, SocketAddr> =
-            std::mem::take(&mut session.inherited).into_iter().collect();
+        let came_to: BTreeMap<u16, Spec> =
+            session.mappings.iter().map(|(&index, mapping)| (index, mapping.spec.clone())).collect();
+        let inherited: BTreeMap<Key, Spec> = std::mem::take(&mut session.inherited).into_iter().collect();
         let waiting = std::mem::take(&mut session.waiting);
         let mut taken = Vec::new();
         for key in waiting.into_iter().chain(inherited.keys().copied()) {
             let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
-            self.count_out(&visitor);
+            self.count_out(visitor.session);
             match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
-                Some(&address) if visitor.state.is_untried() => taken.push((key, address, visitor)),
+                Some(spec) if visitor.state.is_untried() => taken.push((key, spec.clone(), visitor)),
                 Some(_) | None => out.close(key, Manner::Cut),
             }
         }
@@ -95,28 +97,29 @@ impl Server {
     }
 
     /// They wait in this session now.
-    pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, SocketAddr, VisitorChannel)>) {
+    pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, Spec, VisitorChannel)>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         session.visitors += heirs.len();
         self.visitors += heirs.len();
-        for (key, address, visitor) in heirs {
-            session.inherited.push((key, address));
+        for (key, spec, visitor) in heirs {
+            session.inherited.push((key, spec));
             self.channels.insert(key, Channel::Visitor(VisitorChannel { session: owner, ..visitor }));
         }
     }
 
-    /// A port is open: who came to it, in the session before, waits for its mapping.
+    /// A port is open: who came to the same mapping in the session before waits for it. To the very same: what a real
+    /// server is told of its visitor stands before the visitor's own words, and those of port 0 differ by their target.
     pub(super) fn adopt(&mut self, now: Time, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        let Some(wanted) = session.mappings.get(&mapping).map(|mapping| mapping.wanted) else { return };
-        for (key, address) in std::mem::take(&mut session.inherited) {
+        let Some(new) = session.mappings.get(&mapping).map(|mapping| mapping.spec.clone()) else { return };
+        for (key, spec) in std::mem::take(&mut session.inherited) {
             match self.channels.get_mut(key) {
-                Some(Channel::Visitor(visitor)) if address == wanted => {
+                Some(Channel::Visitor(visitor)) if spec == new => {
                     session.last_visit += 1;
                     (visitor.mapping, visitor.visit) = (mapping, session.last_visit);
                     session.waiting.push_back(key);
                 }
-                _ => session.inherited.push((key, address)),
+                _ => session.inherited.push((key, spec)),
             }
         }
         self.serve(now, owner, out);
@@ -369,14 +372,14 @@ impl Server {
 
     pub(super) fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
-            self.count_out(&visitor);
+            self.count_out(visitor.session);
             out.close(key, manner);
         }
     }
 
-    fn count_out(&mut self, visitor: &VisitorChannel) {
+    pub(super) fn count_out(&mut self, session: Key) {
         self.visitors -= 1;
-        if let Some(session) = self.sessions.get_mut(visitor.session) {
+        if let Some(session) = self.sessions.get_mut(session) {
             session.visitors -= 1;
         }
     }
@@ -398,7 +401,7 @@ impl Server {
         reason: Reason,
         out: &mut Outbox<'_>,
     ) {
-        self.count_out(visitor);
+        self.count_out(visitor.session);
         match visitor.state.proxy() {
             Some(proxy) => {
                 if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
@@ -409,7 +412,7 @@ impl Server {
             None => {
                 if let Some(session) = self.sessions.get_mut(visitor.session) {
                     session.waiting.retain(|&other| other != key);
-                    session.inherited.retain(|&(other, _)| other != key);
+                    session.inherited.retain(|(other, _)| *other != key);
                 }
             }
         }

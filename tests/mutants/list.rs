@@ -207,8 +207,8 @@ pub const MUTANTS: &[Mutant] = &[
         "who may have reached the real server is handed to another process",
         &[Edit(
             "server/visits.rs",
-            "Some(&address) if visitor.state.is_untried() => taken",
-            "Some(&address) => taken",
+            "Some(spec) if visitor.state.is_untried() => taken",
+            "Some(spec) => taken",
         )],
     ),
 ];

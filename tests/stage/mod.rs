@@ -78,7 +78,7 @@ impl<R: Role> Stage<R> {
     pub fn step(&mut self, input: Input<'_>) {
         let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
         self.role.step(self.now, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
-        let mut looks = 0;
+        let (mut looks, mut drained) = (0, Vec::new());
         for verb in verbs {
             match verb {
                 Verb::Send(key, range) | Verb::SendSoon(key, range) => {
@@ -99,9 +99,13 @@ impl<R: Role> Stage<R> {
                 }
                 Verb::Listen(key, address, _) => self.listening.push((key, address)),
                 Verb::Note(note) => self.subjects.push(note.subject()),
+                Verb::TellDrained(key) => drained.push(key),
                 Verb::PollLicenses => looks += 1,
                 _ => {}
             }
+        }
+        for key in drained {
+            self.step(Input::Drained(key));
         }
         for _ in 0..looks {
             self.step(Input::Licenses(None));
