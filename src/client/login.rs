@@ -172,6 +172,11 @@ impl Client {
             out.note(Note::Plain(Level::Info, text.to_owned()));
         }
         self.drop_channels(!resumed, out);
+        if !resumed {
+            // Another session counts its visits anew.
+            self.taken.clear();
+            self.lost.clear();
+        }
         self.declare_all(resumed, out);
         true
     }

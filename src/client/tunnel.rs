@@ -202,15 +202,15 @@ impl Client {
             .map(|(key, _)| key)
             .collect();
         for key in doomed {
-            if let Some(Channel::Coming { .. } | Channel::Proxy(_)) = self.channels.remove(key) {
-                self.proxies -= 1;
+            match self.channels.remove(key) {
+                // The server may have kept the session: a visit that was taken is not taken again.
+                Some(Channel::Proxy(proxy)) => self.count_out(&proxy),
+                Some(Channel::Coming { .. }) => self.proxies -= 1,
+                Some(Channel::Real(_)) | None => {}
             }
             out.close(key, Manner::Cut);
         }
         if all {
-            // Another session counts its visits anew.
-            self.taken.clear();
-            self.lost.clear();
             self.queries.clear();
             self.names.clear();
             self.offers.clear();

@@ -271,17 +271,22 @@ impl Client {
 
     /// A ProxyChannel's connection failed; it is out of the books already.
     pub(super) fn proxy_lost(&mut self, proxy: ProxyChannel, out: &mut Outbox<'_>) {
+        self.count_out(&proxy);
+        if let Some(raw) = proxy.real.as_ref().and_then(Real::key)
+            && self.channels.remove(raw).is_some()
+        {
+            out.close(raw, Manner::Cut);
+        }
+    }
+
+    /// A ProxyChannel has gone; its visit's number is remembered.
+    pub(super) fn count_out(&mut self, proxy: &ProxyChannel) {
         self.proxies -= 1;
         if self.taken.remove(&proxy.visit) {
             self.lost.push_back(proxy.visit);
             if self.lost.len() > VISITS_REMEMBERED {
                 self.lost.pop_front();
             }
-        }
-        if let Some(raw) = proxy.real.as_ref().and_then(Real::key)
-            && self.channels.remove(raw).is_some()
-        {
-            out.close(raw, Manner::Cut);
         }
     }
 
