@@ -383,7 +383,7 @@ fn real_servers_that_stop_reading_hold_up_nobody_else_and_who_gives_up_on_them_f
         }
         // Some resets do not reach a socket whose window is shut; those are found by the kernel's keepalive, in 30 s.
         let freed = || tunnel.client.files().visits <= VISITORS / 5;
-        eventually("whoever gave up holds no real server", 3 * SOON, freed);
+        eventually("whoever gave up holds no real server", 6 * SOON, freed);
         released.store(true, Ordering::Relaxed);
     }
 }
