@@ -5,25 +5,30 @@
 //! A packet's path, and the order of the functions below:
 //!  1. [`Driver::turn`] waits; readiness is noted on the link, and the link queued.  A stale token is dropped.
 //!  2. `work` takes one link from the queue and does, by its phase, all it can within its budget.
-//!  3. `accept`, `connect`, `secure` bring a connection up.
+//!  3. `accept`, `connect`, `secure` bring a connection up ([`coming`]).
 //!  4. `pump` passes payload from a raw connection to its ProxyChannel ([`relay::outbound`]).
 //!  5. `read_frames` fills a tunnel connection's window, decodes, and passes payload on ([`relay::inbound`]) …
 //!  6. … or `feed`s a frame to the role, and carries out what it wants: `carry_out`, one arm per verb.
-//!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go.
+//!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
+//!
+//! [`pairs`] joins raw connections to ProxyChannels and parts them; [`books`] counts.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 
+mod books;
+mod coming;
+mod going;
+mod pairs;
+
 use std::collections::VecDeque;
-use std::io;
 
 use crate::arena::Arena;
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX,
-    DRAIN_BYTES_MAX, FRAMES_PER_TURN, HANDSHAKES_PER_TURN, LINGER_TIMEOUT, PUMP_BYTES_PER_TURN, ROLES_MAX,
-    SEND_SOON, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
+    ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, LINGER_TIMEOUT,
+    PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
 };
-use crate::link::{Fill, Held, Incoming, Link, Payload, Phase, rights};
-use crate::net::{Accept, Event, Net, reason_of};
+use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
+use crate::net::{Event, Net, reason_of};
 use crate::note::Note;
 use crate::proxy_protocol;
 use crate::reason::Reason;
@@ -34,26 +39,7 @@ use crate::time::Time;
 use crate::tls::Security;
 use crate::via::Handshake;
 use crate::wire::{self, Frame};
-
-/// Connections at once, by kind. The arena is made for exactly these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// Visitors and real servers.
-    pub raws: usize,
-    /// Connections that a role reads and writes itself.
-    pub locals: usize,
-    /// Tunnel connections.
-    pub tunnels: usize,
-}
-
-impl Budget {
-    /// Buffers that so many connections have a right to.
-    pub const fn buffers(self) -> usize {
-        self.raws * rights(Speech::Raw)          // what each visitor may hold back
-            + self.locals * rights(Speech::Local) // what each local connection may have under way
-            + self.tunnels * rights(Speech::Tls) // what each tunnel connection may have under way
-    }
-}
+pub use books::Budget;
 
 /// Runs roles on an operating system.
 pub struct Driver<N: Net> {
@@ -357,171 +343,6 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    // ── 3. Connections come up ──────────────────────────────────────────────────────────────────────────────────
-
-    fn accept(&mut self, key: Key) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(Slot::Door(door)) = self.slots.get_mut(key) else { return };
-            let (role, speech) = (door.role, door.speech);
-            // Who cannot be served waits in the kernel's queue: overload delays, it does not break.
-            if !has_room(self.used, self.budget, speech) {
-                self.starved.push(key);
-                return;
-            }
-            match self.net.accept(key, &mut door.listener) {
-                Accept::Came(stream, peer) => self.came(key, role, speech, stream, peer),
-                Accept::Again => {}
-                Accept::Empty => return,
-                Accept::Exhausted(reason) => {
-                    self.net.note(self.now, &Note::AcceptPaused { reason });
-                    self.resting.0 = self.resting.0.min(self.now + ACCEPT_PAUSE);
-                    self.resting.1.push(key);
-                    return;
-                }
-            }
-        }
-        self.postpone(key);
-    }
-
-    fn came(
-        &mut self,
-        listener: Key,
-        role: usize,
-        speech: Speech,
-        stream: N::Stream,
-        peer: std::net::SocketAddr,
-    ) {
-        let tls = match speech {
-            Speech::Tls => self.security.accept().map(|tls| Some(Box::new(tls))),
-            Speech::Plain | Speech::Raw | Speech::Local => Ok(None),
-        };
-        let phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
-        let Some(key) = self.slots.insert(Slot::Reserved) else {
-            return; // The budget keeps within the table; the socket closes by itself.
-        };
-        match tls.and_then(|tls| self.net.watch(key, &stream).map(|()| tls)) {
-            Ok(tls) => {
-                let mut link = Link::new(stream, role, speech, phase, tls);
-                (link.readable, link.writable) = (true, true);
-                self.admit(key, link);
-            }
-            Err(reason) => {
-                self.slots.remove(key);
-                self.net.close(key, stream, Manner::Cut);
-                return self.net.note(self.now, &Note::AcceptPaused { reason });
-            }
-        }
-        self.feed(role, Input::Accepted { listener, key, peer });
-        if phase == Phase::Up && speech == Speech::Plain {
-            self.feed(role, Input::Secured(key, None));
-        }
-        self.enqueue(key);
-    }
-
-    /// Counts a connection and reserves its buffers: the budget was asked before.
-    fn admit(&mut self, key: Key, link: Link<N>) {
-        let granted = self.arena.reserve(link.rights());
-        assert!(granted, "the arena is made for the whole budget");
-        *kind(&mut self.used, link.speech) += 1;
-        if let Some(slot) = self.slots.get_mut(key) {
-            *slot = Slot::Link(link);
-        }
-    }
-
-    fn connect(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        if !link.writable {
-            return;
-        }
-        match self.net.dialed(key, &mut link.stream) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                link.writable = false;
-                return;
-            }
-            Err(error) => return self.fail(key, reason_of(&error)),
-        }
-        if let Some((_, via)) = self.vias.iter().find(|(of, _)| *of == key) {
-            link.phase = Phase::Asking;
-            if !link.tx.push(&via.greeting(), &mut self.arena) {
-                return self.fail(key, Reason::NoProxy);
-            }
-            return self.enqueue(key);
-        }
-        self.connected(key);
-    }
-
-    /// The conversation with a proxy goes on, until it has connected.
-    fn ask(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let Some(at) = self.vias.iter().position(|(of, _)| *of == key) else { return };
-        let (net, arena) = (&mut self.net, &mut self.arena);
-        match link.converse(key, &mut self.vias[at].1, net, arena) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.vias.swap_remove(at);
-                self.connected(key);
-            }
-            Err(reason) => self.fail(key, reason),
-        }
-    }
-
-    fn connected(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let (role, speech) = (link.role(), link.speech);
-        link.phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
-        if link.shut_when_up {
-            self.net.shut(&mut link.stream);
-        }
-        match speech {
-            Speech::Tls => {}
-            Speech::Plain => self.feed(role, Input::Secured(key, None)),
-            Speech::Raw | Speech::Local => self.feed(role, Input::Dialed(key)),
-        }
-        self.enqueue(key);
-    }
-
-    fn secure(&mut self, key: Key) {
-        if self.handshakes >= HANDSHAKES_PER_TURN {
-            return self.postpone(key);
-        }
-        self.handshakes += 1;
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let result = link.fill(key, &mut self.net, &mut self.arena);
-        let flushed = link.flush(key, &mut self.net, &mut self.arena);
-        match (result, flushed) {
-            (Err(reason), _) | (_, Err(reason)) => return self.fail(key, reason),
-            // Whoever goes away before it has come in gets no further word.
-            (Ok(Fill::End), _) => return self.fail(key, Reason::Ended),
-            (Ok(Fill::More | Fill::Dry), Ok(_)) => {}
-        }
-        if let Some(tls) = link.tls.as_mut().filter(|tls| tls.is_open()) {
-            let binding = tls.binding();
-            link.phase = Phase::Up;
-            let role = link.role();
-            self.feed(role, Input::Secured(key, binding));
-            self.enqueue(key);
-        } else if result == Ok(Fill::More) {
-            self.postpone(key);
-        }
-    }
-
-    fn announce(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        match link.announced(key, &mut self.net, &mut self.arena) {
-            Ok(Some(announced)) => {
-                link.phase = Phase::Up;
-                let role = link.role();
-                self.feed(role, Input::Announced(key, announced));
-                // Nobody reads who waits: a failure that was told meanwhile would not be met.
-                self.fail_if_failed(key);
-                self.enqueue(key);
-            }
-            Ok(None) => {}
-            Err(reason) => self.fail(key, reason),
-        }
-    }
-
     // ── 4. From a raw connection to the tunnel ──────────────────────────────────────────────────────────────────
 
     fn pump(&mut self, raw: Key, proxy: Key) {
@@ -750,121 +571,7 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn listen(&mut self, role: usize, key: Key, address: std::net::SocketAddr, speech: Speech) {
-        match self.net.listen(key, address, speech) {
-            Ok((listener, address)) => {
-                if let Some(slot) = self.slots.get_mut(key) {
-                    *slot = Slot::Door(Door { listener, role, speech, queued: false });
-                }
-                self.outcomes.push_back((role, Input::Bound(key, address)));
-            }
-            Err(reason) => {
-                self.slots.remove(key);
-                self.outcomes.push_back((role, Input::BindFailed(key, reason)));
-            }
-        }
-    }
-
-    fn dial(&mut self, role: usize, key: Key, place: &Place, speech: Speech, speaks: bool) {
-        let tls = match speech {
-            Speech::Tls => self.security.connect().map(|tls| Some(Box::new(tls))),
-            Speech::Plain | Speech::Raw | Speech::Local => Ok(None),
-        };
-        let room = has_room(self.used, self.budget, speech);
-        let dialed = tls.and_then(|tls| {
-            if !room {
-                return Err(Reason::Busy);
-            }
-            self.net.dial(key, place, speech, speaks).map(|stream| (stream, tls))
-        });
-        match dialed {
-            Ok((stream, tls)) => {
-                // Asked at once: on one machine the connection is up already, and no event need be waited for.
-                let mut link = Link::new(stream, role, speech, Phase::Connecting, tls);
-                link.writable = true;
-                self.admit(key, link);
-                self.enqueue(key);
-            }
-            Err(reason) => {
-                self.slots.remove(key);
-                self.outcomes.push_back((role, Input::Lost(key, reason)));
-            }
-        }
-    }
-
-    fn join(&mut self, raw_key: Key, proxy_key: Key) {
-        // Nothing of an answer reaches the visitor before CONNECTED: else another ProxyChannel might answer
-        // again.
-        self.pair(raw_key, proxy_key, Payload::Awaited);
-        let Some((Slot::Link(raw), Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else {
-            return;
-        };
-        if matches!(raw.held, Held::Free) {
-            raw.held = Held::Kept(None, 0);
-        }
-        if let Err(reason) = relay::repeat(&raw.held, proxy, &mut self.arena, &mut self.scratch) {
-            self.lose(proxy_key, reason);
-        }
-    }
-
-    fn reach(&mut self, role: usize, raw: Key, place: &Place, proxy: Key) {
-        let speaks = self.link(proxy).is_some_and(|link| link.has_unread());
-        self.dial(role, raw, place, Speech::Raw, speaks);
-        self.pair(raw, proxy, Payload::Passed);
-    }
-
-    fn pair(&mut self, raw_key: Key, proxy_key: Key, payload: Payload) {
-        let Some((Slot::Link(raw), Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else {
-            return;
-        };
-        (raw.peer, proxy.peer, proxy.payload) = (Some(proxy_key), Some(raw_key), payload);
-        self.enqueue(raw_key);
-        self.enqueue(proxy_key);
-    }
-
-    fn release(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        link.free_held(&mut self.arena);
-        let peer = link.peer;
-        if let Some(proxy) = peer.and_then(|peer| self.link(peer)) {
-            proxy.payload = Payload::Passed;
-        }
-        self.enqueue(key);
-    }
-
-    fn shut(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        if link.phase == Phase::Connecting {
-            link.shut_when_up = true;
-        } else {
-            self.net.shut(&mut link.stream);
-        }
-        let peer = link.peer;
-        if let Some(proxy) = peer.and_then(|peer| self.link(peer)) {
-            proxy.payload = Payload::Refused;
-        }
-    }
-
-    fn part(&mut self, key: Key, drain: bool) {
-        self.unlink(key);
-        if let Some(link) = self.link(key) {
-            link.payload = if drain { Payload::Drained(DRAIN_BYTES_MAX) } else { Payload::Refused };
-        }
-        self.enqueue(key);
-    }
-
-    /// Parts a connection from its other side, which waits for what its role decides.
-    fn unlink(&mut self, key: Key) {
-        let Some(peer) = self.link(key).and_then(|link| link.peer.take()) else { return };
-        if let Some(link) = self.link(peer) {
-            link.peer = None;
-            if link.payload == Payload::Passed {
-                link.payload = Payload::Awaited;
-            }
-        }
-    }
-
-    // ── 7. Connections go ───────────────────────────────────────────────────────────────────────────────────────
+    // ── 7. What was sent leaves ─────────────────────────────────────────────────────────────────────────────────
 
     fn flush(&mut self, key: Key) {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
@@ -877,152 +584,8 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn close(&mut self, key: Key, manner: Manner) {
-        self.unlink(key);
-        match self.slots.get_mut(key) {
-            Some(Slot::Link(link)) => {
-                if manner == Manner::End && link.phase == Phase::Up && !link.is_flushed() {
-                    link.phase = Phase::Lingering;
-                    self.lingering.push_back((self.now + LINGER_TIMEOUT, key));
-                    self.enqueue(key);
-                } else {
-                    self.drop_link(key, manner);
-                }
-            }
-            Some(Slot::Door(_)) => {
-                if let Some(Slot::Door(door)) = self.slots.remove(key) {
-                    self.net.close_listener(key, door.listener);
-                }
-            }
-            Some(Slot::Reserved) | None => {}
-        }
-    }
-
-    /// A connection failed: it goes, and its role is told.
-    fn fail(&mut self, key: Key, reason: Reason) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let (role, told) = (link.role(), link.phase != Phase::Lingering);
-        self.drop_link(key, Manner::Cut);
-        if told {
-            self.feed(role, Input::Lost(key, reason));
-        }
-    }
-
-    /// A connection that is not read now goes, if it has failed.
-    fn fail_if_failed(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        if std::mem::take(&mut link.failed)
-            && let Err(error) = self.net.dialed(key, &mut link.stream)
-        {
-            self.fail(key, reason_of(&error));
-        }
-    }
-
-    /// As [`Self::fail`], while verbs are being carried out: the role is told after them.
-    fn lose(&mut self, key: Key, reason: Reason) {
-        if let Some(role) = self.link(key).map(|link| link.role()) {
-            self.drop_link(key, Manner::Cut);
-            self.outcomes.push_back((role, Input::Lost(key, reason)));
-        }
-    }
-
-    fn drop_link(&mut self, key: Key, manner: Manner) {
-        self.unlink(key);
-        if !matches!(self.slots.get(key), Some(Slot::Link(_))) {
-            return;
-        }
-        let Some(Slot::Link(mut link)) = self.slots.remove(key) else { return };
-        link.clear(&mut self.net, &mut self.arena);
-        self.arena.release(link.rights());
-        *kind(&mut self.used, link.speech) -= 1;
-        self.net.close(key, link.stream, manner);
-        self.vias.retain(|(of, _)| *of != key);
-        for door in std::mem::take(&mut self.starved) {
-            self.enqueue(door);
-        }
-    }
-
-    /// Whether something that was sent has not left yet.
-    fn speaks(&self) -> bool {
-        let speaks =
-            |link: &Link<_>| matches!(link.phase, Phase::Up | Phase::Lingering) && !link.is_flushed();
-        self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Link(link) if speaks(link)))
-    }
-
-    /// The program ends: visits that are still on are cut.
-    fn leave(&mut self) {
-        let links: Vec<(Key, Speech)> = self
-            .slots
-            .iter()
-            .filter_map(|(key, slot)| match slot {
-                Slot::Link(link) => Some((key, link.speech)),
-                Slot::Reserved | Slot::Door(_) => None,
-            })
-            .collect();
-        for (key, speech) in links {
-            let manner = if speech == Speech::Raw { Manner::Cut } else { Manner::End };
-            self.drop_link(key, manner);
-        }
-    }
-
-    // ── For tests and status ────────────────────────────────────────────────────────────────────────────────────
-
     /// The operating system.
     pub fn net(&mut self) -> &mut N {
         &mut self.net
     }
-
-    /// What is left of a driver that ends in the middle of its work, for the next one: an arena is for the life of the
-    /// process, and tests have thousands of drivers in one.
-    pub fn into_arena(mut self) -> Arena {
-        let links: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
-        for key in links {
-            if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
-                link.clear(&mut self.net, &mut self.arena);
-                self.arena.release(link.rights());
-            }
-        }
-        self.arena
-    }
-
-    /// Buffers lent, connections and listeners there are.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.arena.lent(), self.slots.len())
-    }
-
-    /// Panics where the driver's books, or those of a role, do not agree.
-    pub fn check(&self) {
-        let (mut lent, mut used) = (0, Budget::default());
-        for (key, slot) in self.slots.iter() {
-            let Slot::Link(link) = slot else { continue };
-            *kind(&mut used, link.speech) += 1;
-            lent += usize::from(link.rx.holds_buffer()) + usize::from(link.tx.holds_buffer());
-            lent += link.tls.as_ref().map_or(0, |tls| usize::from(tls.holds_buffer()));
-            lent += usize::from(matches!(link.held, Held::Kept(Some(_), _)));
-            if let Some(peer) = link.peer {
-                let Some(Slot::Link(other)) = self.slots.get(peer) else {
-                    panic!("{key:?} is joined to nobody")
-                };
-                assert_eq!(other.peer, Some(key), "{key:?} and {peer:?} disagree");
-            }
-        }
-        assert_eq!(lent, self.arena.lent(), "a buffer has no owner, or two");
-        assert_eq!(used, self.used, "connections were miscounted");
-        assert_eq!(self.arena.reserved(), used.buffers(), "rights were miscounted");
-        for role in &self.roles {
-            role.check();
-        }
-    }
-}
-
-fn kind(budget: &mut Budget, speech: Speech) -> &mut usize {
-    match speech {
-        Speech::Tls | Speech::Plain => &mut budget.tunnels,
-        Speech::Raw => &mut budget.raws,
-        Speech::Local => &mut budget.locals,
-    }
-}
-
-fn has_room(mut used: Budget, mut budget: Budget, speech: Speech) -> bool {
-    *kind(&mut used, speech) < *kind(&mut budget, speech)
 }

@@ -75,6 +75,11 @@ pub fn covers(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// A host as it stands before its port: an IPv6 address in brackets (RFC 3986 section 3.2.2).
+pub fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
 fn label_fault(label: &str, used: Use) -> Option<String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || (b == b'_' && used == Use::Dial);
     if label.is_empty() {

@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::license::{License, Transport};
 use crate::limits::POOL_MAX;
 use crate::mapping;
+use crate::names::bracketed;
 use crate::net::Net;
 use crate::note::{Level, Note};
 use crate::os::{self, LicenseFile, Os};
@@ -103,7 +104,7 @@ fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state
         None if guessed => own_address(),
         None => listen.ip().to_string(),
     };
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let host = bracketed(&host);
     let port = if listen.port() == TLS_PORT { String::new() } else { format!(":{}", listen.port()) };
     let name = if guessed {
         format!("Put this server's public name or address for {host} if that is another. ")

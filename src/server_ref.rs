@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::license::{License, PREFIX};
-use crate::names::{self, Use};
+use crate::names::{self, Use, bracketed};
 use crate::text::{hide_secrets, parse_port, quote};
 
 /// The tunnel port under TLS, where none is named.
@@ -65,7 +65,7 @@ impl ServerRef {
     /// The hosts as they are written behind the `@`.
     pub fn hosts_text(&self) -> String {
         let show = |(host, port): &(String, Option<u16>)| {
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            let host = bracketed(host);
             port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
         };
         self.hosts.iter().map(show).collect::<Vec<_>>().join(",")

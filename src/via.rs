@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::names::{self, Use};
+use crate::names::{self, Use, bracketed};
 use crate::reason::Reason;
 use crate::text::parse_port;
 
@@ -12,9 +12,8 @@ use crate::text::parse_port;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Via {
     scheme: Scheme,
-    /// IPv6 without brackets.
-    host: String,
-    port: u16,
+    /// A name or an address, IPv6 without brackets, and a port.
+    place: (String, u16),
     /// User and password.
     login: Option<(String, String)>,
 }
@@ -36,7 +35,7 @@ impl Scheme {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.word(), authority(&self.host, self.port))
+        write!(f, "{}://{}", self.scheme.word(), authority(&self.place.0, self.place.1))
     }
 }
 
@@ -85,12 +84,12 @@ impl Via {
             None if host.parse::<Ipv4Addr>().is_ok() => host.to_owned(),
             None => names::host_name(host, Use::Dial).map_err(|_| form)?,
         };
-        Ok(Self { scheme, host, port, login })
+        Ok(Self { scheme, place: (host, port), login })
     }
 
     /// Where the proxy is: a name or an address, and a port.
-    pub fn place(&self) -> (&str, u16) {
-        (&self.host, self.port)
+    pub fn place(&self) -> &(String, u16) {
+        &self.place
     }
 
     /// What is to be said to the proxy to be connected to a server: a name, or an address without brackets.
@@ -104,7 +103,7 @@ impl Via {
 }
 
 fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    format!("{}:{port}", bracketed(host))
 }
 
 /// A conversation with a proxy, one for each connection.
@@ -275,12 +274,12 @@ mod tests {
     #[test]
     fn proxies_are_read_and_shown_without_their_password() {
         let proxy = via("socks5://me:hunter:2@[2001:db8::1]:1080");
-        assert_eq!(proxy.place(), ("2001:db8::1", 1080));
+        assert_eq!(proxy.place(), &("2001:db8::1".into(), 1080));
         assert_eq!(proxy.login, Some(("me".into(), "hunter:2".into())));
         assert_eq!(proxy.to_string(), "socks5://[2001:db8::1]:1080");
         assert!(!format!("{proxy:?}{:?}", proxy.begin("a", 1)).contains("hunter"));
-        assert_eq!(via("http://Proxy.example:3128/").place(), ("proxy.example", 3128));
-        assert_eq!(via("socks5://10.0.0.7:9").place(), ("10.0.0.7", 9));
+        assert_eq!(via("http://Proxy.example:3128/").place(), &("proxy.example".into(), 3128));
+        assert_eq!(via("socks5://10.0.0.7:9").place(), &("10.0.0.7".into(), 9));
         for bad in [
             "proxy:3128",
             "ftp://a:1",

@@ -1,22 +1,20 @@
-//! What an adversary, or bad luck, can make of the program: one test each, named for what must not happen.
+//! What bad clients and visitors, or bad luck, can make of a server: one test each, named for what must not happen.
 
 #![allow(clippy::type_complexity, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 
-use nt::client::Client;
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::Transport;
-use nt::limits::{ANNOUNCE_TIMEOUT, MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
-use nt::policy::Allow;
+use nt::limits::{ANNOUNCE_TIMEOUT, SERVER_MAPPING_BIT};
 use nt::proxy_protocol::Announced;
 use nt::reason::Reason;
-use nt::role::{Input, Keys, Place, Role};
+use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{Attach, Connect, Frame, Hello, MAC_BYTES, Map, Mapped, Reject, SIGNATURE_BYTES, VERSION};
+use nt::wire::{Attach, Frame, Hello, Map, Mapped, SIGNATURE_BYTES, VERSION};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -429,139 +427,6 @@ fn many_long_offers_fit_behind_each_other() {
     assert!(batches.iter().all(|&bytes| bytes < 18_000), "{batches:?}");
 }
 
-// ── A bad server, or bad luck, against a client ─────────────────────────────────────────────────────────────────────
-
-fn client(allow: Allow, mappings: &str) -> (Stage<Client>, Key) {
-    Stage::welcomed(&license(1), allow, mappings, 400)
-}
-
-fn offer(stage: &mut Stage<Client>, cmd: Key, index: u16, target: &str) {
-    stage.say(cmd, &Frame::Map(Map { index: SERVER_MAPPING_BIT | index, mapping: &format!("80:{target}") }));
-}
-
-/// `count` ProxyChannels, attached.
-fn channels(stage: &mut Stage<Client>, cmd: Key, count: u16) -> Vec<Key> {
-    let before = stage.dialed.len();
-    stage.say(cmd, &Frame::Open { first: 1, count });
-    let keys = stage.dialed[before..].to_vec();
-    for &key in &keys {
-        stage.step(Input::Secured(key, Some(BINDING)));
-    }
-    keys
-}
-
-fn connect(visit: u64, mapping: u16) -> Frame<'static> {
-    Frame::Connect(Connect { visit, mapping, visitor: SocketAddr::from(([192, 0, 2, 9], 999)) })
-}
-
-/// A license with as many mappings as may be: every change of the license file offers them all again.
-#[test]
-fn a_full_list_of_offers_may_be_offered_again() {
-    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "8080");
-    for index in 0..MAPPINGS_MAX as u16 {
-        offer(&mut stage, cmd, index, "10.0.0.1:80");
-    }
-    assert!(!stage.closed.contains(&cmd));
-    offer(&mut stage, cmd, 0, "10.0.0.1:80");
-    assert!(!stage.closed.contains(&cmd), "the session is broken off, and so is each after it");
-}
-
-/// An offer that is changed to something that is not allowed is refused, and not served as before either.
-#[test]
-fn a_refused_offer_replaces_the_one_before_it() {
-    let (mut stage, cmd) = client(Allow::parse("10.0.0.1:80").expect("a word"), "8080");
-    let proxies = channels(&mut stage, cmd, 1);
-    offer(&mut stage, cmd, 0, "10.0.0.1:80");
-    offer(&mut stage, cmd, 0, "10.0.0.2:22");
-    let before = stage.dialed.len();
-    stage.say(proxies[0], &connect(1, SERVER_MAPPING_BIT));
-    assert_eq!(stage.dialed.len(), before, "a mapping that was refused is served");
-}
-
-/// Without `--allow` for anything but loopback, a server has no business to learn which names this network
-/// knows.
-#[test]
-fn a_server_cannot_have_a_client_look_up_names_it_may_not_reach() {
-    let (mut stage, cmd) = client(Allow::parse("10.0.0.1:80").expect("a word"), "8080");
-    let proxies = channels(&mut stage, cmd, 20);
-    offer(&mut stage, cmd, 0, "payroll.corp.internal:22");
-    for (visit, &proxy) in (1..).zip(&proxies) {
-        stage.say(proxy, &connect(visit, SERVER_MAPPING_BIT));
-    }
-    assert!(stage.resolved.is_empty(), "asked the resolver {} times", stage.resolved.len());
-}
-
-/// A ProxyChannel dies on the way back: the client has dialled, the server does not know and repeats the visit
-/// on another within 15 s. A busy port has 256 visits in less.
-#[test]
-fn a_repeated_visit_is_recognised_on_a_busy_port() {
-    let (mut stage, cmd) = client(Allow::default(), "8080");
-    let proxies = channels(&mut stage, cmd, 300);
-    stage.say(proxies[0], &connect(1, 0));
-    let dialed = stage.dialed.len();
-    stage.step(Input::Dialed(stage.dialed[dialed - 1]));
-    stage.step(Input::Lost(proxies[0], Reason::Reset));
-    for (visit, &proxy) in (2..258).zip(&proxies[1..]) {
-        stage.say(proxy, &connect(visit, 0));
-    }
-    let dialed = stage.dialed.len();
-    stage.say(proxies[299], &connect(1, 0));
-    assert_eq!(stage.dialed.len(), dialed, "visit 1 reaches the real server twice");
-}
-
-/// A server that offers one name after the other, each of which resolves.
-#[test]
-fn a_server_cannot_fill_a_client_s_memory_with_names() {
-    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "8080");
-    let proxies = channels(&mut stage, cmd, 300);
-    for (n, &proxy) in proxies.iter().enumerate() {
-        offer(&mut stage, cmd, 0, &format!("a{n}.example:80"));
-        stage.say(proxy, &connect(n as u64, SERVER_MAPPING_BIT));
-        let query = *stage.queries.last().expect("a question");
-        stage.step(Input::Resolved(query, vec![SocketAddr::from(([192, 0, 2, 80], 80))]));
-        stage.say(cmd, &Frame::Heartbeat);
-        stage.pass(Span::from_secs(1), 1_000);
-    }
-    assert_eq!(stage.queries.len(), 300, "each was looked up");
-    let known = format!("{:?}", stage.role).matches("Known(").count();
-    assert!(known <= 20, "{known} names are remembered");
-}
-
-/// Whoever stands where a server stood says no to everybody, without a proof. The other server was never asked.
-#[test]
-fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
-    let config = nt::client::Config {
-        servers: vec![("192.0.2.1".into(), 9002), ("192.0.2.2".into(), 9002)],
-        via: None,
-        transport: Transport::Tls,
-        license: license(1).id(),
-        keys: license(1).client_keys(),
-        mappings: vec![],
-        allow: Allow::default(),
-        proxies_max: 4,
-    };
-    let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
-    stage.step(Input::Start);
-    for _ in 0..4 {
-        let key = *stage.dialed.last().expect("an attempt");
-        stage.step(Input::Secured(key, Some(BINDING)));
-        let reject = Reject { reason: Reason::Revoked, retry_millis: u32::MAX, mac: [0; MAC_BYTES] };
-        stage.say(key, &Frame::Reject(reject));
-        assert_eq!(stage.until_dial(), REFUSED_BACKOFF_FIRST, "the pause does not grow without a proof");
-    }
-    let asked: Vec<u8> = stage
-        .dials
-        .iter()
-        .map(|(_, place, _)| match place {
-            Place::Ip(SocketAddr::V4(address)) => address.ip().octets()[3],
-            Place::Ip(_) | Place::Unix(_) => 0,
-        })
-        .collect();
-    assert_eq!(asked, [1, 2, 1, 2, 1]);
-}
-
-// ── Log lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
 /// The log counts what it has said about a subject instead of repeating it. Whoever could invent subjects would
 /// write as many lines as it sends frames.
 #[test]
@@ -578,57 +443,4 @@ fn a_client_cannot_invent_causes_for_the_server_s_log() {
     }
     let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
     assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one login", subjects.len());
-}
-
-/// As above, the other way.
-#[test]
-fn a_server_cannot_invent_causes_for_the_client_s_log() {
-    let (mut stage, cmd) = client(Allow::default(), "8080");
-    for n in 0..5_000 {
-        offer(&mut stage, cmd, 0, &format!("10.{}.{}.1:80", n / 250, n % 250));
-    }
-    let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
-    assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one session", subjects.len());
-}
-
-// ── Local users ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// `--client=LICENSE@HOST` is taken like `-c LICENSE@HOST`, but is not moved out of everybody's sight.
-#[test]
-fn a_license_leaves_the_command_line_however_it_was_written() {
-    let text = license(1).text();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_nt"))
-        .args([&format!("--client={text}@127.0.0.1:1"), "8080"])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("the program");
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
-    let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
-    let _ = child.kill();
-    let _ = child.wait();
-    assert!(!line.is_empty(), "it still runs");
-    assert!(!String::from_utf8_lossy(&line).contains(&text), "everybody can read the license");
-}
-
-/// Root looks after the licenses of a server that runs as somebody else, who owns the directory: a link in
-/// the place of the lock must not have root give away what it points to.
-#[test]
-fn root_does_not_give_away_what_a_link_points_to() {
-    use std::os::unix::fs::{MetadataExt, chown, symlink};
-    let place = std::env::temp_dir().join(format!("nt-attack-{}", std::process::id()));
-    let state = place.join("state");
-    std::fs::create_dir_all(&state).expect("a directory");
-    let victim = place.join("victim");
-    std::fs::write(&victim, "root's").expect("a file");
-    let owner = std::fs::metadata(&victim).expect("a file").uid();
-    if owner != 0 || chown(&state, Some(65_534), Some(65_534)).is_err() {
-        println!("only root can try this");
-    } else {
-        symlink(&victim, state.join("licenses.lock")).expect("a link");
-        let dir = nt::state::StateDir::open(Some(&state)).expect("a state directory");
-        let _ = dir.edit_licenses(|directory| directory.add(Entry::new("one", &license(1))?));
-    }
-    let after = std::fs::metadata(&victim).expect("a file").uid();
-    let _ = std::fs::remove_dir_all(&place);
-    assert_eq!(after, owner, "root gave its file to the owner of the directory");
 }

@@ -51,6 +51,8 @@ mod relay;
 mod rest;
 #[path = "e2e/scratch.rs"]
 mod scratch;
+#[path = "e2e/servers.rs"]
+mod servers;
 #[path = "e2e/strangers.rs"]
 mod strangers;
 #[path = "e2e/tcp.rs"]

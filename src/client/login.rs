@@ -12,6 +12,7 @@ use crate::limits::{
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET_AFTER, CONNECT_TIMEOUT, REFUSED_BACKOFF_FIRST,
     REFUSED_BACKOFF_MAX, REPLACED_BACKOFF, RESOLVE_TIMEOUT,
 };
+use crate::names::bracketed;
 use crate::note::{Level, Note};
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Query, Speech, Verb};
@@ -22,13 +23,9 @@ use crate::wire::{Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Wel
 impl Client {
     pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
         let (host, port) = match &self.config.via {
-            Some(via) => via.place(),
-            None => {
-                let (host, port) = &self.config.servers[self.server];
-                (host.as_str(), *port)
-            }
+            Some(via) => via.place().clone(),
+            None => self.config.servers[self.server].clone(),
         };
-        let host = host.to_owned();
         let query = self.query();
         self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
@@ -264,10 +261,6 @@ impl Client {
     pub(super) fn server_name(&self) -> String {
         let (host, port) = &self.config.servers[self.server];
         let through = self.config.via.as_ref().map_or_else(String::new, |via| format!(" through {via}"));
-        if host.contains(':') {
-            format!("[{host}]:{port}{through}")
-        } else {
-            format!("{host}:{port}{through}")
-        }
+        format!("{}:{port}{through}", bracketed(host))
     }
 }

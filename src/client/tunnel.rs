@@ -6,6 +6,7 @@ use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Target};
 use crate::channel::proxy::Proxy;
 use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
+use crate::names::bracketed;
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
@@ -81,8 +82,7 @@ impl Client {
         state.told = Some(told);
         let target = target.to_string();
         let public = if mapped.public.ip().to_canonical().is_unspecified() {
-            let host = &self.config.servers[self.server].0;
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            let host = bracketed(&self.config.servers[self.server].0);
             format!("{host}:{}", mapped.public.port())
         } else {
             mapped.public.to_string()

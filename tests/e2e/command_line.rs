@@ -1,23 +1,12 @@
 //! The command line as it is written down: the ways to give a license, and every kind of mapping that is served.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use super::harness::{Backend, Folder, Kind, SOON, Server, nt, port};
+use super::harness::{Backend, Folder, Kind, SOON, Server, echoes, echoes_at, nt, port};
 use super::process::{Process, mortal};
 use super::rest::Nt;
-
-fn echoes(address: impl Into<SocketAddr>) -> bool {
-    let Ok(mut visitor) = TcpStream::connect_timeout(&address.into(), SOON) else { return false };
-    visitor.set_read_timeout(Some(SOON)).unwrap();
-    visitor.write_all(b"?").is_ok() && visitor.read_exact(&mut [0]).is_ok()
-}
-
-fn here(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
 
 #[test]
 fn a_license_may_come_by_the_environment_and_by_standard_input() {
@@ -26,14 +15,14 @@ fn a_license_may_come_by_the_environment_and_by_standard_input() {
     let mapping = format!("{public}:127.0.0.1:{}", backend.port);
     let client = Nt::start(mortal(nt()).args(["-c", &mapping]).env("NT_LICENSE", &word), &[server.tls]);
     client.wait_for(" ready", SOON);
-    assert!(echoes(here(public)));
+    assert!(echoes(public));
     drop(client);
 
     let file = server.folder.write("stdin", &word);
     let stdin = Stdio::from(std::fs::File::open(file).unwrap());
     let client = Nt::start(mortal(nt()).args(["-c", "-", &mapping]).stdin(stdin), &[server.tls]);
     client.wait_for(" ready", SOON);
-    assert!(echoes(here(public)));
+    assert!(echoes(public));
 }
 
 #[test]
@@ -47,7 +36,8 @@ fn every_kind_of_mapping_is_served_where_it_says() {
         }
     };
     let (first, public) = (three_in_a_row(), three_in_a_row());
-    let row: Vec<Backend> = (0..3).map(|n| Backend::echo_at(here(first + n))).collect();
+    let row: Vec<Backend> =
+        (0..3).map(|n| Backend::echo_at((Ipv4Addr::LOCALHOST, first + n).into())).collect();
     let target = backend.port;
     let mappings = [
         format!("127.0.0.1:{one}:127.0.0.1:{target}"),
@@ -58,11 +48,14 @@ fn every_kind_of_mapping_is_served_where_it_says() {
     let client = server.client(Kind::Tls, &mappings);
     client.wait_for(&format!("{any} -> localhost:{target} ready"), SOON);
     client.wait_for(&format!("{} -> 127.0.0.1:{} ready", public + 2, first + 2), SOON);
-    assert!(echoes(here(one)) && echoes(here(any)));
-    assert!(echoes((Ipv6Addr::LOCALHOST, any)), "a port without an address is served over IPv6 as well");
-    assert!(!echoes((Ipv4Addr::new(127, 0, 0, 2), one)), "an address was asked for, and another is served");
-    assert!(echoes((Ipv4Addr::new(127, 0, 0, 2), any)));
-    assert!((0..3).all(|n| echoes(here(public + n))));
+    assert!(echoes(one) && echoes(any));
+    assert!(echoes_at((Ipv6Addr::LOCALHOST, any)), "a port without an address is served over IPv6 as well");
+    assert!(
+        !echoes_at((Ipv4Addr::new(127, 0, 0, 2), one)),
+        "an address was asked for, and another is served"
+    );
+    assert!(echoes_at((Ipv4Addr::new(127, 0, 0, 2), any)));
+    assert!((0..3).all(|n| echoes(public + n)));
     drop(row);
     let free = client.log().lines().into_iter().find_map(|line| {
         let (public, rest) = line.split_once(" -> ")?;
@@ -70,7 +63,7 @@ fn every_kind_of_mapping_is_served_where_it_says() {
         (rest == format!("127.0.0.1:{target} ready") && number != one && number != any).then_some(number)
     });
     let free = free.unwrap_or_else(|| panic!("no line says which port is free: {:?}", client.log().lines()));
-    assert!(free >= 1024 && echoes(here(free)));
+    assert!(free >= 1024 && echoes(free));
 }
 
 #[test]
@@ -83,8 +76,8 @@ fn ipv6_all_the_way() {
     let mapping = [format!("[::1]:{public}:[::1]:{}", backend.port)];
     let client = server.client_at("[::1]", server.tls, Kind::Tls, &server.license, &mapping, |_| {});
     client.wait_for(" ready", SOON);
-    assert!(echoes((Ipv6Addr::LOCALHOST, public)));
-    assert!(!echoes(here(public)), "only [::1] was asked for");
+    assert!(echoes_at((Ipv6Addr::LOCALHOST, public)));
+    assert!(!echoes(public), "only [::1] was asked for");
 }
 
 #[test]
@@ -96,7 +89,7 @@ fn the_second_of_two_servers_is_used_when_the_first_is_not_there() {
     command.arg("-c").arg(format!("@{}", file.display()));
     let client = Nt::start(command.arg(format!("{public}:127.0.0.1:{}", backend.port)), &[server.tls]);
     client.wait_for(" ready", SOON);
-    assert!(echoes(here(public)));
+    assert!(echoes(public));
 }
 
 #[test]
@@ -110,8 +103,8 @@ fn a_mapping_that_stands_in_the_license_is_taken_where_the_client_allows_it() {
     client.wait_for("ready", SOON);
     let line = client.wait_for("--allow", SOON);
     assert!(line.contains("192.0.2.9"), "{line}");
-    assert!(echoes(here(taken)));
-    assert!(TcpStream::connect(here(refused)).is_err(), "{refused} is open");
+    assert!(echoes(taken));
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, refused)).is_err(), "{refused} is open");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::data::Pattern;
-use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, need_release, port, rounds, visit};
+use super::harness::{BOTH, Backend, Kind, SOON, Server, Tunnel, echoes, need_release, port, rounds, visit};
 use super::process::{Process, eventually, holds_soon};
 
 /// Promised for a restart on the same machine: 3 s. Twice that, on a machine that does other things as well.
@@ -471,10 +471,6 @@ fn a_public_port_in_use_leaves_the_session_alone_and_comes_up_when_it_is_free() 
     let line = client.wait_for("not ready: the public port is in use by another program", SOON);
     assert!(line.contains(&busy.to_string()), "{line}");
     client.wait_for(" ready", SOON);
-    let echoes = |public: u16| {
-        let mut visitor = visit(public);
-        visitor.write_all(b"?").is_ok() && visitor.read_exact(&mut [0]).is_ok()
-    };
     assert!(echoes(free));
     drop(other_program);
     client.wait_for(&format!("{busy} -> 127.0.0.1:{} ready", backend.port), SOON);

@@ -288,3 +288,15 @@ pub fn visit(port: u16) -> TcpStream {
     stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
 }
+
+/// Whether an echo is served at this port of loopback.
+pub fn echoes(port: u16) -> bool {
+    echoes_at((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Whether an echo is served at this address.
+pub fn echoes_at(address: impl Into<SocketAddr>) -> bool {
+    let Ok(mut visitor) = TcpStream::connect_timeout(&address.into(), SOON) else { return false };
+    visitor.set_read_timeout(Some(SOON)).unwrap();
+    visitor.write_all(b"?").is_ok() && visitor.read_exact(&mut [0]).is_ok()
+}

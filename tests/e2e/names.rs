@@ -2,7 +2,7 @@
 //! its own, which says what the test wants.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::harness::{Backend, SOON, Server, nt, port, visit};
+use super::harness::{Backend, SOON, Server, echoes, nt, port, visit};
 use super::process::{eventually, mortal, need, need_root, need_unshare};
 use super::rest::Nt;
 
@@ -105,12 +105,6 @@ fn answer(question: &[u8], answers: &BTreeMap<&str, Answer>) -> Option<Vec<u8>> 
 
 fn can_be_named() -> bool {
     need(&["mount"]) && need_root() && need_unshare(&["--mount"])
-}
-
-fn echoes(public: u16) -> bool {
-    let Ok(mut visitor) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, public)) else { return false };
-    visitor.set_read_timeout(Some(SOON)).unwrap();
-    visitor.write_all(b"?").is_ok() && visitor.read_exact(&mut [0]).is_ok()
 }
 
 /// The old address answers no more, then the resolver is silent, then the name is unknown: and then it is elsewhere.

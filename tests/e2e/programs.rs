@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::data::Random;
 use super::harness::{BOTH, Folder, SOON, Tunnel, port};
-use super::process::{Process, eventually, mortal, need};
+use super::process::{Process, mortal, need};
+use super::servers;
 
 /// Runs a program to its end, which must be a good one.
 fn run(command: &mut Command) -> Output {
@@ -17,10 +18,6 @@ fn run(command: &mut Command) -> Output {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     output
-}
-
-fn listens(port: u16) -> bool {
-    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 /// A file of bytes that do not compress, with its path.
@@ -36,25 +33,8 @@ fn same(one: &Path, other: &Path) -> bool {
 
 /// nginx with one folder that can be read, and written by PUT.
 fn nginx(folder: &Folder) -> (Process, u16) {
-    let port = port();
-    let path = folder.path().display();
-    for name in ["www", "temp"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {path}/temp/{name};\n"))
-        .concat();
-    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let config = format!(
-        "{user} daemon off; master_process off; pid {path}/pid; error_log stderr warn; worker_processes 1;
-         events {{ worker_connections 512; }}
-         http {{ access_log off; {temporary} client_max_body_size 0; keepalive_requests 100000;
-         server {{ listen 127.0.0.1:{port}; root {path}/www; dav_methods PUT; }} }}"
-    );
-    let config = folder.write("nginx.conf", config);
-    let process = Process::start(mortal("nginx").arg("-p").arg(folder.path()).arg("-c").arg(config));
-    eventually("nginx listens", SOON, || listens(port));
-    (process, port)
+    fs::create_dir_all(folder.join("www")).unwrap();
+    servers::nginx(folder, "", &format!("root {}/www; dav_methods PUT;", folder.path().display()))
 }
 
 #[test]
@@ -124,8 +104,7 @@ fn redis_under_its_own_benchmark() {
         let mut redis = mortal("redis-server");
         redis.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port"]);
         redis.arg(target.to_string()).arg("--dir").arg(folder.path());
-        let _redis = Process::start(&mut redis);
-        eventually("redis listens", SOON, || listens(target));
+        let _redis = servers::listening(&mut redis, target);
         let tunnel = Tunnel::to(kind, target);
         let public = tunnel.public.to_string();
 
@@ -160,8 +139,8 @@ fn sshd(folder: &Folder) -> (Process, u16, String) {
          Subsystem sftp internal-sftp\n"
     );
     let config = folder.write("sshd.conf", config);
-    let process = Process::start(mortal("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(config));
-    eventually("sshd listens", SOON, || listens(port));
+    let (process, port) =
+        servers::listening(mortal("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(config), port);
     let options = format!(
         "-i {path}/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes \
          -o LogLevel=ERROR -F none"

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream}
 use std::sync::mpsc;
 
 use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, port, visit};
-use super::process::{Process, eventually, mortal, need};
+use super::process::{Process, need};
 use super::rest::Nt;
+use super::servers;
 
 /// A client that publishes one mapping, and where.
 fn publish(server: &Server, kind: Kind, target: u16, options: &str) -> (Nt, u16) {
@@ -27,41 +28,23 @@ fn ask(address: SocketAddr) -> (String, SocketAddr) {
     (answer.split_once("\r\n\r\n").expect("an answer").1.trim().to_owned(), own)
 }
 
-fn listens(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
 /// nginx, which says who asked and where.
 fn nginx(folder: &Folder) -> (Process, u16) {
-    let (port, path) = (port(), folder.path().display());
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {path}/{name};\n"))
-        .concat();
     let said =
         "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
-    let config = format!(
-        "daemon off; master_process off; pid {path}/pid; error_log stderr warn; events {{ }}
-         http {{ access_log off; {temporary}
-         server {{ listen 127.0.0.1:{port} proxy_protocol; location / {{ return 200 \"{said}\"; }} }} }}"
-    );
-    let config = folder.write("nginx.conf", config);
-    let process = Process::start(mortal("nginx").arg("-p").arg(folder.path()).arg("-c").arg(config));
-    eventually("nginx listens", SOON, || listens(port));
-    (process, port)
+    servers::nginx(folder, "proxy_protocol", &format!("location / {{ return 200 \"{said}\"; }}"))
 }
 
 /// haproxy, which says the same.
 fn haproxy(folder: &Folder) -> (Process, u16) {
-    let port = port();
-    let config = format!(
-        "defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 10s\n\
-         frontend f\n bind 127.0.0.1:{port} accept-proxy\n \
-         http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port]\"\n"
-    );
-    let config = folder.write("haproxy.cfg", config);
-    let process = Process::start(mortal("haproxy").arg("-db").arg("-f").arg(config));
-    eventually("haproxy listens", SOON, || listens(port));
-    (process, port)
+    let answer = "status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port]\"";
+    servers::haproxy(folder, "http", "accept-proxy", &format!(" http-request return {answer}"))
+}
+
+/// haproxy before a public port, where it says for whom it speaks.
+fn haproxy_before(folder: &Folder, public: u16, word: &str) -> (Process, u16) {
+    let behind = format!(" default_backend b\nbackend b\n server s 127.0.0.1:{public} {word}");
+    servers::haproxy(folder, "tcp", "", &behind)
 }
 
 #[test]
@@ -143,20 +126,6 @@ fn a_mapping_of_the_license_tells_too() {
     expected.extend(public.to_be_bytes());
     assert_eq!(told.recv_timeout(SOON).unwrap(), expected);
     drop(visitor);
-}
-
-/// haproxy before a public port, where it says for whom it speaks.
-fn haproxy_before(folder: &Folder, public: u16, word: &str) -> (Process, u16) {
-    let port = port();
-    let config = format!(
-        "defaults\n mode tcp\n timeout client 10s\n timeout server 10s\n timeout connect 10s\n\
-         frontend f\n bind 127.0.0.1:{port}\n default_backend b\n\
-         backend b\n server s 127.0.0.1:{public} {word}\n"
-    );
-    let config = folder.write(&format!("{word}.cfg"), config);
-    let process = Process::start(mortal("haproxy").arg("-db").arg("-f").arg(config));
-    eventually("haproxy listens", SOON, || listens(port));
-    (process, port)
 }
 
 #[test]

@@ -1,35 +1,9 @@
 //! Clients that reach their server through a proxy.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
-
-use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, nt, port, visit};
-use super::process::{Process, eventually, mortal, need};
+use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, echoes, nt, port};
+use super::process::{mortal, need};
 use super::rest::Nt;
-
-fn listens(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-/// tinyproxy, which speaks HTTP; it connects to these ports alone.
-fn tinyproxy(folder: &Folder, ports: &[u16], more: &str) -> (Process, u16) {
-    let port = port();
-    let permitted: String = ports.iter().map(|port| format!("ConnectPort {port}\n")).collect();
-    let config = format!("Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 500\n{permitted}{more}\n");
-    let config = folder.write(&format!("tinyproxy-{port}"), config);
-    let process = Process::start(mortal("tinyproxy").arg("-d").arg("-c").arg(config));
-    eventually("tinyproxy listens", SOON, || listens(port));
-    (process, port)
-}
-
-/// microsocks, which speaks SOCKS5.
-fn microsocks(words: &[&str]) -> (Process, u16) {
-    let port = port();
-    let process =
-        Process::start(mortal("microsocks").args(["-i", "127.0.0.1", "-p", &port.to_string()]).args(words));
-    eventually("microsocks listens", SOON, || listens(port));
-    (process, port)
-}
+use super::servers::{microsocks, tinyproxy};
 
 /// A client of this server through a proxy, not ready yet, and its public port.
 fn client(server: &Server, host: &str, kind: Kind, via: &str, target: u16) -> (Nt, u16) {
@@ -41,15 +15,6 @@ fn client(server: &Server, host: &str, kind: Kind, via: &str, target: u16) -> (N
     }
     let proxy = via.rsplit(':').next().and_then(|port| port.parse().ok());
     (Nt::start(&mut command, &proxy.map_or([0], |port| [port])), public)
-}
-
-fn echoes(public: u16) {
-    let mut visitor = visit(public);
-    visitor.write_all(b"Is anybody there?").unwrap();
-    visitor.shutdown(Shutdown::Write).unwrap();
-    let mut answer = Vec::new();
-    visitor.read_to_end(&mut answer).unwrap();
-    assert_eq!(answer, b"Is anybody there?");
 }
 
 #[test]
@@ -73,7 +38,7 @@ fn a_server_is_reached_through_a_proxy() {
             // The server's name is the proxy's to look up.
             let (nt, public) = client(&server, "localhost", kind, &via, backend.port);
             nt.wait_for(" ready", SOON);
-            echoes(public);
+            assert!(echoes(public));
             assert!(!nt.log().lines().concat().contains("hunter2"), "{kind:?}, {via}");
         }
     }

@@ -64,7 +64,10 @@ pub const MUTANTS: &[Mutant] = &[
             "            (Some(_) | None, false) => {}\n        }",
         )],
     ),
-    mutant("an accept that fails ends the listener", &[Edit("driver.rs", "self.resting.1.push(key);", "")]),
+    mutant(
+        "an accept that fails ends the listener",
+        &[Edit("driver/coming.rs", "self.resting.1.push(key);", "")],
+    ),
     mutant(
         "the answer to a look-up goes to the next visit",
         &[Edit(
@@ -76,7 +79,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "a connection that fails keeps its buffers",
         &[Edit(
-            "driver.rs",
+            "driver/going.rs",
             "link.clear(&mut self.net, &mut self.arena);\n        self.arena.release(link.rights());",
             "self.arena.release(link.rights());",
         )],
@@ -154,7 +157,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "whoever found the budget used up is never asked again",
         &[Edit(
-            "driver.rs",
+            "driver/going.rs",
             "        for door in std::mem::take(&mut self.starved) {\n            self.enqueue(door);\n        }\n",
             "        self.starved.clear();\n",
         )],

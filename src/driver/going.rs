@@ -1,0 +1,101 @@
+//! Connections go: closed by their role, failed, or left over at the end of the program. Every one of them goes through
+//! [`Driver::drop_link`], where all that it holds is given back.
+
+use super::books::kind;
+use super::{Driver, Slot};
+use crate::limits::LINGER_TIMEOUT;
+use crate::link::{Link, Phase};
+use crate::net::{Net, reason_of};
+use crate::reason::Reason;
+use crate::role::{Input, Manner, Speech};
+use crate::slots::Key;
+
+impl<N: Net> Driver<N> {
+    pub(super) fn close(&mut self, key: Key, manner: Manner) {
+        self.unlink(key);
+        match self.slots.get_mut(key) {
+            Some(Slot::Link(link)) => {
+                if manner == Manner::End && link.phase == Phase::Up && !link.is_flushed() {
+                    link.phase = Phase::Lingering;
+                    self.lingering.push_back((self.now + LINGER_TIMEOUT, key));
+                    self.enqueue(key);
+                } else {
+                    self.drop_link(key, manner);
+                }
+            }
+            Some(Slot::Door(_)) => {
+                if let Some(Slot::Door(door)) = self.slots.remove(key) {
+                    self.net.close_listener(key, door.listener);
+                }
+            }
+            Some(Slot::Reserved) | None => {}
+        }
+    }
+
+    /// A connection failed: it goes, and its role is told.
+    pub(super) fn fail(&mut self, key: Key, reason: Reason) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        let (role, told) = (link.role(), link.phase != Phase::Lingering);
+        self.drop_link(key, Manner::Cut);
+        if told {
+            self.feed(role, Input::Lost(key, reason));
+        }
+    }
+
+    /// A connection that is not read now goes, if it has failed.
+    pub(super) fn fail_if_failed(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        if std::mem::take(&mut link.failed)
+            && let Err(error) = self.net.dialed(key, &mut link.stream)
+        {
+            self.fail(key, reason_of(&error));
+        }
+    }
+
+    /// As [`Self::fail`], while verbs are being carried out: the role is told after them.
+    pub(super) fn lose(&mut self, key: Key, reason: Reason) {
+        if let Some(role) = self.link(key).map(|link| link.role()) {
+            self.drop_link(key, Manner::Cut);
+            self.outcomes.push_back((role, Input::Lost(key, reason)));
+        }
+    }
+
+    pub(super) fn drop_link(&mut self, key: Key, manner: Manner) {
+        self.unlink(key);
+        if !matches!(self.slots.get(key), Some(Slot::Link(_))) {
+            return;
+        }
+        let Some(Slot::Link(mut link)) = self.slots.remove(key) else { return };
+        link.clear(&mut self.net, &mut self.arena);
+        self.arena.release(link.rights());
+        *kind(&mut self.used, link.speech) -= 1;
+        self.net.close(key, link.stream, manner);
+        self.vias.retain(|(of, _)| *of != key);
+        for door in std::mem::take(&mut self.starved) {
+            self.enqueue(door);
+        }
+    }
+
+    /// Whether something that was sent has not left yet.
+    pub(super) fn speaks(&self) -> bool {
+        let speaks =
+            |link: &Link<_>| matches!(link.phase, Phase::Up | Phase::Lingering) && !link.is_flushed();
+        self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Link(link) if speaks(link)))
+    }
+
+    /// The program ends: visits that are still on are cut.
+    pub(super) fn leave(&mut self) {
+        let links: Vec<(Key, Speech)> = self
+            .slots
+            .iter()
+            .filter_map(|(key, slot)| match slot {
+                Slot::Link(link) => Some((key, link.speech)),
+                Slot::Reserved | Slot::Door(_) => None,
+            })
+            .collect();
+        for (key, speech) in links {
+            let manner = if speech == Speech::Raw { Manner::Cut } else { Manner::End };
+            self.drop_link(key, manner);
+        }
+    }
+}
