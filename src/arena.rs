@@ -6,7 +6,7 @@
 //! resident memory: the allocation is zeroed by the kernel page by page, and the last buffer returned is
 //! the first lent. What a crowd has touched and nobody needed since goes back to the kernel ([`Arena::review`]).
 
-use crate::limits::BUFFER_BYTES;
+use crate::limits::{BUFFER_BYTES, DATAGRAM_BYTES_MAX, LARGES_KEPT, LARGES_MAX};
 
 /// One buffer: moved, never copied; it is in exactly one place.
 pub struct Buf(&'static mut [u8; BUFFER_BYTES]);
@@ -29,6 +29,34 @@ impl std::fmt::Debug for Buf {
     }
 }
 
+/// A buffer for one large datagram, which may come in pieces.
+#[derive(Debug)]
+pub struct Large {
+    bytes: Box<[u8]>,
+    len: usize,
+}
+
+impl Large {
+    /// What was put into it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Drops what was put into it.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Appends bytes; `false`, and nothing appended, where there is no room.
+    #[must_use]
+    pub fn push(&mut self, piece: &[u8]) -> bool {
+        let Some(space) = self.bytes.get_mut(self.len..self.len + piece.len()) else { return false };
+        space.copy_from_slice(piece);
+        self.len += piece.len();
+        true
+    }
+}
+
 /// All buffers of the program.
 #[derive(Debug)]
 pub struct Arena {
@@ -41,6 +69,9 @@ pub struct Arena {
     total: usize,
     reserved: usize,
     lent: usize,
+    /// Large ones that nobody has, and how many somebody has.
+    larges: Vec<Large>,
+    larges_lent: usize,
 }
 
 impl Arena {
@@ -55,6 +86,8 @@ impl Arena {
             total: buffers,
             reserved: 0,
             lent: 0,
+            larges: Vec::new(),
+            larges_lent: 0,
         }
     }
 
@@ -95,6 +128,24 @@ impl Arena {
         self.free.push(buf);
     }
 
+    /// Lends an empty large buffer, if there is one left: nobody has a right to them.
+    pub fn take_large(&mut self) -> Option<Large> {
+        if self.larges_lent >= LARGES_MAX {
+            return None;
+        }
+        self.larges_lent += 1;
+        let large = self.larges.pop().map(|large| Large { len: 0, ..large });
+        Some(large.unwrap_or_else(|| Large { bytes: vec![0; DATAGRAM_BYTES_MAX].into(), len: 0 }))
+    }
+
+    /// Takes a large buffer back; few are kept.
+    pub fn give_large(&mut self, large: Large) {
+        self.larges_lent -= 1;
+        if self.larges.len() < LARGES_KEPT {
+            self.larges.push(large);
+        }
+    }
+
     /// Empties buffers that nobody needed since the last review, once, and so many at most: what is in them may be
     /// forgotten.
     pub fn review(&mut self, most: usize, mut forget: impl FnMut(&mut [u8])) {
@@ -109,6 +160,11 @@ impl Arena {
     /// Buffers that somebody holds now.
     pub fn lent(&self) -> usize {
         self.lent
+    }
+
+    /// Large buffers that somebody holds now.
+    pub fn larges_lent(&self) -> usize {
+        self.larges_lent
     }
 
     /// Rights that somebody holds now.

@@ -17,12 +17,14 @@
 
 mod books;
 mod coming;
+mod flows;
 mod going;
 mod pairs;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::arena::Arena;
+use crate::flow::{self, Flow, Port};
 use crate::limits::{
     ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, LINGER_TIMEOUT,
     PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
@@ -69,6 +71,10 @@ pub struct Driver<N: Net> {
     /// Links whose bytes wait for what follows, and until when; oldest first.
     corked: VecDeque<(Time, Key)>,
     handshakes: usize,
+    /// Flows of public ports, and when each is looked at for its silence: not later than it is over.
+    quiet: BTreeSet<(Time, Key)>,
+    /// The datagram that came last; empty before the first.
+    datagram: Vec<u8>,
     /// Conversations with proxies, of connections that are not the server's yet.
     vias: Vec<(Key, Box<Handshake>)>,
     verbs: Vec<Verb>,
@@ -86,6 +92,21 @@ enum Slot<N: Net> {
     Door(Door<N::Listener>),
     /// A connection.
     Link(Link<N>),
+    /// A public port for datagrams.
+    Port(Box<Port<N::Socket>>),
+    /// One visitor's datagrams, or those of a real server.
+    Flow(Box<Flow<N::Socket>>),
+}
+
+impl<N: Net> Slot<N> {
+    /// Where it stands what this one is joined to, for those that can be.
+    fn joined(&mut self) -> Option<&mut Option<Key>> {
+        match self {
+            Self::Link(link) => Some(&mut link.peer),
+            Self::Flow(flow) => Some(&mut flow.proxy),
+            Self::Reserved | Self::Door(_) | Self::Port(_) => None,
+        }
+    }
 }
 
 struct Door<L> {
@@ -137,6 +158,8 @@ impl<N: Net> Driver<N> {
             lingering: VecDeque::new(),
             corked: VecDeque::new(),
             handshakes: 0,
+            quiet: BTreeSet::new(),
+            datagram: Vec::new(),
             vias: Vec::new(),
             verbs: Vec::new(),
             bytes: Vec::new(),
@@ -171,7 +194,8 @@ impl<N: Net> Driver<N> {
         let linger = self.lingering.front().map_or(Time::NEVER, |(at, _)| *at);
         let corked = self.corked.front().map_or(Time::NEVER, |(at, _)| *at);
         let exit = self.exit.map_or(Time::NEVER, |(_, at)| at);
-        roles.min(linger).min(corked).min(self.resting.0).min(exit)
+        let quiet = self.quiet.first().map_or(Time::NEVER, |(at, _)| *at);
+        roles.min(linger).min(corked).min(self.resting.0).min(exit).min(quiet)
     }
 
     /// One turn of the loop: `Some` exit code when it was the last.
@@ -263,6 +287,7 @@ impl<N: Net> Driver<N> {
             self.lingering.pop_front();
             self.drop_link(key, Manner::Cut);
         }
+        self.end_quiet_flows();
     }
 
     /// There is something to do for a link, in this turn.
@@ -283,6 +308,8 @@ impl<N: Net> Driver<N> {
         let queued = match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => &mut link.queued,
             Some(Slot::Door(door)) => &mut door.queued,
+            Some(Slot::Port(port)) => &mut port.queued,
+            Some(Slot::Flow(flow)) => &mut flow.queued,
             Some(Slot::Reserved) | None => return false,
         };
         !std::mem::replace(queued, true)
@@ -312,6 +339,14 @@ impl<N: Net> Driver<N> {
             Some(Slot::Door(door)) => {
                 door.queued = false;
                 return self.accept(key);
+            }
+            Some(Slot::Port(port)) => {
+                port.queued = false;
+                return self.receive(key);
+            }
+            Some(Slot::Flow(flow)) => {
+                flow.queued = false;
+                return self.receive(key);
             }
             Some(Slot::Reserved) | None => return,
         };
@@ -346,10 +381,17 @@ impl<N: Net> Driver<N> {
     // ── 4. From a raw connection to the tunnel ──────────────────────────────────────────────────────────────────
 
     fn pump(&mut self, raw: Key, proxy: Key) {
-        let Some((Slot::Link(from), Slot::Link(to))) = self.slots.pair_mut(raw, proxy) else { return };
-        if to.phase != Phase::Up {
-            return;
-        }
+        let (from, to) = match self.slots.pair_mut(raw, proxy) {
+            Some((Slot::Link(from), Slot::Link(to))) if to.phase == Phase::Up => (from, to),
+            Some((Slot::Flow(flow), Slot::Link(to))) if to.phase == Phase::Up => {
+                let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
+                return match flow::outbound(flow, (proxy, to), net, arena, scratch) {
+                    Ok(()) => {}
+                    Err(reason) => self.fail(proxy, reason),
+                };
+            }
+            _ => return,
+        };
         let role = from.role();
         match relay::outbound((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
             Ok(Stop::Dry | Stop::Blocked) => {}
@@ -401,6 +443,14 @@ impl<N: Net> Driver<N> {
                         Payload::Passed | Payload::Drained(_) => continue,
                     }
                 }
+                Ok(Some((Frame::Datagram(_) | Frame::Piece(_), _))) => {
+                    link.rx = rx;
+                    if !self.pass_datagram(key) {
+                        return;
+                    }
+                    frames += 1;
+                    continue;
+                }
                 Ok(Some((_, used))) => {
                     // Copied, so that the connection holds no buffer that its end would not give back.
                     let mut copy = [0; CONTROL_FRAME_BYTES_MAX];
@@ -447,13 +497,20 @@ impl<N: Net> Driver<N> {
                 Delivery::Some(n)
             }
             (_, Some(raw)) => {
-                let Some((Slot::Link(to), Slot::Link(from))) = self.slots.pair_mut(raw, key) else {
-                    return Delivery::Wait;
-                };
-                match relay::inbound((raw, to), (key, from), &mut self.net, &mut self.arena) {
-                    Ok(delivery) => return delivery,
-                    Err(Fault::Raw(reason)) => self.fail(raw, reason),
-                    Err(Fault::Proxy(reason)) => self.fail(key, reason),
+                match self.slots.pair_mut(raw, key) {
+                    Some((Slot::Link(to), Slot::Link(from))) => {
+                        match relay::inbound((raw, to), (key, from), &mut self.net, &mut self.arena) {
+                            Ok(delivery) => return delivery,
+                            Err(Fault::Raw(reason)) => self.fail(raw, reason),
+                            Err(Fault::Proxy(reason)) => self.fail(key, reason),
+                        }
+                    }
+                    Some((Slot::Flow(_), Slot::Link(from))) if from.transfer_left == 0 => {
+                        return Delivery::Nothing;
+                    }
+                    // A flow has datagrams, and no stream.
+                    Some((Slot::Flow(_), _)) => self.fail(key, Reason::Protocol),
+                    _ => {}
                 }
                 Delivery::Wait
             }
@@ -517,6 +574,7 @@ impl<N: Net> Driver<N> {
                     self.vias.push((key, via));
                 }
             }
+            Verb::ListenUdp(key, address) => self.listen_udp(role, key, address),
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
             Verb::Send(key, range) => self.send(key, &bytes[range], false),
             Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),

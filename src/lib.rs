@@ -37,6 +37,7 @@ pub mod server;
 // The world.
 pub mod budget;
 pub mod driver;
+pub mod flow;
 pub mod fuzz;
 pub mod link;
 pub mod net;

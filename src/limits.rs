@@ -65,6 +65,36 @@ pub const ARENA_REVIEW_EVERY: Span = Span::from_secs(60);
 /// … so many at a time: a system call each.
 pub const ARENA_REVIEW_MAX: usize = 256;
 
+// ── Datagrams ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Largest datagram: what UDP's own length leaves over IPv6 (RFC 768, RFC 8200 section 4.5). IPv4 takes 20 bytes fewer.
+pub const DATAGRAM_BYTES_MAX: usize = 65_527;
+/// Longest body of a DATAGRAM or PIECE frame; a larger datagram travels in pieces.
+pub const PIECE_BYTES_MAX: usize = 2_044;
+/// What a flow's queue holds, its frames included: all of it leaves in one TLS record. A datagram that does not fit
+/// waits in a buffer of its own.
+pub const HELD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX;
+/// Buffers for datagrams that are larger than that, or come in pieces, in all; who finds none drops.
+pub const LARGES_MAX: usize = 64;
+/// … of which so many are kept when nobody needs them.
+pub const LARGES_KEPT: usize = 2;
+/// Flows take at most this part of the places for visitors …
+pub const FLOWS_SHARE: usize = 4;
+/// … and at most so many, in all and from one address; the longest quiet one makes room.
+pub const FLOWS_MAX: usize = 4_096;
+/// See [`FLOWS_MAX`].
+pub const FLOWS_PER_ADDRESS_MAX: usize = 1_024;
+/// Datagrams that one socket is asked for before the others have their turn.
+pub const DATAGRAMS_PER_TURN: usize = 64;
+/// A flow that nothing passes for so long is over, once the real server has answered …
+pub const FLOW_IDLE: Span = Span::from_secs(60);
+/// … and before.
+pub const FLOW_UNANSWERED: Span = Span::from_secs(5);
+
+const _: () = assert!(HEADER_BYTES + PIECE_BYTES_MAX + TLS_PLAIN_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(HELD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(FLOWS_PER_ADDRESS_MAX <= FLOWS_MAX);
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.

@@ -194,7 +194,17 @@ impl Mapping {
         mapping.served().ok().map(|()| mapping)
     }
 
-    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy` and `accept-proxy`.
+    /// Where visitors come, as a person is told: `public` is the address that this mapping has come to.
+    pub fn shown_at(&self, public: impl fmt::Display) -> String {
+        if self.kind == Self::kind_by_default(&self.public) {
+            public.to_string()
+        } else {
+            format!("{public}/{}", self.kind)
+        }
+    }
+
+    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy` and `accept-proxy`; or
+    /// UDP, without any.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
@@ -202,15 +212,15 @@ impl Mapping {
         let not_yet = |what: &str, instead: &str| {
             Err(format!("{}: {what} not served yet by this version; {instead}", self.route()))
         };
-        if self.kind == Kind::Udp {
-            return not_yet("UDP mappings are", "leave this one out");
-        }
         if let Public::Name { .. } = self.public {
             return not_yet("mappings by name are", "publish a port instead, as in `8080:3000`");
         }
-        if self.kind != Kind::Tcp {
+        if !matches!(self.kind, Kind::Tcp | Kind::Udp) {
             let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
             return not_yet(&format!("`/{}` is", self.kind), &instead);
+        }
+        if let (Kind::Udp, Some(_)) = (self.kind, self.options.proxy) {
+            return not_yet("the option `proxy` with /udp is", "leave it out");
         }
         if let Some(word) = self.options.first_unserved() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");

@@ -7,7 +7,7 @@
 //! given, or a read that brought less than it had room for, unless [`Ready::ended`] was told.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::directory::Directory;
 use crate::note::Note;
@@ -55,6 +55,15 @@ pub enum Accept<S> {
     Exhausted(Reason),
 }
 
+/// The two ends of a flow that shares its socket with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ends {
+    /// The visitor.
+    pub peer: SocketAddr,
+    /// Which address of this machine it wrote to; `None` where the socket has but one, or the system does not say.
+    pub local: Option<IpAddr>,
+}
+
 /// An operating system.
 pub trait Net {
     /// A connected, or connecting, stream socket.
@@ -63,6 +72,8 @@ pub trait Net {
     type Listener;
     /// A pipe in the kernel, through which payload passes without being copied.
     type Pipe;
+    /// A socket for datagrams.
+    type Socket;
 
     /// The present time.
     fn now(&mut self) -> Time;
@@ -157,6 +168,53 @@ pub trait Net {
     ) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    /// Takes datagrams. With the unspecified IPv6 address at every address of both families. A system without datagrams
+    /// leaves this and the next four as they are.
+    ///
+    /// # Errors
+    /// A reason that a person can act on.
+    fn listen_udp(&mut self, _key: Key, _address: SocketAddr) -> Result<(Self::Socket, SocketAddr), Reason> {
+        Err(Reason::NotServed)
+    }
+
+    /// A socket of its own, for datagrams from and to one address.
+    ///
+    /// # Errors
+    /// A reason, where there is none to be had.
+    fn dial_udp(&mut self, _key: Key, _address: SocketAddr) -> Result<Self::Socket, Reason> {
+        Err(Reason::NotServed)
+    }
+
+    /// Takes one datagram, with who sent it where that is not known. `into` holds any.
+    ///
+    /// # Errors
+    /// What the system says; other news than `WouldBlock` is about a datagram that was sent before.
+    fn receive(
+        &mut self,
+        _key: Key,
+        _socket: &mut Self::Socket,
+        _into: &mut [u8],
+    ) -> io::Result<(usize, Option<Ends>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends one datagram, whole or not at all; `to` whom where the socket has not one peer alone.
+    ///
+    /// # Errors
+    /// What the system says: it was not sent.
+    fn send(
+        &mut self,
+        _key: Key,
+        _socket: &mut Self::Socket,
+        _to: Option<Ends>,
+        _datagram: &[u8],
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Stops watching and closes.
+    fn close_socket(&mut self, _key: Key, _socket: Self::Socket) {}
 
     /// Whole pages of these bytes may go back to the system: what stands in them is not needed any more.
     fn forget(&mut self, _bytes: &mut [u8]) {}

@@ -86,7 +86,7 @@ pub enum Note {
         /// License.
         name: String,
         /// Public side.
-        public: SocketAddr,
+        public: String,
         /// Target, as the client tells it.
         target: String,
     },
@@ -95,7 +95,7 @@ pub enum Note {
         /// License.
         name: String,
         /// Public side.
-        public: SocketAddr,
+        public: String,
         /// Target, as the client tells it.
         target: String,
         /// Why.
@@ -109,6 +109,17 @@ pub enum Note {
         place: String,
         /// Why.
         reason: Reason,
+    },
+    /// A visitor's datagrams have ended.
+    FlowOver {
+        /// Who sent them.
+        visitor: SocketAddr,
+        /// How many came from the visitor …
+        taken: u64,
+        /// … and how many went there.
+        sent: u64,
+        /// Of both, those that were dropped.
+        dropped: u64,
     },
     /// The system ran out of open files or memory; accepting rests.
     AcceptPaused {
@@ -217,7 +228,10 @@ impl Note {
             | Self::Stopping { .. } => Level::Info,
             // Somebody was turned away, and can be helped.
             Self::VisitFailed { reason: Reason::Busy, .. } => Level::Warn,
-            Self::StrangerClosed { .. } | Self::VisitFailed { .. } | Self::Held { .. } => Level::Debug,
+            Self::StrangerClosed { .. }
+            | Self::VisitFailed { .. }
+            | Self::FlowOver { .. }
+            | Self::Held { .. } => Level::Debug,
             Self::Plain(level, _) => *level,
         }
     }
@@ -237,7 +251,8 @@ impl Note {
                 format!("session {name}")
             }
             Self::MappingUp { name, public, .. } | Self::MappingDown { name, public, .. } => {
-                format!("mapping {name} {}", public.port())
+                let port = public.rsplit(':').next().unwrap_or(public);
+                format!("mapping {name} {port}")
             }
             Self::Ready { public, .. } | Self::NotReady { public, .. } => format!("mapping {public}"),
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
@@ -246,6 +261,7 @@ impl Note {
             // The server chooses the targets: a few are told, the rest counted.
             Self::OfferRefused { .. } => "offers".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
+            Self::FlowOver { visitor, .. } => format!("flow {visitor}"),
             other => other.to_string(),
         }
     }
@@ -323,6 +339,10 @@ impl fmt::Display for Note {
             Self::VisitFailed { visitor, place, reason } => {
                 write!(f, "visit of {visitor} to {place} failed: {reason}")
             }
+            Self::FlowOver { visitor, taken, sent, dropped } => write!(
+                f,
+                "datagrams of {visitor} over: {taken} from there, {sent} to there, {dropped} dropped"
+            ),
             Self::AcceptPaused { reason } => write!(
                 f,
                 "no new connections for a moment: {reason}; raise the limit on open files (ulimit -n) to serve more"

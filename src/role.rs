@@ -61,6 +61,8 @@ pub enum Input<'a> {
     Ended(Key),
     /// The connection failed or was never made; its key is dead, and so is its link to another.
     Lost(Key, Reason),
+    /// A visitor's flow was quiet for too long, made room for another, or lost its port; its key is dead.
+    Over(Key),
     /// All that was sent has left.
     Drained(Key),
     /// The addresses of a name, or none.
@@ -104,6 +106,8 @@ pub enum Place {
     Ip(SocketAddr),
     /// A Unix stream socket, by its absolute path.
     Unix(String),
+    /// A UDP port of an address.
+    Udp(SocketAddr),
 }
 
 /// A wish.
@@ -111,6 +115,8 @@ pub enum Place {
 pub enum Verb {
     /// Listen at an address, and accept connections of this speech.
     Listen(Key, SocketAddr, Speech),
+    /// Take datagrams at an address; each visitor's are a flow, which comes as a connection does.
+    ListenUdp(Key, SocketAddr),
     /// Connect to an address; a proxy there is talked to first.
     Dial(Key, SocketAddr, Speech, Option<Box<Handshake>>),
     /// Look a name up.
@@ -193,6 +199,13 @@ impl<'a> Outbox<'a> {
     pub fn listen(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
         let key = self.keys.reserve()?;
         self.push(Verb::Listen(key, address, speech));
+        Some(key)
+    }
+
+    /// Takes datagrams; the answer is [`Input::Bound`] or [`Input::BindFailed`]. `None` when the table is full.
+    pub fn listen_udp(&mut self, address: SocketAddr) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::ListenUdp(key, address));
         Some(key)
     }
 

@@ -8,7 +8,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::limits::{CONTROL_BODY_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, MAPPING_BYTES_MAX};
+use crate::limits::{
+    CONTROL_BODY_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, HEADER_BYTES, MAPPING_BYTES_MAX, PIECE_BYTES_MAX,
+};
 use crate::reason::Reason;
 
 /// The version that HELLO and WELCOME name.
@@ -66,6 +68,10 @@ pub enum Frame<'a> {
         /// Why.
         reason: Reason,
     },
+    /// A datagram of the visit, or the last piece of one.
+    Datagram(&'a [u8]),
+    /// A piece of a datagram: more of it follows at once.
+    Piece(&'a [u8]),
 }
 
 /// Login, part one: who the client is.
@@ -204,6 +210,8 @@ mod kind {
     pub(super) const TRANSFER: u8 = 0x12;
     pub(super) const FIN: u8 = 0x13;
     pub(super) const DISCONNECT: u8 = 0x14;
+    pub(super) const DATAGRAM: u8 = 0x15;
+    pub(super) const PIECE: u8 = 0x16;
 }
 
 /// The first frame in `bytes` and how many bytes it takes; for TRANSFER that is the header alone. `None`
@@ -227,10 +235,12 @@ pub fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
             Ok(Some((Frame::Transfer(length), HEADER_BYTES)))
         };
     }
-    if !matches!(kind, kind::HELLO..=kind::GOODBYE | kind::CONNECT..=kind::DISCONNECT) {
-        return Err(Malformed::Type(kind));
-    }
-    if length > CONTROL_BODY_BYTES_MAX {
+    let most = match kind {
+        kind::HELLO..=kind::GOODBYE | kind::CONNECT..=kind::DISCONNECT => CONTROL_BODY_BYTES_MAX,
+        kind::DATAGRAM | kind::PIECE => PIECE_BYTES_MAX,
+        _ => return Err(Malformed::Type(kind)),
+    };
+    if length > most {
         return Err(Malformed::TooLong);
     }
     let Some(body) = rest.get(..length) else {
@@ -286,6 +296,10 @@ fn decode<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         kind::CONNECTED => Frame::Connected,
         kind::FIN => Frame::Fin,
         kind::DISCONNECT => Frame::Disconnect { visit: r.u64()?, reason: r.reason()? },
+        kind::DATAGRAM => Frame::Datagram(r.rest()),
+        // An empty one would be work for free.
+        kind::PIECE if r.0.is_empty() => return Err(Malformed::Value),
+        kind::PIECE => Frame::Piece(r.rest()),
         kind => return Err(Malformed::Type(kind)),
     })
 }
@@ -304,6 +318,10 @@ impl<'a> Reader<'a> {
         let (field, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed::TooShort)?;
         self.0 = rest;
         Ok(*field)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
     }
 
     fn u8(&mut self) -> Result<u8, Malformed> {
@@ -366,6 +384,11 @@ pub fn transfer_header(payload: usize) -> [u8; HEADER_BYTES] {
     header(kind::TRANSFER, payload)
 }
 
+/// The header of a DATAGRAM frame, or of a PIECE where `more` of the datagram follows.
+pub fn datagram_header(piece: usize, more: bool) -> [u8; HEADER_BYTES] {
+    header(if more { kind::PIECE } else { kind::DATAGRAM }, piece)
+}
+
 fn header(kind: u8, body: usize) -> [u8; HEADER_BYTES] {
     let [.., a, b, c] = (body as u32).to_be_bytes();
     [kind, a, b, c]
@@ -408,7 +431,8 @@ impl Frame<'_> {
     /// The frame's bytes; for TRANSFER the header alone.
     ///
     /// # Panics
-    /// Where a mapping is longer than [`MAPPING_BYTES_MAX`]: whoever builds a frame keeps to the bounds.
+    /// Where a mapping is longer than [`MAPPING_BYTES_MAX`], or a piece of a datagram than a control frame's body (for
+    /// those there is [`datagram_header`]): whoever builds a frame keeps to the bounds.
     pub fn encode(&self) -> Encoded {
         let mut e = Encoded { bytes: [0; CONTROL_FRAME_BYTES_MAX], len: HEADER_BYTES };
         let kind = self.encode_body(&mut e);
@@ -476,6 +500,14 @@ impl Frame<'_> {
                 e.put(&visit.to_be_bytes()).put(&[reason.code()]);
                 kind::DISCONNECT
             }
+            Frame::Datagram(bytes) => {
+                e.put(bytes);
+                kind::DATAGRAM
+            }
+            Frame::Piece(bytes) => {
+                e.put(bytes);
+                kind::PIECE
+            }
         }
     }
 }
@@ -521,6 +553,9 @@ pub fn samples() -> Vec<(&'static str, Frame<'static>)> {
         ("transfer", Frame::Transfer(0x01_02_03)),
         ("fin", Frame::Fin),
         ("disconnect", Frame::Disconnect { visit: 12, reason: Reason::Refused }),
+        ("datagram", Frame::Datagram(b"question")),
+        ("empty datagram", Frame::Datagram(b"")),
+        ("piece", Frame::Piece(b"ques")),
     ]
 }
 
@@ -545,7 +580,7 @@ mod tests {
     #[test]
     fn bodies_of_another_length_are_refused() {
         for (name, frame) in samples() {
-            if matches!(frame, Frame::Transfer(_)) {
+            if matches!(frame, Frame::Transfer(_) | Frame::Datagram(_) | Frame::Piece(_)) {
                 continue;
             }
             let mut longer = frame.encode().bytes().to_vec();
@@ -565,9 +600,11 @@ mod tests {
         assert_eq!(next(&[kind::HELLO, 0xFF, 0xFF, 0xFF]), Err(Malformed::TooLong));
         assert_eq!(next(&[kind::TRANSFER, 0, 0, 0]), Err(Malformed::Value));
         assert_eq!(next(&[0, 0, 0, 0]), Err(Malformed::Type(0)));
-        assert_eq!(next(&[0x15, 0, 0, 0]), Err(Malformed::Type(0x15)));
+        assert_eq!(next(&[0x17, 0, 0, 0]), Err(Malformed::Type(0x17)));
+        assert_eq!(next(&[kind::DATAGRAM, 0, 0x07, 0xFD]), Err(Malformed::TooLong));
+        assert_eq!(next(&[kind::PIECE, 0, 0, 0]), Err(Malformed::Value));
         assert_eq!(next(b"GET / HTTP/1.1"), Err(Malformed::Type(b'G')));
-        assert_eq!(next(&[0x16, 3, 1, 2]), Err(Malformed::Type(0x16)), "a TLS ClientHello on the plain port");
+        assert_eq!(next(&[0x16, 3, 1, 2]), Err(Malformed::TooLong), "a TLS ClientHello on the plain port");
         assert_eq!(next(&[kind::MAP, 0, 0, 5, 0, 0, 0, 1, 7]), Err(Malformed::Value), "a bell");
     }
 }

@@ -44,6 +44,7 @@ struct One;
 impl Net for One {
     type Stream = Socket;
     type Listener = ();
+    type Socket = ();
     type Pipe = ();
 
     fn now(&mut self) -> Time {

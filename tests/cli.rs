@@ -163,8 +163,8 @@ fn a_client_that_cannot_be_is_told_why() {
         ("-c LICENSE@vps 80 70-90", "`80` is mapped twice"),
         ("-c LICENSE@vps 1-1024 2000", "a client has at most 1024 mappings"),
         (
-            "-c LICENSE@vps 53/udp",
-            "53:53/udp: UDP mappings are not served yet by this version; leave this one out",
+            "-c LICENSE@vps 53/http",
+            "53:53/http: `/http` is not served yet by this version; leave out `/http` to pass the bytes on as they are",
         ),
         ("-c LICENSE@vps --config none.toml", "cannot read none.toml"),
         (

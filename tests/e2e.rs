@@ -57,6 +57,8 @@ mod servers;
 mod strangers;
 #[path = "e2e/tcp.rs"]
 mod tcp;
+#[path = "e2e/udp.rs"]
+mod udp;
 #[path = "e2e/unix.rs"]
 mod unix;
 #[path = "e2e/via.rs"]

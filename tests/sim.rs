@@ -8,6 +8,8 @@ mod actors;
 mod costs;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "sim/letters.rs"]
+mod letters;
 #[path = "sim/meter.rs"]
 mod meter;
 #[path = "sim/net.rs"]

@@ -78,11 +78,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["directory", "note", "reason", "role", "slots", "time"]),
     ("tls", &["arena", "limits", "reason"]),
     ("link", &["arena", "limits", "net", "proxy_protocol", "reason", "role", "slots", "tls", "via"]),
+    ("flow", &["arena", "limits", "link", "net", "reason", "slots", "time", "wire"]),
     ("relay", &["arena", "limits", "link", "net", "reason", "slots", "wire"]),
     (
         "driver",
         &[
             "arena",
+            "flow",
             "limits",
             "link",
             "net",

@@ -331,11 +331,15 @@ fn what_this_version_serves() {
         "2222:unix:/run/app.sock",
         "1:2,proxy=v1",
         "1:2,proxy=v2",
+        "53:192.168.1.1:53/udp",
     ] {
         assert_eq!(parse_one(text).served(), Ok(()));
     }
     for (text, what) in [
-        ("53:53/udp", "53:53/udp: UDP mappings are not served yet by this version; leave this one out"),
+        (
+            "53:53/udp,proxy=v2",
+            "53:53/udp: the option `proxy` with /udp is not served yet by this version; leave it out",
+        ),
         (
             "a.com:80",
             "a.com:80: mappings by name are not served yet by this version; publish a port \

@@ -57,10 +57,11 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
   2222:unix:/run/a.sock to a Unix socket
   0:22                  any free public port that the license allows
   6000-6010:7000-7010   a range, port by port
+  53:192.168.1.1:53/udp UDP: each visitor's datagrams by themselves; the port may be TCP's as well
   127.0.0.1:8081:80     public at one address of the server only
   2222:22,proxy=v2      and tell the target who visits, by the PROXY protocol, v1 or v2;
                         accept-proxy=10.0.0.0/8 believes what fronts there say of it
-Read, but not served yet: names (blog.example.com:3000), /udp /http /https /tls behind the target,
+Read, but not served yet: names (blog.example.com:3000), /http /https /tls behind the target,
 and the other options (2222:22,allow=10.0.0.0/8,rate=2M).
 A license may have mappings of its own on the server; then none is needed here.
 

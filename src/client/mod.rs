@@ -77,7 +77,7 @@ pub struct Client {
     states: Vec<MapState>,
     next_map: usize,
     /// Mappings that the server declared and this client took, by index.
-    offers: BTreeMap<u16, (Target, MapState)>,
+    offers: BTreeMap<u16, (Mapping, MapState)>,
     /// Visits whose end the server may not know of: on a living ProxyChannel until the next begins there …
     taken: BTreeSet<u64>,
     /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
@@ -168,6 +168,7 @@ impl Role for Client {
             | Input::BindFailed(..)
             | Input::Accepted { .. }
             | Input::Bytes(..)
+            | Input::Over(_)
             | Input::Announced(..)
             | Input::Licenses(_) => {}
         }
@@ -362,6 +363,7 @@ impl Client {
         self.stopping = true;
         out.note(Note::Stopping { visits: self.counts().2 });
         self.timers.remind(now + STOP_TIMEOUT, Due::Stop);
+        self.end_flows(now, out);
         self.stop_if_idle(out);
     }
 

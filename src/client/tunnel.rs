@@ -55,9 +55,9 @@ impl Client {
 
     /// The server says how a mapping stands. `false` if there is no such mapping.
     pub(super) fn mapping_answered(&mut self, mut mapped: Mapped, out: &mut Outbox<'_>) -> bool {
-        let (target, state) = if mapped.index & SERVER_MAPPING_BIT != 0 {
+        let (mapping, state) = if mapped.index & SERVER_MAPPING_BIT != 0 {
             match self.offers.get_mut(&mapped.index) {
-                Some((target, state)) => (&*target, state),
+                Some((mapping, state)) => (&*mapping, state),
                 None => return true,
             }
         } else {
@@ -70,7 +70,7 @@ impl Client {
                     if mapped.public == NO_ADDRESS {
                         mapped.public = mapping.public.address().unwrap_or(NO_ADDRESS);
                     }
-                    (&mapping.target, state)
+                    (mapping, state)
                 }
                 _ => return false,
             }
@@ -80,13 +80,14 @@ impl Client {
             return true;
         }
         state.told = Some(told);
-        let target = target.to_string();
+        let target = mapping.target.to_string();
         let public = if mapped.public.ip().to_canonical().is_unspecified() {
             let host = bracketed(&self.config.servers[self.server].0);
             format!("{host}:{}", mapped.public.port())
         } else {
             mapped.public.to_string()
         };
+        let public = mapping.shown_at(public);
         out.note(match mapped.trouble {
             None => Note::Ready { public, target, login: self.logins },
             Some(reason) => Note::NotReady { public, target, reason },
@@ -107,12 +108,11 @@ impl Client {
         }
         let offer = Mapping::from_wire(map.mapping);
         let public = offer.as_ref().and_then(|offer| offer.public.address()).unwrap_or(NO_ADDRESS);
-        let target = offer.map(|offer| offer.target);
         let refused = |target: &Target, word: String| {
             let word = format!("{},{word}", self.config.allow);
             Note::OfferRefused { target: target.to_string(), word }
         };
-        let trouble = match &target {
+        let trouble = match offer.as_ref().map(|offer| &offer.target) {
             None => Some(Reason::NotServed),
             Some(to @ Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
                 out.note(refused(to, Allow::word_for(*ip, *port)));
@@ -130,8 +130,8 @@ impl Client {
             }
             Some(Target::Tcp { .. } | Target::Unix(_)) => None,
         };
-        if let (Some(target), None) = (target, trouble) {
-            self.offers.insert(map.index, (target, MapState::default()));
+        if let (Some(offer), None) = (offer, trouble) {
+            self.offers.insert(map.index, (offer, MapState::default()));
         }
         out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public }));
         true

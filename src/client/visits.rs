@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Host, ProxyChannel, Target};
+use super::{Channel, Client, Host, Mapping, ProxyChannel, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
 use crate::limits::{DRAIN_TIMEOUT, NAME_LIFE, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
+use crate::mapping::Kind;
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Place, Verb};
@@ -65,9 +66,10 @@ impl Client {
         if self.stopping {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Stopping), out);
         }
-        let Some(target) = self.target(connect.mapping).cloned() else {
+        let Some(mapping) = self.mapping(connect.mapping) else {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
         };
+        let target = mapping.target.clone();
         let real = Real::wanted(now);
         self.watch(real.deadline());
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
@@ -87,11 +89,26 @@ impl Client {
         true
     }
 
-    fn target(&self, mapping: u16) -> Option<&Target> {
-        if mapping & SERVER_MAPPING_BIT != 0 {
-            self.offers.get(&mapping).map(|(target, _)| target)
+    fn mapping(&self, index: u16) -> Option<&Mapping> {
+        if index & SERVER_MAPPING_BIT != 0 {
+            self.offers.get(&index).map(|(mapping, _)| mapping)
         } else {
-            self.config.mappings.get(usize::from(mapping)).map(|mapping| &mapping.target)
+            self.config.mappings.get(usize::from(index))
+        }
+    }
+
+    /// Whether a mapping's visits are flows of datagrams.
+    fn has_flows(&self, mapping: u16) -> bool {
+        self.mapping(mapping).is_some_and(|mapping| mapping.kind == Kind::Udp)
+    }
+
+    /// The client stops: datagrams have no end that could be waited for.
+    pub(super) fn end_flows(&mut self, now: Time, out: &mut Outbox<'_>) {
+        let is_flow = |channel: &Channel| matches!(channel, Channel::Proxy(p) if p.real.is_some() && self.has_flows(p.mapping));
+        let flows: Vec<Key> =
+            self.channels.iter().filter(|(_, channel)| is_flow(channel)).map(|(key, _)| key).collect();
+        for key in flows {
+            self.proxy_event(now, key, Event::LocalCut(Reason::Stopping), out);
         }
     }
 
@@ -157,11 +174,16 @@ impl Client {
             .copied();
         if let Some(first) = permitted.next() {
             let rest = permitted.collect();
-            self.dial_real(now, key, Place::Ip(first), rest, out);
+            self.dial_real(now, key, self.place(mapping, first), rest, out);
         } else {
             let reason = if addresses.is_empty() { Reason::NoSuchHost } else { Reason::NotAllowed };
             self.refuse(now, key, reason, out);
         }
+    }
+
+    /// A port of a real server, as this mapping means it.
+    fn place(&self, mapping: u16, address: SocketAddr) -> Place {
+        if self.has_flows(mapping) { Place::Udp(address) } else { Place::Ip(address) }
     }
 
     fn dial_real(&mut self, now: Time, key: Key, place: Place, rest: Vec<SocketAddr>, out: &mut Outbox<'_>) {
@@ -199,16 +221,18 @@ impl Client {
 
     /// The real server's connection failed; it is out of the books already.
     pub(super) fn real_lost(&mut self, now: Time, raw: Key, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), mapping, .. })) = self.channels.get_mut(key)
+        else {
             return;
         };
+        let mapping = *mapping;
         if real.key() != Some(raw) {
             return;
         }
         match real.step(now, real::Event::Failed(reason)) {
             real::Effect::TryNext(mut addresses) => {
-                let first = addresses.remove(0);
-                self.dial_real(now, key, Place::Ip(first), addresses, out);
+                let first = self.place(mapping, addresses.remove(0));
+                self.dial_real(now, key, first, addresses, out);
             }
             real::Effect::Refuse(reason) => {
                 self.refuse(now, key, reason, out);
@@ -222,7 +246,8 @@ impl Client {
     /// Tells the server why a visit cannot be served, and the operator once.
     fn refuse(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) -> bool {
         if let Some(Channel::Proxy(proxy)) = self.channels.get(key) {
-            let target = self.target(proxy.mapping).map_or_else(String::new, ToString::to_string);
+            let mapping = self.mapping(proxy.mapping);
+            let target = mapping.map_or_else(String::new, |mapping| mapping.target.to_string());
             out.note(Note::RealServerFailed { target, reason });
         }
         self.proxy_event(now, key, Event::LocalCut(reason), out)

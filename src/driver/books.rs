@@ -2,6 +2,7 @@
 
 use super::{Driver, Slot};
 use crate::arena::Arena;
+use crate::flow::{self, End};
 use crate::link::{Held, rights};
 use crate::net::Net;
 use crate::role::Speech;
@@ -10,7 +11,7 @@ use crate::slots::Key;
 /// Connections at once, by kind. The arena is made for exactly these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// Visitors and real servers.
+    /// Visitors and real servers, be it by a connection or by datagrams.
     pub raws: usize,
     /// Connections that a role reads and writes itself.
     pub locals: usize,
@@ -45,35 +46,61 @@ impl<N: Net> Driver<N> {
     pub fn into_arena(mut self) -> Arena {
         let links: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in links {
-            if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
-                link.clear(&mut self.net, &mut self.arena);
-                self.arena.release(link.rights());
+            match self.slots.get_mut(key) {
+                Some(Slot::Link(link)) => {
+                    link.clear(&mut self.net, &mut self.arena);
+                    self.arena.release(link.rights());
+                }
+                Some(Slot::Flow(flow)) => {
+                    flow.clear(&mut self.arena);
+                    self.arena.release(flow::RIGHTS);
+                }
+                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_)) | None => {}
             }
         }
         self.arena
     }
 
-    /// Buffers lent, connections and listeners there are.
+    /// Buffers lent; sockets there are, of connections, listeners and real servers' flows.
     pub fn counts(&self) -> (usize, usize) {
-        (self.arena.lent(), self.slots.len())
+        (self.arena.lent(), self.slots.len() - self.quiet.len())
     }
 
     /// Panics where the driver's books, or those of a role, do not agree.
     pub fn check(&self) {
-        let (mut lent, mut used) = (0, Budget::default());
+        let (mut lent, mut larges, mut used) = (0, 0, Budget::default());
+        let joined = |key| match self.slots.get(key) {
+            Some(Slot::Link(link)) => link.peer,
+            Some(Slot::Flow(flow)) => flow.proxy,
+            _ => None,
+        };
         for (key, slot) in self.slots.iter() {
-            let Slot::Link(link) = slot else { continue };
-            *kind(&mut used, link.speech) += 1;
-            lent += usize::from(link.rx.holds_buffer()) + usize::from(link.tx.holds_buffer());
-            lent += link.tls.as_ref().map_or(0, |tls| usize::from(tls.holds_buffer()));
-            lent += usize::from(matches!(link.held, Held::Kept(Some(_), _)));
-            if let Some(peer) = link.peer {
-                let Some(Slot::Link(other)) = self.slots.get(peer) else {
-                    panic!("{key:?} is joined to nobody")
-                };
-                assert_eq!(other.peer, Some(key), "{key:?} and {peer:?} disagree");
+            match slot {
+                Slot::Link(link) => {
+                    *kind(&mut used, link.speech) += 1;
+                    lent += usize::from(link.rx.holds_buffer()) + usize::from(link.tx.holds_buffer());
+                    lent += link.tls.as_ref().map_or(0, |tls| usize::from(tls.holds_buffer()));
+                    lent += usize::from(matches!(link.held, Held::Kept(Some(_), _)));
+                }
+                Slot::Flow(flow) => {
+                    used.raws += 1;
+                    let (small, large) = flow.holds();
+                    (lent, larges) = (lent + usize::from(small), larges + large);
+                    if let End::Shared(port, ends, at) = &flow.end {
+                        let Some(Slot::Port(port)) = self.slots.get(*port) else {
+                            panic!("{key:?} has no port")
+                        };
+                        assert_eq!(port.flows.get(ends), Some(&key), "{key:?} is not its port's");
+                        assert!(self.quiet.contains(&(*at, key)), "{key:?} is never over");
+                    }
+                }
+                Slot::Reserved | Slot::Door(_) | Slot::Port(_) => {}
+            }
+            if let Some(peer) = joined(key) {
+                assert_eq!(joined(peer), Some(key), "{key:?} and {peer:?} disagree");
             }
         }
+        assert_eq!(larges, self.arena.larges_lent(), "a large buffer has no owner, or two");
         assert_eq!(lent, self.arena.lent(), "a buffer has no owner, or two");
         assert_eq!(used, self.used, "connections were miscounted");
         assert_eq!(self.arena.reserved(), used.buffers(), "rights were miscounted");

@@ -28,6 +28,8 @@ impl<N: Net> Driver<N> {
                     self.net.close_listener(key, door.listener);
                 }
             }
+            Some(Slot::Port(_)) => self.drop_port(key),
+            Some(Slot::Flow(_)) => _ = self.drop_flow(key),
             Some(Slot::Reserved) | None => {}
         }
     }
@@ -71,6 +73,11 @@ impl<N: Net> Driver<N> {
         *kind(&mut self.used, link.speech) -= 1;
         self.net.close(key, link.stream, manner);
         self.vias.retain(|(of, _)| *of != key);
+        self.wake_starved();
+    }
+
+    /// There is room again, perhaps.
+    pub(super) fn wake_starved(&mut self) {
         for door in std::mem::take(&mut self.starved) {
             self.enqueue(door);
         }
@@ -85,17 +92,14 @@ impl<N: Net> Driver<N> {
 
     /// The program ends: visits that are still on are cut.
     pub(super) fn leave(&mut self) {
-        let links: Vec<(Key, Speech)> = self
-            .slots
-            .iter()
-            .filter_map(|(key, slot)| match slot {
-                Slot::Link(link) => Some((key, link.speech)),
-                Slot::Reserved | Slot::Door(_) => None,
-            })
-            .collect();
-        for (key, speech) in links {
-            let manner = if speech == Speech::Raw { Manner::Cut } else { Manner::End };
-            self.drop_link(key, manner);
+        let all: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in all {
+            match self.slots.get(key) {
+                Some(Slot::Link(link)) if link.speech == Speech::Raw => self.drop_link(key, Manner::Cut),
+                Some(Slot::Link(_)) => self.drop_link(key, Manner::End),
+                Some(Slot::Flow(_)) => _ = self.drop_flow(key),
+                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_)) | None => {}
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::limits::DRAIN_BYTES_MAX;
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
 use crate::relay;
-use crate::role::{Place, Speech};
+use crate::role::{Input, Place, Speech};
 use crate::slots::Key;
 
 impl<N: Net> Driver<N> {
@@ -25,39 +25,47 @@ impl<N: Net> Driver<N> {
     }
 
     pub(super) fn reach(&mut self, role: usize, raw: Key, place: &Place, proxy: Key) {
-        let speaks = self.link(proxy).is_some_and(|link| link.has_unread());
-        self.dial(role, raw, place, Speech::Raw, speaks);
+        if let Place::Udp(address) = *place {
+            self.dial_udp(role, raw, address);
+        } else {
+            let speaks = self.link(proxy).is_some_and(|link| link.has_unread());
+            self.dial(role, raw, place, Speech::Raw, speaks);
+        }
         self.pair(raw, proxy, Payload::Passed);
     }
 
     pub(super) fn pair(&mut self, raw_key: Key, proxy_key: Key, payload: Payload) {
-        let Some((Slot::Link(raw), Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else {
-            return;
-        };
-        (raw.peer, proxy.peer, proxy.payload) = (Some(proxy_key), Some(raw_key), payload);
+        let Some((raw, Slot::Link(proxy))) = self.slots.pair_mut(raw_key, proxy_key) else { return };
+        let Some(joined) = raw.joined() else { return };
+        (*joined, proxy.peer, proxy.payload) = (Some(proxy_key), Some(raw_key), payload);
         self.enqueue(raw_key);
         self.enqueue(proxy_key);
     }
 
+    /// What a connection or flow is joined to.
+    fn other_side(&mut self, key: Key) -> Option<Key> {
+        *self.slots.get_mut(key)?.joined()?
+    }
+
     pub(super) fn release(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        link.free_held(&mut self.arena);
-        let peer = link.peer;
-        if let Some(proxy) = peer.and_then(|peer| self.link(peer)) {
+        if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
+            link.free_held(&mut self.arena);
+        }
+        if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy)) {
             proxy.payload = Payload::Passed;
         }
         self.enqueue(key);
     }
 
     pub(super) fn shut(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        if link.phase == Phase::Connecting {
-            link.shut_when_up = true;
-        } else {
-            self.net.shut(&mut link.stream);
+        match self.slots.get_mut(key) {
+            Some(Slot::Link(link)) if link.phase == Phase::Connecting => link.shut_when_up = true,
+            Some(Slot::Link(link)) => self.net.shut(&mut link.stream),
+            // Datagrams have no end that could be told: both directions are over.
+            Some(Slot::Flow(flow)) => self.outcomes.push_back((flow.role, Input::Ended(key))),
+            _ => return,
         }
-        let peer = link.peer;
-        if let Some(proxy) = peer.and_then(|peer| self.link(peer)) {
+        if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy)) {
             proxy.payload = Payload::Refused;
         }
     }
@@ -70,14 +78,20 @@ impl<N: Net> Driver<N> {
         self.enqueue(key);
     }
 
-    /// Parts a connection from its other side, which waits for what its role decides.
+    /// Parts a connection or flow from its other side, which waits for what its role decides.
     pub(super) fn unlink(&mut self, key: Key) {
-        let Some(peer) = self.link(key).and_then(|link| link.peer.take()) else { return };
-        if let Some(link) = self.link(peer) {
-            link.peer = None;
-            if link.payload == Payload::Passed {
-                link.payload = Payload::Awaited;
+        let joined = self.slots.get_mut(key).and_then(Slot::joined);
+        let Some(peer) = joined.and_then(Option::take) else { return };
+        if let Some(joined) = self.slots.get_mut(peer).and_then(Slot::joined) {
+            *joined = None;
+        }
+        for side in [key, peer] {
+            if let Some(Slot::Flow(flow)) = self.slots.get_mut(side) {
+                flow.part(&mut self.arena);
             }
+        }
+        if let Some(link) = self.link(peer).filter(|link| link.payload == Payload::Passed) {
+            link.payload = Payload::Awaited;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
 
+mod datagrams;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
 mod log;
@@ -18,12 +19,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::directory::Directory;
-use crate::net::{Accept, Event, Net, reason_of};
+use crate::net::{Accept, Ends, Event, Net, reason_of};
 use crate::note::{Level, Note};
 use crate::reason::Reason;
 use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
+use datagrams::Socket;
 use log::Log;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
@@ -75,6 +77,7 @@ impl Net for Os {
     type Stream = Stream;
     type Listener = TcpListener;
     type Pipe = Pipe;
+    type Socket = Socket;
 
     fn now(&mut self) -> Time {
         sockets::clock()
@@ -145,6 +148,7 @@ impl Net for Os {
                 sockets::dial(*address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?
             }
             Place::Unix(path) => sockets::dial_unix(path)?,
+            Place::Udp(_) => return Err(Reason::System),
         };
         self.watch(key, &stream)?;
         Ok(stream)
@@ -188,6 +192,46 @@ impl Net for Os {
 
     fn splice_out(&mut self, _: Key, pipe: &mut Pipe, stream: &mut Stream, most: usize) -> io::Result<usize> {
         pipes::splice_out(pipe, stream, most)
+    }
+
+    fn listen_udp(&mut self, key: Key, address: SocketAddr) -> Result<(Socket, SocketAddr), Reason> {
+        let open = || {
+            let socket = Socket::listen(address)?;
+            self.poll.add(&socket, key.token(), Interest::Read)?;
+            let address = socket.address()?;
+            Ok((socket, address))
+        };
+        open().map_err(|error: io::Error| reason_of(&error))
+    }
+
+    fn dial_udp(&mut self, key: Key, address: SocketAddr) -> Result<Socket, Reason> {
+        let open = || {
+            let socket = Socket::dial(address)?;
+            self.poll.add(&socket, key.token(), Interest::Read)?;
+            Ok(socket)
+        };
+        open().map_err(|error: io::Error| reason_of(&error))
+    }
+
+    fn receive(
+        &mut self,
+        key: Key,
+        socket: &mut Socket,
+        into: &mut [u8],
+    ) -> io::Result<(usize, Option<Ends>)> {
+        let result = socket.receive(into);
+        if blocked(&result) {
+            self.poll.rearm(&*socket, key.token(), Interest::Read);
+        }
+        result
+    }
+
+    fn send(&mut self, _key: Key, socket: &mut Socket, to: Option<Ends>, datagram: &[u8]) -> io::Result<()> {
+        socket.send(to, datagram)
+    }
+
+    fn close_socket(&mut self, _key: Key, socket: Socket) {
+        self.poll.forget(&socket);
     }
 
     fn forget(&mut self, bytes: &mut [u8]) {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use super::{Due, Server};
 use crate::limits::{BIND_RETRY_EVERY, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
-use crate::mapping::Mapping as Spec;
+use crate::mapping::{Kind, Mapping as Spec};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Speech, Verb};
@@ -65,6 +65,19 @@ impl Mapping {
         Self { wanted, spec, state, declared: true, news: News::None, draws: DRAWS }
     }
 
+    fn down(&self, name: &str, reason: Reason) -> Note {
+        let (public, target) = (self.spec.shown_at(self.wanted), self.spec.target.to_string());
+        Note::MappingDown { name: name.to_owned(), public, target, reason }
+    }
+
+    fn listen(&self, port: u16, out: &mut Outbox<'_>) -> Option<Key> {
+        let address = SocketAddr::new(self.wanted.ip(), port);
+        match self.spec.kind {
+            Kind::Udp => out.listen_udp(address),
+            Kind::Tcp | Kind::Http | Kind::Https | Kind::Tls => out.listen(address, Speech::Raw),
+        }
+    }
+
     pub(super) fn listener(&self) -> Option<Key> {
         match self.state {
             State::Binding(key) | State::Live(key, _) => Some(key),
@@ -115,7 +128,7 @@ impl Server {
         match spec.and_then(|spec| Some((spec.public.address()?, spec))) {
             Some((wanted, spec)) if room => {
                 match session.mappings.get_mut(&map.index) {
-                    Some(old) if old.wanted == wanted => {
+                    Some(old) if old.wanted == wanted && old.spec.kind == spec.kind => {
                         let same = old.spec == spec;
                         (old.spec, old.declared, old.news) = (spec, true, News::State);
                         if !same {
@@ -134,11 +147,12 @@ impl Server {
             refused => {
                 let reason = if room { Reason::NotServed } else { Reason::TooMany };
                 // What could not be read may hold a password.
-                let unread = || (NO_ADDRESS, "?".to_owned());
-                let (public, target) =
-                    refused.map_or_else(unread, |(wanted, spec)| (wanted, spec.target.to_string()));
+                let unread = || (NO_ADDRESS, NO_ADDRESS.to_string(), "?".to_owned());
+                let (public, shown, target) = refused.map_or_else(unread, |(wanted, spec)| {
+                    (wanted, spec.shown_at(wanted), spec.target.to_string())
+                });
                 let name = session.login.name.clone();
-                out.note(Note::MappingDown { name, public, target, reason });
+                out.note(Note::MappingDown { name, public: shown, target, reason });
                 if let Some(cmd) = session.cmd {
                     out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble: Some(reason), public }));
                 }
@@ -190,8 +204,7 @@ impl Server {
         if let Some(reason) = mapped.trouble {
             let listener = mapping.listener();
             mapping.state = State::Declined;
-            let (public, target) = (mapping.wanted, mapping.spec.target.to_string());
-            out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
+            out.note(mapping.down(&session.login.name, reason));
             self.drop_listener(listener, out);
         } else {
             if matches!(mapping.state, State::Offered | State::Declined) {
@@ -223,7 +236,7 @@ impl Server {
             (_, Some(_)) => Err(Reason::NotPermitted),
         };
         match port {
-            Ok(port) => match out.listen(SocketAddr::new(mapping.wanted.ip(), port), Speech::Raw) {
+            Ok(port) => match mapping.listen(port, out) {
                 Some(listener) => {
                     mapping.state = State::Binding(listener);
                     self.ports.insert(listener, (key, index));
@@ -262,26 +275,23 @@ impl Server {
         mapping.state = State::Live(listener, address);
         mapping.news = News::State;
         let (name, target) = (session.login.name.clone(), mapping.spec.target.to_string());
-        out.note(Note::MappingUp { name, public: address, target });
+        out.note(Note::MappingUp { name, public: mapping.spec.shown_at(address), target });
         self.announce(key, out);
         self.adopt(now, key, index, out);
     }
 
     pub(super) fn port_failed(&mut self, now: Time, listener: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some((key, index)) = self.ports.remove(listener) else { return };
-        let ours = |server: &Self, wanted: SocketAddr| {
-            server.sessions.iter().any(|(other, session)| {
-                other != key
-                    && session.mappings.values().any(
-                        |mapping| matches!(mapping.state, State::Live(_, live) if live.port() == wanted.port()),
-                    )
-            })
-        };
         let Some(mapping) = self.sessions.get(key).and_then(|session| session.mappings.get(&index)) else {
             return;
         };
-        let reason =
-            if reason == Reason::InUse && ours(self, mapping.wanted) { Reason::Taken } else { reason };
+        let has = |other: &Mapping| {
+            let port = matches!(other.state, State::Live(_, live) if live.port() == mapping.wanted.port());
+            port && (other.spec.kind == Kind::Udp) == (mapping.spec.kind == Kind::Udp)
+        };
+        let others = self.sessions.iter().filter(|(other, _)| *other != key);
+        let ours = others.flat_map(|(_, session)| session.mappings.values()).any(has);
+        let reason = if reason == Reason::InUse && ours { Reason::Taken } else { reason };
         self.mapping_down(now, key, index, reason, out);
         self.announce(key, out);
     }
@@ -298,8 +308,7 @@ impl Server {
         }
         if fresh {
             mapping.news = News::State;
-            let (public, target) = (mapping.wanted, mapping.spec.target.to_string());
-            out.note(Note::MappingDown { name: session.login.name.clone(), public, target, reason });
+            out.note(mapping.down(&session.login.name, reason));
         }
         // One reminder for all that are down: each of them being tried would remind of all of them again.
         if session.binds_due.lower(now + BIND_RETRY_EVERY) {

@@ -163,6 +163,7 @@ impl Role for Server {
             Input::Secured(key, binding) => self.secured(key, binding, out),
             Input::Frame(key, frame, bytes) => self.frame(now, key, frame, bytes, out),
             Input::Ended(key) => self.ended(now, key, out),
+            Input::Over(key) => self.flow_over(now, key, out),
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(key, out),
             Input::Licenses(result) => self.licenses(now, result, out),

@@ -283,8 +283,8 @@ impl Server {
                 }
                 true
             }
-            // The answer to a visit that was cut meanwhile.
-            (Proxy::Drain { .. }, _) => true,
+            // The answer to a visit that was cut meanwhile, or a flow that is over.
+            (Proxy::Drain { .. }, _) | (Proxy::Visit { .. }, None) => true,
             _ => false,
         }
     }
@@ -401,13 +401,42 @@ impl Server {
         reason: Reason,
         out: &mut Outbox<'_>,
     ) {
+        self.visitor_gone(now, key, visitor, Event::LocalCut(reason), out);
+    }
+
+    /// A visitor's flow is over: nobody is cut off, and the ProxyChannel is free when the client has said its last word.
+    pub(super) fn flow_over(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        if !matches!(self.channels.get(key), Some(Channel::Visitor(_))) {
+            return;
+        }
+        let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
+        let proxy = visitor.state.proxy();
+        self.visitor_gone(now, key, &visitor, Event::LocalEnd, out);
+        // A client that does not say it must not keep the ProxyChannel from others.
+        if let Some(Channel::Proxy(proxy)) = proxy.and_then(|proxy| self.channels.get_mut(proxy))
+            && matches!(proxy.state, Proxy::Visit { .. })
+            && proxy.visitor.is_none()
+        {
+            proxy.deadline = now + DRAIN_TIMEOUT;
+            self.watch(now + DRAIN_TIMEOUT);
+        }
+    }
+
+    fn visitor_gone(
+        &mut self,
+        now: Time,
+        key: Key,
+        visitor: &VisitorChannel,
+        event: Event,
+        out: &mut Outbox<'_>,
+    ) {
         self.count_out(visitor.session);
         match visitor.state.proxy() {
             Some(proxy) => {
                 if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
                     proxy.visitor = None;
                 }
-                self.proxy_event(now, proxy, Event::LocalCut(reason), out);
+                self.proxy_event(now, proxy, event, out);
             }
             None => {
                 if let Some(session) = self.sessions.get_mut(visitor.session) {

@@ -94,7 +94,7 @@ impl Nt {
     }
 }
 
-/// Files of an nt at rest that are neither sockets of TCP nor pipes to splice through: the same for every one.
+/// Files of an nt at rest that are neither sockets of TCP or UDP nor pipes to splice through: the same for every one.
 static OTHERS: OnceLock<usize> = OnceLock::new();
 
 /// All that is true of processes at rest, asked of all of them at the same time.
@@ -193,22 +193,22 @@ impl Files {
     }
 }
 
-/// A TCP socket: its own port, the far end's, and whether it is a listener.
+/// A socket of TCP or UDP: its own port, the far end's, and whether it is a listener.
 struct Socket {
     own: u16,
     far: u16,
     listens: bool,
 }
 
-/// The TCP sockets that the process can see, by inode.
+/// The sockets that the process can see, by inode.
 fn sockets(process: &Process) -> BTreeMap<String, Socket> {
     let mut sockets = BTreeMap::new();
-    for table in ["net/tcp", "net/tcp6"] {
+    for table in ["net/tcp", "net/tcp6", "net/udp", "net/udp6"] {
         for line in process.proc_file(table).lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap_or("0"), 16);
             if let (Some(inode), Ok(own), Ok(far)) = (fields.get(9), port(fields[1]), port(fields[2])) {
-                let listens = fields[3] == "0A";
+                let listens = fields[3] == "0A" || table.starts_with("net/udp") && far == 0;
                 sockets.insert((*inode).to_owned(), Socket { own, far, listens });
             }
         }

@@ -110,6 +110,7 @@ impl World {
                 self.close(end, manner);
             }
         }
+        self.unbox_all(host);
         self.events.remove(&host);
         self.sockets.remove(&host);
     }

@@ -15,9 +15,12 @@ use nt::time::{Span, Time};
 use crate::dice::Random;
 use crate::meter::Costs;
 
+#[path = "datagrams.rs"]
+mod datagrams;
 #[path = "faults.rs"]
 mod faults;
 
+pub use datagrams::{Post, SocketId};
 pub use faults::Trouble;
 
 /// How nasty the world is: percentages.
@@ -123,6 +126,9 @@ pub struct World {
     /// Ends that their kernel probes.
     probed: Vec<EndId>,
     next_port: u16,
+    post: Post,
+    /// So many of a hundred datagrams are lost.
+    pub letter_loss: u64,
     /// A fingerprint of everything that happened.
     pub trace: u64,
 }
@@ -152,6 +158,8 @@ impl World {
             sockets: BTreeMap::new(),
             probed: Vec::new(),
             next_port: 40_000,
+            post: Post::default(),
+            letter_loss: 0,
             trace: 0,
         }))
     }
@@ -187,8 +195,12 @@ impl World {
         self.flight.insert((at, self.sequence), (to, number, packet));
     }
 
-    /// When the next packet arrives.
+    /// When the next packet or datagram arrives.
     pub fn next(&self) -> Time {
+        self.next_packet().min(self.post.next())
+    }
+
+    fn next_packet(&self) -> Time {
         self.flight.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at)
     }
 
@@ -216,7 +228,8 @@ impl World {
     /// Lets the clock jump to `at` and delivers what arrives by then.
     pub fn advance(&mut self, at: Time) {
         self.now = self.now.max(at);
-        while self.next() <= self.now {
+        self.deliver_letters();
+        while self.next_packet() <= self.now {
             let Some((_, (to, number, packet))) = self.flight.pop_first() else { return };
             let from = self.ends[to].peer;
             if self.is_cut(from) {

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use nt::directory::Directory;
-use nt::net::{Accept, Event, Net};
+use nt::net::{Accept, Ends, Event, Net};
 use nt::note::Note;
 use nt::reason::Reason;
 use nt::role::{Manner, Place, Query, Speech};
@@ -15,7 +15,7 @@ use nt::slots::Key;
 use nt::time::Time;
 
 use crate::meter::{Cost, Counting};
-use crate::net::{EndId, Host, World};
+use crate::net::{EndId, Host, SocketId, World};
 use crate::world;
 
 /// One host's operating system.
@@ -80,6 +80,7 @@ impl Net for SimNet {
     type Stream = EndId;
     type Listener = u16;
     type Pipe = Vec<u8>;
+    type Socket = SocketId;
 
     fn now(&mut self) -> Time {
         self.world().now
@@ -207,6 +208,69 @@ impl Net for SimNet {
         let n = self.try_use(Cost::SpliceOut, *stream)?.write(*stream, &pipe[..most])?;
         pipe.drain(..n);
         Ok(n)
+    }
+
+    fn listen_udp(&mut self, key: Key, address: SocketAddr) -> Result<(SocketId, SocketAddr), Reason> {
+        let (mut world, way) = self.try_call(Cost::Listen);
+        if let Some(way) = way {
+            return Err(one_of(&[Reason::InUse, Reason::NoPrivilege, Reason::System], way));
+        }
+        let here = world::address(self.host, address.port());
+        let socket = world.mailbox(self.host, here, None, Some(key.token())).ok_or(Reason::InUse)?;
+        world.opened(self.host);
+        Ok((socket, address))
+    }
+
+    fn dial_udp(&mut self, key: Key, address: SocketAddr) -> Result<SocketId, Reason> {
+        let (mut world, way) = self.try_call(Cost::Dial);
+        if way.is_some() {
+            return Err(Reason::System);
+        }
+        let here = world.own_address(self.host);
+        let socket = world.mailbox(self.host, here, Some(address), Some(key.token())).ok_or(Reason::InUse)?;
+        world.opened(self.host);
+        Ok(socket)
+    }
+
+    fn receive(
+        &mut self,
+        _key: Key,
+        socket: &mut SocketId,
+        into: &mut [u8],
+    ) -> io::Result<(usize, Option<Ends>)> {
+        let (mut world, way) = self.try_call(Cost::Read);
+        if way.is_some() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (bytes, ends) = world.open_letter(*socket).ok_or(io::ErrorKind::WouldBlock)?;
+        into[..bytes.len()].copy_from_slice(&bytes);
+        Ok((bytes.len(), Some(ends)))
+    }
+
+    fn send(
+        &mut self,
+        _key: Key,
+        socket: &mut SocketId,
+        to: Option<Ends>,
+        datagram: &[u8],
+    ) -> io::Result<()> {
+        let (mut world, way) = self.try_call(Cost::Write);
+        if way.is_some() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if let Some(Ends { local, .. }) = to {
+            assert_eq!(local, Some(world::address(self.host, 0).ip()), "an answer from another address");
+        }
+        let to = to.map(|ends| ends.peer).or_else(|| world.box_peer(*socket)).expect("somebody is meant");
+        let host = world::host_of(to);
+        world.letter(*socket, (host, to), datagram);
+        Ok(())
+    }
+
+    fn close_socket(&mut self, _key: Key, socket: SocketId) {
+        let mut world = self.call(Cost::Close);
+        world.unbox(socket);
+        world.closed(self.host);
     }
 
     /// Whoever relied on what stood there would send this.

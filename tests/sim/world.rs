@@ -1,8 +1,8 @@
 //! A server, clients, visitors and real servers in one simulated world.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -20,6 +20,7 @@ use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
 use super::actors::{Arrivals, Endpoint, Outcome, Plan, Stranger};
+use super::letters::{Answerer, Correspondent};
 use super::meter::{self, Cost, Costs};
 use super::net::{Host, Nasty, World};
 use super::os::SimNet;
@@ -48,6 +49,10 @@ pub struct Sim {
     pub reals: Vec<Endpoint>,
     pub strangers: Vec<Stranger>,
     pub arrivals: Arrivals,
+    /// Visitors who send datagrams, the real servers that answer, and which is meant by whom.
+    pub correspondents: Vec<Correspondent>,
+    pub answerers: Vec<Answerer>,
+    meant: BTreeMap<u32, u16>,
     pub transport: Transport,
     pub budget: Budget,
     directory: Directory,
@@ -83,6 +88,14 @@ pub fn address(host: Host, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, host as u8], port))
 }
 
+/// Whose address it is.
+pub fn host_of(address: SocketAddr) -> Host {
+    match address.ip() {
+        IpAddr::V4(ip) => Host::from(ip.octets()[3]),
+        IpAddr::V6(_) => NOBODY,
+    }
+}
+
 /// How many licenses the server knows at first.
 const LICENSES: usize = 4;
 
@@ -115,6 +128,9 @@ impl Sim {
             reals: Vec::new(),
             strangers: Vec::new(),
             arrivals: Arrivals::default(),
+            correspondents: Vec::new(),
+            answerers: Vec::new(),
+            meant: BTreeMap::new(),
             transport,
             budget: BUDGET,
             directory,
@@ -248,6 +264,22 @@ impl Sim {
         self.visitors.len() - 1
     }
 
+    /// A visitor who will send datagrams to this public port, which leads to the real server of that one.
+    pub fn correspond(&mut self, port: u16, real: u16) -> &mut Correspondent {
+        self.next_visit += 1;
+        self.meant.insert(self.next_visit, real);
+        let one =
+            Correspondent::new(&mut self.world.borrow_mut(), self.next_visit, port).expect("an own address");
+        self.correspondents.push(one);
+        self.correspondents.last_mut().expect("the one that came just now")
+    }
+
+    /// A real server answers datagrams at this port.
+    pub fn answer(&mut self, port: u16) {
+        let answerer = Answerer::new(&mut self.world.borrow_mut(), port);
+        self.answerers.push(answerer);
+    }
+
     /// The real server of this port serves.
     pub fn open(&mut self, port: u16) {
         self.idle_ports.remove(&port);
@@ -355,6 +387,12 @@ impl Sim {
         }
         for visitor in &mut self.visitors {
             busy |= visitor.poke(&mut world);
+        }
+        for correspondent in &mut self.correspondents {
+            busy |= correspondent.poke(&mut world);
+        }
+        for answerer in &mut self.answerers {
+            busy |= answerer.poke(&mut world, &self.meant);
         }
         self.strangers.retain_mut(|stranger| stranger.poke(&mut world));
         for real in &mut self.reals {

@@ -72,6 +72,7 @@ impl Hand {
 impl Net for Hand {
     type Stream = Pipe;
     type Listener = usize;
+    type Socket = ();
     type Pipe = VecDeque<u8>;
 
     fn now(&mut self) -> Time {

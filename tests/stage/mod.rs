@@ -97,7 +97,9 @@ impl<R: Role> Stage<R> {
                     self.resolved.push(name);
                     self.queries.push(query);
                 }
-                Verb::Listen(key, address, _) => self.listening.push((key, address)),
+                Verb::Listen(key, address, _) | Verb::ListenUdp(key, address) => {
+                    self.listening.push((key, address))
+                }
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::TellDrained(key) => drained.push(key),
                 Verb::PollLicenses => looks += 1,

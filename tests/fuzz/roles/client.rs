@@ -126,7 +126,7 @@ impl Play {
                 Place::Ip(address) if *speech == Speech::Tls => {
                     *address == SocketAddr::from(([192, 0, 2, 1], 9002))
                 }
-                Place::Ip(address) => {
+                Place::Ip(address) | Place::Udp(address) => {
                     let (ip, port) = (address.ip(), address.port());
                     let own = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) && (7000..7004).contains(&port);
                     own || self.allow.permits(ip, port)

@@ -1,0 +1,294 @@
+//! Datagrams: public ports and their flows, and the flows of real servers.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::books::has_room;
+use super::{Driver, Slot};
+use crate::flow::{self, Counts, End, Flow, Port, Whole};
+use crate::limits::{DATAGRAMS_PER_TURN, DRAIN_BYTES_MAX, FLOWS_MAX, FLOWS_PER_ADDRESS_MAX, FLOWS_SHARE};
+use crate::link::Payload;
+use crate::net::{Ends, Net};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Input, Speech};
+use crate::slots::Key;
+use crate::wire::{self, Frame};
+
+/// Holds any datagram, with room to see that one is longer than it may be.
+const SPACE: usize = 1 << 16;
+
+impl<N: Net> Driver<N> {
+    pub(super) fn listen_udp(&mut self, role: usize, key: Key, address: SocketAddr) {
+        match self.net.listen_udp(key, address) {
+            Ok((socket, address)) => {
+                let port = Port { socket, role, flows: Default::default(), queued: false };
+                if let Some(slot) = self.slots.get_mut(key) {
+                    *slot = Slot::Port(Box::new(port));
+                }
+                self.outcomes.push_back((role, Input::Bound(key, address)));
+            }
+            Err(reason) => {
+                self.slots.remove(key);
+                self.outcomes.push_back((role, Input::BindFailed(key, reason)));
+            }
+        }
+    }
+
+    pub(super) fn dial_udp(&mut self, role: usize, key: Key, address: SocketAddr) {
+        let room = has_room(self.used, self.budget, Speech::Raw);
+        let dialed = if room { self.net.dial_udp(key, address) } else { Err(Reason::Busy) };
+        let outcome = match dialed {
+            Ok(socket) => {
+                self.admit_flow(key, Flow::new(role, End::Own(socket), self.now));
+                Input::Dialed(key)
+            }
+            Err(reason) => {
+                self.slots.remove(key);
+                Input::Lost(key, reason)
+            }
+        };
+        self.outcomes.push_back((role, outcome));
+    }
+
+    fn admit_flow(&mut self, key: Key, flow: Flow<N::Socket>) {
+        let granted = self.arena.reserve(flow::RIGHTS);
+        assert!(granted, "the arena is made for the whole budget");
+        self.used.raws += 1;
+        if let Some(slot) = self.slots.get_mut(key) {
+            *slot = Slot::Flow(Box::new(flow));
+        }
+    }
+
+    // ── Towards the tunnel ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes datagrams from a socket: that of a public port, or a flow's own.
+    pub(super) fn receive(&mut self, key: Key) {
+        self.datagram.resize(SPACE, 0);
+        let mut taken = 0;
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let socket = match self.slots.get_mut(key) {
+                Some(Slot::Port(port)) => &mut port.socket,
+                Some(Slot::Flow(flow)) => match &mut flow.end {
+                    End::Own(socket) => socket,
+                    End::Shared(..) => return,
+                },
+                _ => return,
+            };
+            match self.net.receive(key, socket, &mut self.datagram) {
+                Ok((length, ends)) => {
+                    taken += 1;
+                    self.take_datagram(key, ends, length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What was sent before has not arrived: nobody's end. The socket is asked on.
+                Err(_) => {}
+            }
+        }
+        if taken > 0 {
+            self.postpone(key);
+        }
+    }
+
+    /// The datagram that came last goes to its flow, which may be a new one.
+    fn take_datagram(&mut self, socket: Key, ends: Option<Ends>, length: usize) {
+        let known = match (self.slots.get(socket), ends) {
+            (Some(Slot::Port(port)), Some(ends)) => port.flows.get(&ends).copied(),
+            _ => Some(socket),
+        };
+        let Some(key) = known.or_else(|| self.newcomer(socket, ends?)) else { return };
+        let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return };
+        let proxy = flow.proxy;
+        if let Some(proxy) = proxy.filter(|_| !flow.has_room(length)) {
+            self.pump(key, proxy);
+        }
+        let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return };
+        flow.hold(self.now, &self.datagram[..length], &mut self.arena);
+        // What else comes in this turn leaves together with it.
+        if let Some(proxy) = proxy {
+            self.enqueue(proxy);
+        }
+    }
+
+    /// A flow for somebody new; `None` where there is no place for it.
+    fn newcomer(&mut self, port_key: Key, ends: Ends) -> Option<Key> {
+        self.make_room_for(port_key, ends);
+        let most = FLOWS_MAX.min(self.budget.raws / FLOWS_SHARE).max(1);
+        if self.quiet.len() >= most || !has_room(self.used, self.budget, Speech::Raw) {
+            let oldest = self.longest_quiet()?;
+            self.end_flow(oldest);
+        }
+        let key = self.slots.insert(Slot::Reserved)?;
+        let Some(Slot::Port(port)) = self.slots.get_mut(port_key) else {
+            self.slots.remove(key);
+            return None;
+        };
+        port.flows.insert(ends, key);
+        let role = port.role;
+        let mut flow = Flow::new(role, End::Shared(port_key, ends, self.now), self.now);
+        let at = flow.deadline();
+        flow.end = End::Shared(port_key, ends, at);
+        self.quiet.insert((at, key));
+        self.admit_flow(key, flow);
+        self.feed(role, Input::Accepted { listener: port_key, key, peer: ends.peer });
+        Some(key)
+    }
+
+    /// Where one address has too many flows, its own longest quiet one makes room.
+    fn make_room_for(&mut self, port: Key, ends: Ends) {
+        let Some(Slot::Port(port)) = self.slots.get(port) else { return };
+        if port.of(ends.peer.ip()).count() < FLOWS_PER_ADDRESS_MAX {
+            return;
+        }
+        let deadline = |key: &Key| match self.slots.get(*key) {
+            Some(Slot::Flow(flow)) => Some(flow.deadline()),
+            _ => None,
+        };
+        if let Some(oldest) = port.of(ends.peer.ip()).min_by_key(deadline) {
+            self.end_flow(oldest);
+        }
+    }
+
+    // ── From the tunnel ─────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Passes on the datagram, or piece of one, that a ProxyChannel's window begins with; `false` where the channel is
+    /// not to be read on.
+    pub(super) fn pass_datagram(&mut self, key: Key) -> bool {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return false };
+        let (payload, peer) = (link.payload, link.peer);
+        if payload == Payload::Awaited {
+            return false;
+        }
+        // The window is taken out, so that the datagram can be sent from where it stands.
+        let mut rx = std::mem::take(&mut link.rx);
+        let (more, piece, used) = match wire::next(rx.bytes()) {
+            Ok(Some((Frame::Datagram(piece), used))) => (false, piece, used),
+            Ok(Some((Frame::Piece(piece), used))) => (true, piece, used),
+            _ => (false, &[][..], 0),
+        };
+        let passed = match (payload, peer) {
+            (Payload::Passed, Some(flow)) => self.send_piece(flow, more, piece).map(|()| payload),
+            // Dearer to drain than to dial anew, in the end.
+            (Payload::Drained(left), _) => {
+                left.checked_sub(used as u32).map(Payload::Drained).ok_or(Reason::ChannelLost)
+            }
+            _ => Err(Reason::Protocol),
+        };
+        rx.consume(used, &mut self.arena);
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else {
+            rx.clear(&mut self.arena);
+            return false;
+        };
+        link.rx = rx;
+        match passed {
+            Ok(payload) => link.payload = payload,
+            Err(reason) => self.fail(key, reason),
+        }
+        passed.is_ok()
+    }
+
+    fn send_piece(&mut self, key: Key, more: bool, piece: &[u8]) -> Result<(), Reason> {
+        let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return Err(Reason::Protocol) };
+        let large = match flow.assemble(self.now, more, piece, &mut self.arena)? {
+            Whole::NotYet => return Ok(()),
+            Whole::Piece => None,
+            Whole::Large(large) => Some(large),
+        };
+        let datagram = large.as_ref().map_or(piece, |large| large.bytes());
+        let sent = match &mut flow.end {
+            End::Own(socket) => self.net.send(key, socket, None, datagram),
+            &mut End::Shared(port_key, ends, _) => match self.slots.get_mut(port_key) {
+                Some(Slot::Port(port)) => self.net.send(port_key, &mut port.socket, Some(ends), datagram),
+                _ => Err(io::ErrorKind::NotConnected.into()),
+            },
+        };
+        if let Some(large) = large {
+            self.arena.give_large(large);
+        }
+        if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
+            match sent {
+                Ok(()) => flow.counts.sent += 1,
+                Err(_) => flow.counts.dropped += 1,
+            }
+        }
+        Ok(())
+    }
+
+    // ── Flows go ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Ends the flows that were quiet for too long.
+    pub(super) fn end_quiet_flows(&mut self) {
+        while self.quiet.first().is_some_and(|(at, _)| *at <= self.now) {
+            let Some(key) = self.longest_quiet() else { return };
+            let over = matches!(self.slots.get(key), Some(Slot::Flow(flow)) if flow.deadline() <= self.now);
+            if over {
+                self.end_flow(key);
+            }
+        }
+    }
+
+    /// The flow whose silence is over first. Each stands under a time that was right once: it is not later than the
+    /// one that is right now.
+    fn longest_quiet(&mut self) -> Option<Key> {
+        loop {
+            let (listed, key) = self.quiet.pop_first()?;
+            let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { continue };
+            let deadline = flow.deadline();
+            if let End::Shared(_, _, at) = &mut flow.end {
+                *at = deadline;
+            }
+            self.quiet.insert((deadline, key));
+            if deadline == listed {
+                return Some(key);
+            }
+        }
+    }
+
+    fn end_flow(&mut self, key: Key) {
+        if let Some(role) = self.drop_flow(key) {
+            self.feed(role, Input::Over(key));
+        }
+    }
+
+    /// A public port goes, and all its flows with it, while verbs are being carried out: the role is told after them.
+    pub(super) fn drop_port(&mut self, key: Key) {
+        let Some(Slot::Port(port)) = self.slots.remove(key) else { return };
+        for flow in port.flows.into_values() {
+            if let Some(role) = self.drop_flow(flow) {
+                self.outcomes.push_back((role, Input::Over(flow)));
+            }
+        }
+        self.net.close_socket(key, port.socket);
+    }
+
+    /// The only way for a flow to go; whose it was.
+    pub(super) fn drop_flow(&mut self, key: Key) -> Option<usize> {
+        let Some(Slot::Flow(flow)) = self.slots.get(key) else { return None };
+        let proxy = flow.proxy;
+        self.unlink(key);
+        // Datagrams that are still on their way are nobody's.
+        if let Some(link) = proxy.and_then(|proxy| self.link(proxy)) {
+            link.payload = Payload::Drained(DRAIN_BYTES_MAX);
+        }
+        if let Some(proxy) = proxy {
+            self.enqueue(proxy);
+        }
+        let Some(Slot::Flow(mut flow)) = self.slots.remove(key) else { return None };
+        flow.clear(&mut self.arena);
+        self.arena.release(flow::RIGHTS);
+        self.used.raws -= 1;
+        match flow.end {
+            End::Own(socket) => self.net.close_socket(key, socket),
+            End::Shared(port, ends, at) => {
+                self.quiet.remove(&(at, key));
+                if let Some(Slot::Port(port)) = self.slots.get_mut(port) {
+                    port.flows.remove(&ends);
+                }
+                let Counts { taken, sent, dropped } = flow.counts;
+                self.net.note(self.now, &Note::FlowOver { visitor: ends.peer, taken, sent, dropped });
+            }
+        }
+        self.wake_starved();
+        Some(flow.role)
+    }
+}
