@@ -218,6 +218,11 @@ impl<S> Flow<S> {
         Ok(Whole::NotYet)
     }
 
+    /// Whether the next piece belongs to a datagram that has begun to come.
+    pub fn is_assembling(&self) -> bool {
+        !matches!(self.coming, Coming::Nothing)
+    }
+
     /// Whether nothing waits to leave.
     pub fn is_flushed(&self) -> bool {
         self.held.is_empty() && self.large.is_none()

@@ -86,6 +86,8 @@ pub const FLOWS_MAX: usize = 4_096;
 pub const FLOWS_PER_ADDRESS_MAX: usize = 1_024;
 /// Datagrams that one socket is asked for before the others have their turn.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// Datagrams that are sent to one flow at once: as many as every Linux cuts one message into (udp(7), UDP_SEGMENT).
+pub const DATAGRAMS_PER_SEND: usize = 64;
 /// A flow that nothing passes for so long is over, once the real server has answered …
 pub const FLOW_IDLE: Span = Span::from_secs(60);
 /// … and before.

@@ -199,18 +199,16 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sends one datagram, whole or not at all; `to` whom where the socket has not one peer alone.
-    ///
-    /// # Errors
-    /// What the system says: it was not sent.
+    /// Sends datagrams, each whole or not at all; `to` whom where the socket has not one peer alone. They are of one
+    /// length, but the last may be shorter. How many were sent.
     fn send(
         &mut self,
         _key: Key,
         _socket: &mut Self::Socket,
         _to: Option<Ends>,
-        _datagram: &[u8],
-    ) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        _datagrams: &[&[u8]],
+    ) -> usize {
+        0
     }
 
     /// Stops watching and closes.

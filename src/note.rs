@@ -261,7 +261,8 @@ impl Note {
             // The server chooses the targets: a few are told, the rest counted.
             Self::OfferRefused { .. } => "offers".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
-            Self::FlowOver { visitor, .. } => format!("flow {visitor}"),
+            // A few are told, the rest counted.
+            Self::FlowOver { .. } => "flows".into(),
             other => other.to_string(),
         }
     }
@@ -273,6 +274,7 @@ impl Note {
             Self::OfferRefused { target, .. } => {
                 target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
             }
+            Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
             Self::NotListening { reason, .. }
             | Self::SessionAway { reason, .. }
             | Self::SessionOver { reason, .. }

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use super::books::has_room;
 use super::{Driver, Slot};
 use crate::flow::{self, Counts, End, Flow, Port, Whole};
-use crate::limits::{DATAGRAMS_PER_TURN, DRAIN_BYTES_MAX, FLOWS_MAX, FLOWS_PER_ADDRESS_MAX, FLOWS_SHARE};
+use crate::limits::{
+    DATAGRAMS_PER_SEND, DATAGRAMS_PER_TURN, DRAIN_BYTES_MAX, FLOWS_MAX, FLOWS_PER_ADDRESS_MAX, FLOWS_SHARE,
+    HEADER_BYTES,
+};
 use crate::link::Payload;
 use crate::net::{Ends, Net};
 use crate::note::Note;
@@ -17,6 +20,47 @@ use crate::wire::{self, Frame};
 
 /// Holds any datagram, with room to see that one is longer than it may be.
 const SPACE: usize = 1 << 16;
+
+/// Datagrams at the front of a ProxyChannel's window that can be sent at once: of one length, but the last may be
+/// shorter; or one piece.
+struct Run<'a> {
+    datagrams: [&'a [u8]; DATAGRAMS_PER_SEND],
+    count: usize,
+    /// It is a piece, and more of its datagram follows.
+    more: bool,
+    /// Length of them with their headers.
+    used: usize,
+}
+
+impl<'a> Run<'a> {
+    /// `bytes` begin with a whole frame of this kind.
+    fn of(bytes: &'a [u8]) -> Self {
+        let mut run = Self { datagrams: [&[]; DATAGRAMS_PER_SEND], count: 0, more: false, used: 0 };
+        while run.count < DATAGRAMS_PER_SEND {
+            let (datagram, more) = match wire::next(&bytes[run.used..]) {
+                Ok(Some((Frame::Datagram(datagram), _))) => (datagram, false),
+                Ok(Some((Frame::Piece(piece), _))) if run.count == 0 => (piece, true),
+                _ => break,
+            };
+            // Nothing stands behind a shorter one, nor an empty one behind others.
+            let first = if run.count == 0 { datagram.len() } else { run.datagrams[0].len() };
+            if datagram.len() > first || (run.count > 0 && datagram.is_empty()) {
+                break;
+            }
+            run.datagrams[run.count] = datagram;
+            (run.count, run.more) = (run.count + 1, more);
+            run.used += HEADER_BYTES + datagram.len();
+            if more || datagram.len() < first || first == 0 {
+                break;
+            }
+        }
+        run
+    }
+
+    fn cut_to_one(&mut self) {
+        (self.count, self.used) = (1, HEADER_BYTES + self.datagrams[0].len());
+    }
+}
 
 impl<N: Net> Driver<N> {
     pub(super) fn listen_udp(&mut self, role: usize, key: Key, address: SocketAddr) {
@@ -159,21 +203,18 @@ impl<N: Net> Driver<N> {
         if payload == Payload::Awaited {
             return false;
         }
-        // The window is taken out, so that the datagram can be sent from where it stands.
+        // The window is taken out, so that datagrams can be sent from where they stand.
         let mut rx = std::mem::take(&mut link.rx);
-        let (more, piece, used) = match wire::next(rx.bytes()) {
-            Ok(Some((Frame::Datagram(piece), used))) => (false, piece, used),
-            Ok(Some((Frame::Piece(piece), used))) => (true, piece, used),
-            _ => (false, &[][..], 0),
-        };
+        let mut run = Run::of(rx.bytes());
         let passed = match (payload, peer) {
-            (Payload::Passed, Some(flow)) => self.send_piece(flow, more, piece).map(|()| payload),
+            (Payload::Passed, Some(flow)) => self.send_run(flow, &mut run).map(|()| payload),
             // Dearer to drain than to dial anew, in the end.
             (Payload::Drained(left), _) => {
-                left.checked_sub(used as u32).map(Payload::Drained).ok_or(Reason::ChannelLost)
+                left.checked_sub(run.used as u32).map(Payload::Drained).ok_or(Reason::ChannelLost)
             }
             _ => Err(Reason::Protocol),
         };
+        let used = run.used;
         rx.consume(used, &mut self.arena);
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else {
             rx.clear(&mut self.arena);
@@ -187,29 +228,31 @@ impl<N: Net> Driver<N> {
         passed.is_ok()
     }
 
-    fn send_piece(&mut self, key: Key, more: bool, piece: &[u8]) -> Result<(), Reason> {
+    fn send_run(&mut self, key: Key, run: &mut Run<'_>) -> Result<(), Reason> {
         let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return Err(Reason::Protocol) };
-        let large = match flow.assemble(self.now, more, piece, &mut self.arena)? {
+        if flow.is_assembling() {
+            run.cut_to_one();
+        }
+        let large = match flow.assemble(self.now, run.more, run.datagrams[0], &mut self.arena)? {
             Whole::NotYet => return Ok(()),
             Whole::Piece => None,
             Whole::Large(large) => Some(large),
         };
-        let datagram = large.as_ref().map_or(piece, |large| large.bytes());
+        let one = large.as_ref().map(|large| [large.bytes()]);
+        let datagrams = one.as_ref().map_or(&run.datagrams[..run.count], |one| &one[..]);
         let sent = match &mut flow.end {
-            End::Own(socket) => self.net.send(key, socket, None, datagram),
+            End::Own(socket) => self.net.send(key, socket, None, datagrams),
             &mut End::Shared(port_key, ends, _) => match self.slots.get_mut(port_key) {
-                Some(Slot::Port(port)) => self.net.send(port_key, &mut port.socket, Some(ends), datagram),
-                _ => Err(io::ErrorKind::NotConnected.into()),
+                Some(Slot::Port(port)) => self.net.send(port_key, &mut port.socket, Some(ends), datagrams),
+                _ => 0,
             },
         };
+        if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
+            flow.counts.sent += sent as u64;
+            flow.counts.dropped += (datagrams.len() - sent) as u64;
+        }
         if let Some(large) = large {
             self.arena.give_large(large);
-        }
-        if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
-            match sent {
-                Ok(()) => flow.counts.sent += 1,
-                Err(_) => flow.counts.dropped += 1,
-            }
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Sockets for datagrams. Where a public port is open at every address, the system is asked at which of them a datagram
 //! came (RFC 3542 section 6.1, ip(7)), and the answer leaves from there: from another one the visitor would not take it.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::net::Ends;
 
@@ -22,7 +22,12 @@ pub struct Socket {
     v6: bool,
     /// It is open at every address.
     any: bool,
+    /// Datagrams of this length are not cut by the system.
+    too_long: usize,
 }
+
+/// Whom a datagram is for, and which address it leaves from.
+type To = (SocketAddr, Option<IpAddr>);
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -49,8 +54,8 @@ impl Socket {
             Err(error)
                 if any
                     && address.is_ipv6()
-                    && error.kind() != io::ErrorKind::AddrInUse
-                    && error.kind() != io::ErrorKind::PermissionDenied =>
+                    && error.kind() != ErrorKind::AddrInUse
+                    && error.kind() != ErrorKind::PermissionDenied =>
             {
                 Self::bind(SocketAddr::from(([0, 0, 0, 0], address.port())), any)
             }
@@ -67,14 +72,14 @@ impl Socket {
             ask::which_address(&socket, address.is_ipv6())?;
         }
         rustix::net::bind(&socket, &address)?;
-        Ok(Self { socket, connected: false, v6: address.is_ipv6(), any })
+        Ok(Self { socket, connected: false, v6: address.is_ipv6(), any, too_long: usize::MAX })
     }
 
     /// For one peer.
     pub(super) fn dial(address: SocketAddr) -> io::Result<Self> {
         let socket = socket(address)?;
         rustix::net::connect(&socket, &address)?;
-        Ok(Self { socket, connected: true, v6: address.is_ipv6(), any: false })
+        Ok(Self { socket, connected: true, v6: address.is_ipv6(), any: false, too_long: usize::MAX })
     }
 
     /// The address that it is open at.
@@ -91,32 +96,38 @@ impl Socket {
         } else {
             let (length, _, peer) = rustix::net::recvfrom(&self.socket, into, RecvFlags::empty())?;
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-            (length, peer.ok_or(io::ErrorKind::InvalidData)?, None)
+            (length, peer.ok_or(ErrorKind::InvalidData)?, None)
         };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Ok((length, Some(Ends { peer, local: local.map(|ip| ip.to_canonical()) })))
     }
 
-    pub(super) fn send(&self, to: Option<Ends>, datagram: &[u8]) -> io::Result<()> {
-        match self.send_once(to, datagram) {
-            // This is about the one before: nobody has this one yet.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.send_once(to, datagram),
-            result => result,
+    /// Sends datagrams of one length, of which the last may be shorter; how many were sent.
+    pub(super) fn send(&mut self, to: Option<Ends>, datagrams: &[&[u8]]) -> usize {
+        let to = to.map(|Ends { peer, local }| {
+            (SocketAddr::new(self.mapped(peer.ip()), peer.port()), local.map(|ip| self.mapped(ip)))
+        });
+        // Cut by the system, they pass through most of it as one; it refuses those that are longer than the way's packets.
+        let length = datagrams.first().map_or(0, |first| first.len());
+        if datagrams.len() > 1 && length < self.too_long {
+            match ask::send(self.as_fd(), to, datagrams) {
+                Ok(()) => return datagrams.len(),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
+                Err(_) => self.too_long = length,
+            }
         }
+        let sent = |datagram: &&&[u8]| self.send_one(to, datagram).is_ok();
+        datagrams.iter().filter(sent).count()
     }
 
-    fn send_once(&self, to: Option<Ends>, datagram: &[u8]) -> io::Result<()> {
-        let Some(Ends { peer, local }) = to else {
-            rustix::net::send(&self.socket, datagram, SendFlags::empty())?;
-            return Ok(());
-        };
-        let peer = SocketAddr::new(self.mapped(peer.ip()), peer.port());
-        match local {
-            Some(local) => ask::send(self.as_fd(), peer, self.mapped(local), datagram),
-            None => {
-                rustix::net::sendto(&self.socket, datagram, SendFlags::empty(), &peer)?;
-                Ok(())
+    fn send_one(&self, to: Option<To>, datagram: &[u8]) -> io::Result<()> {
+        match ask::send(self.as_fd(), to, &[datagram]) {
+            // This is about the one before: nobody has this one yet.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                ask::send(self.as_fd(), to, &[datagram])
             }
+            result => result,
         }
     }
 
@@ -136,9 +147,12 @@ mod ask {
     use std::mem::{size_of, size_of_val, zeroed};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-    use std::ptr::from_mut;
+    use std::ptr::{from_mut, null_mut};
 
-    /// Room for one message of either family, aligned as its header must be.
+    use super::To;
+    use crate::limits::DATAGRAMS_PER_SEND;
+
+    /// Room for a message of each kind, aligned as its header must be.
     #[repr(C, align(8))]
     struct Control([u8; 64]);
 
@@ -220,68 +234,101 @@ mod ask {
         }
     }
 
-    pub(super) fn send(
-        socket: BorrowedFd<'_>,
-        peer: SocketAddr,
-        local: IpAddr,
-        datagram: &[u8],
-    ) -> io::Result<()> {
-        // SAFETY: as above; the control message is written within the room that CMSG_SPACE asks for.
+    /// Sends a datagram, or several of one length of which the last may be shorter, as one message that the system cuts
+    /// (udp(7), UDP_SEGMENT).
+    pub(super) fn send(socket: BorrowedFd<'_>, to: Option<To>, datagrams: &[&[u8]]) -> io::Result<()> {
+        // SAFETY: as above; the room for control messages is enough for one of each kind.
         #[allow(unsafe_code)]
         unsafe {
-            let mut control = Control([0; 64]);
-            let mut name: libc::sockaddr_storage = zeroed();
-            let name_length = match peer {
-                SocketAddr::V4(peer) => {
-                    let mut value: libc::sockaddr_in = zeroed();
-                    value.sin_family = libc::AF_INET as libc::sa_family_t;
-                    value.sin_port = peer.port().to_be();
-                    value.sin_addr.s_addr = u32::from(*peer.ip()).to_be();
-                    from_mut(&mut name).cast::<libc::sockaddr_in>().write(value);
-                    size_of::<libc::sockaddr_in>()
-                }
-                SocketAddr::V6(peer) => {
-                    let mut value: libc::sockaddr_in6 = zeroed();
-                    value.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-                    value.sin6_port = peer.port().to_be();
-                    value.sin6_addr.s6_addr = peer.ip().octets();
-                    value.sin6_scope_id = peer.scope_id();
-                    from_mut(&mut name).cast::<libc::sockaddr_in6>().write(value);
-                    size_of::<libc::sockaddr_in6>()
-                }
-            };
-            let mut bytes =
-                libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
+            let mut bytes: [libc::iovec; DATAGRAMS_PER_SEND] = zeroed();
+            for (part, datagram) in bytes.iter_mut().zip(datagrams) {
+                (part.iov_base, part.iov_len) = (datagram.as_ptr().cast_mut().cast(), datagram.len());
+            }
+            let (mut control, mut name) = (Control([0; 64]), zeroed());
             let mut message: libc::msghdr = zeroed();
-            message.msg_name = from_mut(&mut name).cast();
-            message.msg_namelen = name_length as libc::socklen_t;
-            message.msg_iov = &raw mut bytes;
-            message.msg_iovlen = 1;
+            (message.msg_iov, message.msg_iovlen) =
+                (bytes.as_mut_ptr(), datagrams.len().min(bytes.len()) as _);
+            if let Some((peer, _)) = to {
+                message.msg_namelen = write_name(&mut name, peer) as libc::socklen_t;
+                message.msg_name = from_mut(&mut name).cast();
+            }
             message.msg_control = control.0.as_mut_ptr().cast();
             message.msg_controllen = control.0.len() as _;
-            let header = &mut *libc::CMSG_FIRSTHDR(&raw const message);
-            let info_length = match local {
-                IpAddr::V4(ip) => {
+            let (mut header, mut used) = (libc::CMSG_FIRSTHDR(&raw const message), 0);
+            match to.and_then(|(_, local)| local) {
+                Some(IpAddr::V4(ip)) => {
                     let mut info: libc::in_pktinfo = zeroed();
                     info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
-                    (header.cmsg_level, header.cmsg_type) = (libc::IPPROTO_IP, libc::IP_PKTINFO);
-                    libc::CMSG_DATA(header).cast::<libc::in_pktinfo>().write_unaligned(info);
-                    size_of::<libc::in_pktinfo>()
+                    used += write_control(header, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+                    header = libc::CMSG_NXTHDR(&raw const message, header);
                 }
-                IpAddr::V6(ip) => {
+                Some(IpAddr::V6(ip)) => {
                     let mut info: libc::in6_pktinfo = zeroed();
                     info.ipi6_addr.s6_addr = ip.octets();
-                    (header.cmsg_level, header.cmsg_type) = (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO);
-                    libc::CMSG_DATA(header).cast::<libc::in6_pktinfo>().write_unaligned(info);
-                    size_of::<libc::in6_pktinfo>()
+                    used += write_control(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+                    header = libc::CMSG_NXTHDR(&raw const message, header);
                 }
-            };
-            header.cmsg_len = libc::CMSG_LEN(info_length as libc::c_uint) as _;
-            message.msg_controllen = libc::CMSG_SPACE(info_length as libc::c_uint) as _;
+                None => {}
+            }
+            if let [first, _, ..] = datagrams {
+                used += write_control(header, libc::SOL_UDP, libc::UDP_SEGMENT, first.len() as u16);
+            }
+            message.msg_controllen = used as _;
+            if used == 0 {
+                message.msg_control = null_mut();
+            }
             if libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) < 0 {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
+        }
+    }
+
+    /// Writes one control message; the room it takes.
+    ///
+    /// # Safety
+    /// There is so much room behind `header`.
+    #[allow(unsafe_code)]
+    unsafe fn write_control<T>(
+        header: *mut libc::cmsghdr,
+        level: libc::c_int,
+        kind: libc::c_int,
+        value: T,
+    ) -> usize {
+        let length = size_of::<T>() as libc::c_uint;
+        // SAFETY: the caller's.
+        unsafe {
+            ((*header).cmsg_level, (*header).cmsg_type) = (level, kind);
+            (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+            libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
+            libc::CMSG_SPACE(length) as usize
+        }
+    }
+
+    /// Writes an address as the system has it; its length.
+    #[allow(unsafe_code)]
+    fn write_name(name: &mut libc::sockaddr_storage, address: SocketAddr) -> usize {
+        // SAFETY: zeros are good values of both kinds, and there is room for either.
+        unsafe {
+            match address {
+                SocketAddr::V4(address) => {
+                    let mut value: libc::sockaddr_in = zeroed();
+                    value.sin_family = libc::AF_INET as libc::sa_family_t;
+                    value.sin_port = address.port().to_be();
+                    value.sin_addr.s_addr = u32::from(*address.ip()).to_be();
+                    from_mut(name).cast::<libc::sockaddr_in>().write(value);
+                    size_of::<libc::sockaddr_in>()
+                }
+                SocketAddr::V6(address) => {
+                    let mut value: libc::sockaddr_in6 = zeroed();
+                    value.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                    value.sin6_port = address.port().to_be();
+                    value.sin6_addr.s6_addr = address.ip().octets();
+                    value.sin6_scope_id = address.scope_id();
+                    from_mut(name).cast::<libc::sockaddr_in6>().write(value);
+                    size_of::<libc::sockaddr_in6>()
+                }
+            }
         }
     }
 }
@@ -294,6 +341,8 @@ mod ask {
     use std::os::fd::{AsFd, BorrowedFd};
 
     use rustix::net::{RecvFlags, SendFlags};
+
+    use super::To;
 
     pub(super) fn which_address(_: impl AsFd, _v6: bool) -> io::Result<()> {
         Ok(())
@@ -308,13 +357,12 @@ mod ask {
         Ok((length, peer.ok_or(io::ErrorKind::InvalidData)?, None))
     }
 
-    pub(super) fn send(
-        socket: BorrowedFd<'_>,
-        peer: SocketAddr,
-        _: IpAddr,
-        datagram: &[u8],
-    ) -> io::Result<()> {
-        rustix::net::sendto(socket, datagram, SendFlags::empty(), &peer)?;
+    pub(super) fn send(socket: BorrowedFd<'_>, to: Option<To>, datagrams: &[&[u8]]) -> io::Result<()> {
+        let [datagram] = datagrams else { return Err(io::ErrorKind::Unsupported.into()) };
+        match to {
+            Some((peer, _)) => rustix::net::sendto(socket, datagram, SendFlags::empty(), &peer)?,
+            None => rustix::net::send(socket, datagram, SendFlags::empty())?,
+        };
         Ok(())
     }
 }

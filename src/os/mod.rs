@@ -226,8 +226,8 @@ impl Net for Os {
         result
     }
 
-    fn send(&mut self, _key: Key, socket: &mut Socket, to: Option<Ends>, datagram: &[u8]) -> io::Result<()> {
-        socket.send(to, datagram)
+    fn send(&mut self, _key: Key, socket: &mut Socket, to: Option<Ends>, datagrams: &[&[u8]]) -> usize {
+        socket.send(to, datagrams)
     }
 
     fn close_socket(&mut self, _key: Key, socket: Socket) {
