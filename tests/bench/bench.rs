@@ -6,7 +6,7 @@
 //! bore, two haproxies in a row, and `ssh -R`; those whose programs are missing are named. Set by environment:
 //!
 //! - `NT_BENCH_ROUNDS=3`, `NT_BENCH_SECONDS=3`: how often, and how long each load lasts.
-//! - `NT_BENCH_ONLY=nt,rathole`, `NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan`: these alone.
+//! - `NT_BENCH_ONLY=nt,rathole`, `NT_BENCH_LOADS=bulk,udp,http,echo,memory,crowd,scale,wan`: these alone.
 //! - `NT_BENCH_BIN=PATH`: the nt that is measured instead of `target/release/nt`.
 //! - `NT_BENCH_BASE=PATH`: another nt beside it, to compare two: adds `nt-base` and `nt-base-tls`.
 //! - `NT_BENCH_STATIC=PATH`: a static musl build beside it: adds `nt-static` and `nt-static-tls`.
@@ -18,6 +18,7 @@
 
 mod book;
 mod chart;
+mod datagrams;
 #[path = "../dice/mod.rs"]
 mod dice;
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     let done = match words[..] {
         [echo::SERVE, host] => serve(host),
         [echo::PING, to, seconds] => ping(to, seconds),
+        [datagrams::SERVE] => datagrams::serve().map_err(|error| format!("the echo of datagrams: {error}")),
         _ => bench(),
     };
     match done {

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use super::datagrams;
 use super::echo::{Crowd, Echo, answers, ping};
 use super::programs::find;
 use super::results::{FLOWS, Metric, Results};
@@ -46,6 +47,7 @@ pub fn largest_crowd(files: usize) -> usize {
 pub fn run(load: &str, system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
     match load {
         "bulk" => bulk(system, stage, results),
+        "udp" => udp(system, stage, results),
         "http" => http(system, stage, results),
         "echo" => echo(system, stage, results),
         "memory" => idle(system, stage, results),
@@ -79,6 +81,7 @@ pub fn obstacle(load: &str) -> Option<String> {
 pub fn applies(load: &str, system: &System) -> bool {
     match load {
         "memory" => !system.is_direct(),
+        "udp" => system.carries_datagrams(),
         "crowd" | "scale" => system.is_nt(),
         _ => true,
     }
@@ -97,6 +100,24 @@ fn bulk(system: &System, stage: &Stage, results: &mut Results) -> Result<(), Str
         if !system.is_direct() {
             results.add(Metric::CpuPerGb(flow), system.name, used / (moved.bytes / 1e9));
         }
+    }
+    Ok(())
+}
+
+fn udp(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
+    let echo = datagrams::Echo::start()?;
+    let tunnel = system.start_datagrams(&[echo.port])?;
+    tunnel.ready(|| datagrams::answers(tunnel.ports[0]))?;
+    let before = cpu_seconds(&tunnel.ids());
+    let passed = datagrams::exchange(([127, 0, 0, 1], tunnel.ports[0]).into(), stage.lasting);
+    let used = cpu_seconds(&tunnel.ids()) - before;
+    let passed = passed.map_err(|error| format!("datagrams: {error}"))?;
+    let answered = passed.answered as f64;
+    results.add(Metric::Datagrams, system.name, answered / passed.seconds);
+    if !system.is_direct() {
+        let lost = passed.lost as f64;
+        results.add(Metric::DatagramsCpu, system.name, used / answered * 1e6);
+        results.add(Metric::DatagramsLost, system.name, lost / (answered + lost) * 100.0);
     }
     Ok(())
 }

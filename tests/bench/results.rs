@@ -35,6 +35,10 @@ pub type LinkNumber = usize;
 pub enum Metric {
     Throughput(Flow),
     CpuPerGb(Flow),
+    Datagrams,
+    DatagramsCpu,
+    /// In % of all.
+    DatagramsLost,
     KeepAlive,
     KeepAliveCpu,
     Connections,
@@ -79,6 +83,9 @@ impl fmt::Display for Metric {
         match self {
             Self::Throughput(flow) => write!(f, "{flow}, Gbit/s"),
             Self::CpuPerGb(flow) => write!(f, "{flow}, CPU s per GB"),
+            Self::Datagrams => f.write_str("datagrams there and back, a second"),
+            Self::DatagramsCpu => f.write_str("datagrams there and back, CPU µs each"),
+            Self::DatagramsLost => f.write_str("datagrams lost, %"),
             Self::KeepAlive => f.write_str("keep-alive, requests/s"),
             Self::KeepAliveCpu => f.write_str("keep-alive, CPU µs per request"),
             Self::Connections => f.write_str("a connection each, requests/s"),

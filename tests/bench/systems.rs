@@ -37,13 +37,16 @@ enum Make {
 pub struct Tunnel {
     /// The public ports, in the order of the targets.
     pub ports: Vec<u16>,
+    /// They are for datagrams.
+    datagrams: bool,
     processes: Vec<Process>,
     folder: Folder,
 }
 
 impl Tunnel {
     fn new(targets: &[u16]) -> Self {
-        Self { ports: targets.iter().map(|_| port()).collect(), processes: Vec::new(), folder: Folder::new() }
+        let ports = targets.iter().map(|_| port()).collect();
+        Self { ports, datagrams: false, processes: Vec::new(), folder: Folder::new() }
     }
 
     fn run(&mut self, command: &mut Command) -> &Process {
@@ -177,12 +180,28 @@ impl System {
         self.start_at(&Ends::loopback(), targets)
     }
 
+    /// Whether it can carry datagrams.
+    pub fn carries_datagrams(&self) -> bool {
+        matches!(self.make, Make::Direct | Make::Nt { .. } | Make::Rathole { .. } | Make::Frp { .. })
+    }
+
+    /// As [`System::start`], for ports of UDP.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    pub fn start_datagrams(&self, targets: &[u16]) -> Result<Tunnel, String> {
+        self.start_tunnel(Tunnel { datagrams: true, ..Tunnel::new(targets) }, &Ends::loopback(), targets)
+    }
+
     /// As [`System::start`]; only nt can have its ends apart.
     ///
     /// # Errors
     /// As [`System::start`].
     pub fn start_at(&self, ends: &Ends, targets: &[u16]) -> Result<Tunnel, String> {
-        let mut tunnel = Tunnel::new(targets);
+        self.start_tunnel(Tunnel::new(targets), ends, targets)
+    }
+
+    fn start_tunnel(&self, mut tunnel: Tunnel, ends: &Ends, targets: &[u16]) -> Result<Tunnel, String> {
         match &self.make {
             Make::Direct => tunnel.ports = targets.to_vec(),
             Make::Nt { binary, tls } => start_nt(&mut tunnel, binary, *tls, ends, targets)?,
@@ -216,7 +235,8 @@ fn start_nt(
     let mut client = within(&ends.client, binary);
     client.arg("-c").arg(format!("@{}", license.display())).args((!tls).then_some("--plain"));
     for (_, public, target) in tunnel.mappings(targets) {
-        client.arg(format!("127.0.0.1:{public}:127.0.0.1:{target}"));
+        let kind = if tunnel.datagrams { "/udp" } else { "" };
+        client.arg(format!("127.0.0.1:{public}:127.0.0.1:{target}{kind}"));
     }
     tunnel.run(&mut client);
     Ok(())
@@ -239,9 +259,10 @@ fn start_rathole(tunnel: &mut Tunnel, program: &Path, noise: bool, targets: &[u1
                 &format!("[{end}.transport]\ntype = \"noise\"\n[{end}.transport.noise]\n{pattern}\n{key}\n");
         }
     }
+    let kind = if tunnel.datagrams { "type = \"udp\"\n" } else { "" };
     for (n, public, target) in tunnel.mappings(targets) {
-        server += &format!("[server.services.s{n}]\nbind_addr = \"127.0.0.1:{public}\"\n");
-        client += &format!("[client.services.s{n}]\nlocal_addr = \"127.0.0.1:{target}\"\n");
+        server += &format!("[server.services.s{n}]\n{kind}bind_addr = \"127.0.0.1:{public}\"\n");
+        client += &format!("[client.services.s{n}]\n{kind}local_addr = \"127.0.0.1:{target}\"\n");
     }
     for (end, text) in [("--server", server), ("--client", client)] {
         let file = tunnel.folder.write(end, text);
@@ -256,8 +277,9 @@ fn start_frp(tunnel: &mut Tunnel, server: &Path, client: &Path, targets: &[u16])
     let local = "127.0.0.1";
     let serve = format!("bindAddr = \"{local}\"\nproxyBindAddr = \"{local}\"\nbindPort = {control}\n");
     let mut publish = format!("serverAddr = \"{local}\"\nserverPort = {control}\n");
+    let kind = if tunnel.datagrams { "udp" } else { "tcp" };
     for (n, public, target) in tunnel.mappings(targets) {
-        publish += &format!("[[proxies]]\nname = \"s{n}\"\ntype = \"tcp\"\nlocalIP = \"{local}\"\n");
+        publish += &format!("[[proxies]]\nname = \"s{n}\"\ntype = \"{kind}\"\nlocalIP = \"{local}\"\n");
         publish += &format!("localPort = {target}\nremotePort = {public}\n");
     }
     for (program, name, text) in [(server, "frps.toml", serve), (client, "frpc.toml", publish)] {

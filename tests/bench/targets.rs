@@ -86,6 +86,7 @@ impl Targets<'_> {
 pub fn all(results: &Results) -> Vec<Target> {
     let mut targets = Targets { results, list: Vec::new(), group: String::new() };
     throughput(&mut targets);
+    datagrams(&mut targets);
     requests(&mut targets);
     memory(&mut targets);
     bad_links(&mut targets);
@@ -104,6 +105,13 @@ fn throughput(targets: &mut Targets<'_>) {
         targets.ratio(Metric::CpuPerGb(flow), "nt", "haproxy2", AtMost(1.0));
         targets.ratio(Metric::Throughput(flow), "nt-tls", "rathole-noise", AtLeast(2.0));
         targets.ratio(Metric::CpuPerGb(flow), "nt-tls", "rathole-noise", AtMost(0.4));
+    }
+}
+
+fn datagrams(targets: &mut Targets<'_>) {
+    targets.group = "datagrams".to_owned();
+    for (ours, theirs) in [("nt", "rathole"), ("nt-tls", "rathole-noise")] {
+        targets.ratio(Metric::Datagrams, ours, theirs, Wanted::AtLeast(2.0));
     }
 }
 

@@ -179,6 +179,14 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "the rest of a large datagram follows on another channel",
+        &[Edit("flow.rs", "            *gone = 0;\n", "            _ = gone;\n")],
+    ),
+    mutant(
+        "nobody looks whether the client lets go of an ended flow",
+        &[Edit("server/visits.rs", "            self.watch(now + DRAIN_TIMEOUT);\n", "")],
+    ),
+    mutant(
         "who has used up its turn is not asked again",
         &[Edit("driver.rs", "Ok(Stop::Budget) => self.postpone(raw),", "Ok(Stop::Budget) => {}")],
     ),
