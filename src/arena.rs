@@ -47,6 +47,25 @@ impl Large {
         self.len = 0;
     }
 
+    /// Puts bytes before what it holds; `false`, and nothing put, where there is no room.
+    #[must_use]
+    pub fn prepend(&mut self, head: &[u8]) -> bool {
+        let len = self.len + head.len();
+        if len > self.bytes.len() {
+            return false;
+        }
+        self.bytes.copy_within(..self.len, head.len());
+        self.bytes[..head.len()].copy_from_slice(head);
+        self.len = len;
+        true
+    }
+
+    /// Drops the first `n` bytes.
+    pub fn strip(&mut self, n: usize) {
+        self.bytes.copy_within(n..self.len, 0);
+        self.len -= n;
+    }
+
     /// Appends bytes; `false`, and nothing appended, where there is no room.
     #[must_use]
     pub fn push(&mut self, piece: &[u8]) -> bool {

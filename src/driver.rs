@@ -32,7 +32,7 @@ use crate::limits::{
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
 use crate::net::{Event, Net, reason_of};
 use crate::note::Note;
-use crate::proxy_protocol;
+use crate::proxy_protocol::{self, Transport};
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
@@ -593,8 +593,10 @@ impl<N: Net> Driver<N> {
             Verb::Introduce { raw, version, visitor, came_to } => {
                 if let Some(Slot::Link(link)) = self.slots.get_mut(raw) {
                     let came_to = came_to.or_else(|| self.net.came_to(&link.stream));
-                    link.introduce(&proxy_protocol::header(version, visitor, came_to), &mut self.arena);
+                    let header = proxy_protocol::header(version, Transport::Stream, visitor, came_to);
+                    link.introduce(&header, &mut self.arena);
                 }
+                self.introduce_flow(raw, version, visitor);
             }
             Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
             Verb::Expect(key) => {

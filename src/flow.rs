@@ -28,6 +28,8 @@ pub const RIGHTS: usize = BUFFERS_PER_RAW;
 pub struct Port<S> {
     /// Its socket, which all its flows share.
     pub socket: S,
+    /// The address it is open at.
+    pub address: SocketAddr,
     /// Whose it is.
     pub role: usize,
     /// Its flows.
@@ -59,10 +61,12 @@ pub struct Flow<S> {
     pub counts: Counts,
     /// When a datagram last passed, either way.
     passed: Time,
+    /// What stands before the first datagram that a ProxyChannel carries, and whether that has left.
+    header: Option<(Vec<u8>, bool)>,
     /// Frames of whole datagrams that wait to leave, oldest first …
     held: Window,
-    /// … and then one that is too large for that, and how much of it has left. Nothing stands between its pieces.
-    large: Option<(Large, usize)>,
+    /// … and then one that is too large for that.
+    large: Option<Going>,
     coming: Coming,
 }
 
@@ -73,6 +77,16 @@ pub enum End<S> {
     Shared(Key, Ends, Time),
     /// Its own, towards a real server.
     Own(S),
+}
+
+/// A large datagram that waits to leave, or is on its way: nothing stands between its pieces.
+#[derive(Debug)]
+struct Going {
+    large: Large,
+    /// How much of it has left.
+    gone: usize,
+    /// The flow's header stands before it.
+    headed: bool,
 }
 
 /// A datagram that comes in pieces.
@@ -116,10 +130,16 @@ impl<S> Flow<S> {
             queued: false,
             counts: Counts::default(),
             passed: now,
+            header: None,
             held: Window::default(),
             large: None,
             coming: Coming::Nothing,
         }
+    }
+
+    /// Whoever gets its first datagram is told this before: a header of the PROXY protocol.
+    pub fn introduce(&mut self, header: Vec<u8>) {
+        self.header = Some((header, false));
     }
 
     /// When it has been quiet for too long, if nothing passes until then.
@@ -157,8 +177,8 @@ impl<S> Flow<S> {
         self.counts.dropped += u64::from(self.large.is_some());
         let large = match self.large.take() {
             // A part of it is on its way, and the rest must follow.
-            Some(begun @ (_, 1..)) => return self.large = Some(begun),
-            Some((mut old, 0)) => {
+            Some(begun) if begun.gone > 0 => return self.large = Some(begun),
+            Some(Going { large: mut old, .. }) => {
                 old.clear();
                 Some(old)
             }
@@ -170,7 +190,7 @@ impl<S> Flow<S> {
         };
         let fits = large.push(datagram);
         debug_assert!(fits, "no datagram is longer");
-        self.large = Some((large, 0));
+        self.large = Some(Going { large, gone: 0, headed: false });
     }
 
     fn drop_oldest(&mut self, arena: &mut Arena) {
@@ -182,6 +202,38 @@ impl<S> Flow<S> {
             }
         }
         self.counts.dropped += 1;
+    }
+
+    /// The first datagram that is to leave, behind its header, if it must have one; it does not wait any more. A large
+    /// one goes on waiting, with its header.
+    fn first_with_header(&mut self, arena: &mut Arena) -> Option<Vec<u8>> {
+        let (header, told) = self.header.as_mut().filter(|(_, told)| !*told)?;
+        *told = true;
+        if self.held.is_empty() {
+            if let Some(going) = &mut self.large {
+                going.headed = going.large.prepend(header);
+                // One that is as long as any may be has no room for it, and is not sent without.
+                if !going.headed {
+                    *told = false;
+                    self.drop_large(arena);
+                }
+            }
+            return None;
+        }
+        let mut first = header.clone();
+        while let Ok(Some((frame, used))) = wire::next(self.held.bytes()) {
+            let (piece, more) = match frame {
+                Frame::Datagram(piece) => (piece, false),
+                Frame::Piece(piece) => (piece, true),
+                _ => break,
+            };
+            first.extend(piece);
+            self.held.consume(used, arena);
+            if !more {
+                break;
+            }
+        }
+        Some(first)
     }
 
     /// A piece came from the tunnel.
@@ -237,8 +289,17 @@ impl<S> Flow<S> {
     /// It has lost its ProxyChannel: what was on its way there begins anew on the next, and what came of a datagram is
     /// all that will come.
     pub fn part(&mut self, arena: &mut Arena) {
-        if let Some((_, gone)) = &mut self.large {
-            *gone = 0;
+        if let Some(going) = &mut self.large {
+            going.gone = 0;
+        }
+        // Another ProxyChannel has another socket behind it, and the real server takes that for another visitor.
+        if let Some((header, told)) = &mut self.header {
+            *told = false;
+            if let Some(going) = &mut self.large
+                && std::mem::take(&mut going.headed)
+            {
+                going.large.strip(header.len());
+            }
         }
         if let Coming::Part(large) = std::mem::replace(&mut self.coming, Coming::Nothing) {
             arena.give_large(large);
@@ -250,8 +311,15 @@ impl<S> Flow<S> {
     pub fn clear(&mut self, arena: &mut Arena) {
         self.part(arena);
         self.held.clear(arena);
-        if let Some((large, _)) = self.large.take() {
-            arena.give_large(large);
+        if let Some(going) = self.large.take() {
+            arena.give_large(going.large);
+        }
+    }
+
+    fn drop_large(&mut self, arena: &mut Arena) {
+        if let Some(going) = self.large.take() {
+            arena.give_large(going.large);
+            self.counts.dropped += 1;
         }
     }
 }
@@ -271,14 +339,25 @@ pub fn outbound<N: Net>(
         if proxy.tx.len() > CONTROL_FRAME_BYTES_MAX && !proxy.flush(key, net, arena)? {
             return Ok(());
         }
+        if let Some(first) = flow.first_with_header(arena) {
+            let mut used = 0;
+            for_each_piece(&first, |header, piece| {
+                for part in [&header[..], piece] {
+                    scratch[used..][..part.len()].copy_from_slice(part);
+                    used += part.len();
+                }
+            });
+            proxy.send(&scratch[..used], arena)?;
+            continue;
+        }
         match &mut flow.large {
-            Some((large, left)) if *left > 0 || flow.held.is_empty() => {
-                let used = fill(&mut scratch[..TLS_PLAIN_BYTES_MAX], large.bytes(), left);
+            Some(Going { large, gone, .. }) if *gone > 0 || flow.held.is_empty() => {
+                let used = fill(&mut scratch[..TLS_PLAIN_BYTES_MAX], large.bytes(), gone);
                 proxy.send(&scratch[..used], arena)?;
-                if *left == large.bytes().len()
-                    && let Some((large, _)) = flow.large.take()
+                if *gone == large.bytes().len()
+                    && let Some(going) = flow.large.take()
                 {
-                    arena.give_large(large);
+                    arena.give_large(going.large);
                 }
             }
             _ => {
@@ -373,7 +452,7 @@ mod tests {
             let (mut flow, mut frames) = (flow(), Vec::new());
             flow.hold(Time::default(), &bytes(length), &mut arena);
             frames.extend(flow.held.bytes());
-            if let Some((large, gone)) = &mut flow.large {
+            if let Some(Going { large, gone, .. }) = &mut flow.large {
                 let mut space = [0; TLS_PLAIN_BYTES_MAX];
                 while *gone < large.bytes().len() {
                     let used = fill(&mut space, large.bytes(), gone);
@@ -396,11 +475,11 @@ mod tests {
         assert!(left.len() > 3 && all.ends_with(&left), "the last ones are there, whole and in order");
         assert_eq!(flow.counts, Counts { taken: 30, sent: 0, dropped: 30 - left.len() as u64 });
         // A large one gives way to the next, unless a part of it has left.
-        let waits = |flow: &Flow<()>| flow.large.as_ref().map(|(large, _)| large.bytes().len());
+        let waits = |flow: &Flow<()>| flow.large.as_ref().map(|going| going.large.bytes().len());
         flow.hold(Time::default(), &bytes(20_000), &mut arena);
         flow.hold(Time::default(), &bytes(30_000), &mut arena);
         assert_eq!((waits(&flow), flow.counts.dropped), (Some(30_000), 31 - left.len() as u64));
-        flow.large.as_mut().expect("it waits").1 = 5;
+        flow.large.as_mut().expect("it waits").gone = 5;
         flow.hold(Time::default(), &bytes(40_000), &mut arena);
         assert_eq!((waits(&flow), flow.counts.dropped), (Some(30_000), 32 - left.len() as u64));
         flow.clear(&mut arena);

@@ -122,7 +122,7 @@ pub fn headers(bytes: &[u8]) {
     }
     let Announced::Visitor { from, to } = announced else { return };
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        let header = proxy_protocol::header(version, from, Some(to));
+        let header = proxy_protocol::header(version, proxy_protocol::Transport::Stream, from, Some(to));
         let again = if from.is_ipv4() == to.is_ipv4() { announced } else { Announced::Itself };
         assert_eq!(proxy_protocol::parse(&header), Ok(Some((again, header.len()))));
     }

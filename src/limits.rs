@@ -71,9 +71,9 @@ pub const ARENA_REVIEW_MAX: usize = 256;
 pub const DATAGRAM_BYTES_MAX: usize = 65_527;
 /// Longest body of a DATAGRAM or PIECE frame; a larger datagram travels in pieces.
 pub const PIECE_BYTES_MAX: usize = 2_044;
-/// What a flow's queue holds, its frames included: all of it leaves in one TLS record. A datagram that does not fit
-/// waits in a buffer of its own.
-pub const HELD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX;
+/// What a flow's queue holds, its frames included: all of it leaves in one TLS record, even behind a PROXY header. A
+/// datagram that does not fit waits in a buffer of its own.
+pub const HELD_BYTES_MAX: usize = TLS_PLAIN_BYTES_MAX - 256;
 /// Buffers for datagrams that are larger than that, or come in pieces, in all; who finds none drops.
 pub const LARGES_MAX: usize = 64;
 /// … of which so many are kept when nobody needs them.

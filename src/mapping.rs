@@ -204,7 +204,7 @@ impl Mapping {
     }
 
     /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy` and `accept-proxy`; or
-    /// UDP, without any.
+    /// UDP, with `proxy`.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
@@ -218,9 +218,6 @@ impl Mapping {
         if !matches!(self.kind, Kind::Tcp | Kind::Udp) {
             let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
             return not_yet(&format!("`/{}` is", self.kind), &instead);
-        }
-        if let (Kind::Udp, Some(_)) = (self.kind, self.options.proxy) {
-            return not_yet("the option `proxy` with /udp is", "leave it out");
         }
         if let Some(word) = self.options.first_unserved() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");

@@ -22,14 +22,28 @@ const LOCAL: u8 = 0x20;
 const LINE_BYTES_MAX: usize = 107;
 /// Bytes of version 2 before the addresses.
 const FIXED_BYTES: usize = 16;
-/// Address families: streams over IPv4, over IPv6, and what cannot be said.
+/// Address families: streams over IPv4, over IPv6, and what cannot be said. Datagrams count one more.
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 const UNSPEC: u8 = 0x00;
 
+/// What the visitor and nt exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A stream: the header stands before it.
+    Stream = 0,
+    /// Datagrams: the header, of version 2, stands before the first of them.
+    Datagrams = 1,
+}
+
 /// The header for this visitor, who came to the address `local`: `None` where that cannot be had. At most 107 bytes.
 /// Both are as they are seen by people: no IPv4 address within IPv6.
-pub fn header(version: ProxyVersion, visitor: SocketAddr, local: Option<SocketAddr>) -> Vec<u8> {
+pub fn header(
+    version: ProxyVersion,
+    transport: Transport,
+    visitor: SocketAddr,
+    local: Option<SocketAddr>,
+) -> Vec<u8> {
     let local = local.filter(|local| local.is_ipv4() == visitor.is_ipv4());
     match (version, local) {
         (ProxyVersion::V1, None) => b"PROXY UNKNOWN\r\n".to_vec(),
@@ -50,6 +64,7 @@ pub fn header(version: ProxyVersion, visitor: SocketAddr, local: Option<SocketAd
             addresses.extend(visitor.port().to_be_bytes());
             addresses.extend(local.port().to_be_bytes());
             let family = if visitor.is_ipv4() { TCP4 } else { TCP6 };
+            let family = family + transport as u8;
             [&SIGNATURE[..], &[PROXY, family, 0, addresses.len() as u8], &addresses].concat()
         }
     }
@@ -149,6 +164,8 @@ fn addresses<const N: usize, F: Fn([u8; N]) -> IpAddr>(body: &[u8], ip: F) -> Re
 mod tests {
     use super::*;
 
+    const STREAM: Transport = Transport::Stream;
+
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
@@ -158,14 +175,16 @@ mod tests {
         use ProxyVersion::{V1, V2};
         let (from, to) = (at("192.168.0.1:56324"), at("192.168.0.11:443"));
         // Section 2.1 has this very line.
-        assert_eq!(header(V1, from, Some(to)), b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
-        let v2 = header(V2, from, Some(to));
+        assert_eq!(header(V1, STREAM, from, Some(to)), b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
+        let v2 = header(V2, STREAM, from, Some(to));
         assert_eq!(v2[..12], [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]);
         assert_eq!(v2[12..16], [0x21, 0x11, 0, 12]);
         assert_eq!(v2[16..], [192, 168, 0, 1, 192, 168, 0, 11, 0xDC, 0x04, 0x01, 0xBB]);
+        let datagrams = header(V2, Transport::Datagrams, from, Some(to));
+        assert_eq!((datagrams[13], &datagrams[14..]), (0x12, &v2[14..]), "section 2.2: UDP over IPv4");
         let (from, to) = (at("[2001:db8::7]:1"), at("[::1]:65535"));
-        assert_eq!(header(V1, from, Some(to)), b"PROXY TCP6 2001:db8::7 ::1 1 65535\r\n");
-        let v2 = header(V2, from, Some(to));
+        assert_eq!(header(V1, STREAM, from, Some(to)), b"PROXY TCP6 2001:db8::7 ::1 1 65535\r\n");
+        let v2 = header(V2, STREAM, from, Some(to));
         assert_eq!((&v2[12..16], v2.len()), (&[0x21, 0x21, 0, 36][..], 52));
         assert_eq!((v2[16], v2[31], v2[47]), (0x20, 7, 1), "the visitor's address, then its own");
         assert_eq!(v2[48..], [0, 1, 0xFF, 0xFF]);
@@ -176,7 +195,7 @@ mod tests {
         let pairs = [("1.2.3.4:5", "9.8.7.6:65535"), ("[2001:db8::7]:1", "[::1]:80")];
         for (from, to) in pairs.map(|(from, to)| (at(from), at(to))) {
             for version in [ProxyVersion::V1, ProxyVersion::V2] {
-                let mut bytes = header(version, from, Some(to));
+                let mut bytes = header(version, STREAM, from, Some(to));
                 let length = bytes.len();
                 for cut in 0..length {
                     assert_eq!(parse(&bytes[..cut]), Ok(None), "{version:?} cut at {cut}");
@@ -226,8 +245,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_made_up() {
         for local in [None, Some(at("127.0.0.1:80"))] {
-            assert_eq!(header(ProxyVersion::V1, at("[::1]:9"), local), b"PROXY UNKNOWN\r\n");
-            assert_eq!(header(ProxyVersion::V2, at("[::1]:9"), local)[12..], [0x21, 0, 0, 0]);
+            assert_eq!(header(ProxyVersion::V1, STREAM, at("[::1]:9"), local), b"PROXY UNKNOWN\r\n");
+            assert_eq!(header(ProxyVersion::V2, STREAM, at("[::1]:9"), local)[12..], [0x21, 0, 0, 0]);
         }
     }
 }

@@ -157,8 +157,8 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
         ("add x --map 22", "license `x` may not publish port 22; its ports: 1024-65535"),
         ("add x --map 0:1 --ports none", "license `x` may publish no ports"),
         (
-            "add x --map 5353:5353/udp,proxy=v2",
-            "5353:5353/udp: the option `proxy` with /udp is not served yet by this version; leave it out",
+            "add x --map 5353:5353/udp,allow=::1",
+            "5353:5353/udp: the option `allow` is not served yet by this version; leave it out",
         ),
         ("add x --max-visitors -1", "--max-visitors: write a number from 0 to 4294967295"),
         ("add x --max-mappings many", "--max-mappings: write a number from 0 to 4294967295"),

@@ -13,6 +13,7 @@ use crate::limits::{
 use crate::link::Payload;
 use crate::net::{Ends, Net};
 use crate::note::Note;
+use crate::proxy_protocol::{self, ProxyVersion, Transport};
 use crate::reason::Reason;
 use crate::role::{Input, Speech};
 use crate::slots::Key;
@@ -66,7 +67,7 @@ impl<N: Net> Driver<N> {
     pub(super) fn listen_udp(&mut self, role: usize, key: Key, address: SocketAddr) {
         match self.net.listen_udp(key, address) {
             Ok((socket, address)) => {
-                let port = Port { socket, role, flows: Default::default(), queued: false };
+                let port = Port { socket, address, role, flows: Default::default(), queued: false };
                 if let Some(slot) = self.slots.get_mut(key) {
                     *slot = Slot::Port(Box::new(port));
                 }
@@ -93,6 +94,18 @@ impl<N: Net> Driver<N> {
             }
         };
         self.outcomes.push_back((role, outcome));
+    }
+
+    /// The real server of a flow is to be told who sends it.
+    pub(super) fn introduce_flow(&mut self, key: Key, version: ProxyVersion, visitor: SocketAddr) {
+        let Some(Slot::Flow(flow)) = self.slots.get(key) else { return };
+        let &End::Shared(port, Ends { local, .. }, _) = &flow.end else { return };
+        let Some(Slot::Port(port)) = self.slots.get(port) else { return };
+        let came_to = SocketAddr::new(local.unwrap_or_else(|| port.address.ip()), port.address.port());
+        let header = proxy_protocol::header(version, Transport::Datagrams, visitor, Some(came_to));
+        if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
+            flow.introduce(header);
+        }
     }
 
     fn admit_flow(&mut self, key: Key, flow: Flow<N::Socket>) {

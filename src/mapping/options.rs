@@ -101,7 +101,7 @@ impl Options {
                 return Err(format!("option `{word}` has no value"));
             }
             options.set(word, value)?;
-            suits(word, kind)?;
+            suits(word, kind, &options)?;
         }
         Ok(options)
     }
@@ -198,7 +198,7 @@ fn no_option(word: &str) -> String {
 }
 
 /// Whether an option means something for this kind.
-fn suits(word: &str, kind: Kind) -> Result<(), String> {
+fn suits(word: &str, kind: Kind, options: &Options) -> Result<(), String> {
     let http = matches!(kind, Kind::Http | Kind::Https);
     match word {
         "host" | "auth" | "header" if !http => {
@@ -206,6 +206,9 @@ fn suits(word: &str, kind: Kind) -> Result<(), String> {
         }
         "check" | "accept-proxy" if kind == Kind::Udp => {
             Err(format!("option `{word}` does not go with /udp"))
+        }
+        "proxy" if kind == Kind::Udp && options.proxy == Some(ProxyVersion::V1) => {
+            Err("option `proxy`: /udp needs v2, v1 knows no datagrams".to_owned())
         }
         _ => Ok(()),
     }

@@ -216,8 +216,8 @@ fn sockets(process: &Process) -> BTreeMap<String, Socket> {
     sockets
 }
 
-/// The processes use no processor time, and wait for something to happen. A deadline that is served meanwhile may cost a
-/// little: the best of three counts.
+/// The processes use no processor time, and wait for something to happen. Deadlines that are served meanwhile may cost a
+/// little, for as long as last words may take to leave: the best of a dozen looks counts.
 pub fn rests(processes: &[&Process]) {
     let spent = |before: &[(u64, u64)]| -> Vec<(u64, u64)> {
         let now = processes.iter().map(|process| (process.ticks(), process.waits()));
@@ -225,7 +225,7 @@ pub fn rests(processes: &[&Process]) {
     };
     let nothing = vec![(0, 0); processes.len()];
     let mut used = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..12 {
         let before = spent(&nothing);
         thread::sleep(LOOK);
         used = spent(&before);

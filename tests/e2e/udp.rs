@@ -287,6 +287,34 @@ fn any_number_of_answers_finds_the_visitor() {
     stop(client);
 }
 
+/// The first datagram of a visitor is told apart by its header (haproxy's proxy-protocol.txt, section 2.2), be it small or
+/// as large as leaves room for one; what follows has none.
+#[test]
+fn a_real_server_is_told_who_sends() {
+    for kind in BOTH {
+        let (server, backend) = (Server::start(), Answers::echo());
+        let public = port();
+        let client = server.client(kind, &[format!("{public}:127.0.0.1:{}/udp,proxy=v2", backend.port)]);
+        client.wait_for(" ready", SOON);
+        for (length, to) in
+            [(5, Ipv4Addr::LOCALHOST), (15_000, Ipv4Addr::new(127, 0, 0, 3)), (60_000, Ipv4Addr::LOCALHOST)]
+        {
+            let visitor = visitor((to, public));
+            let own = visitor.local_addr().unwrap().port();
+            let SocketAddr::V4(from) = visitor.local_addr().unwrap() else { panic!("an IPv4 visitor") };
+            let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0C".to_vec();
+            header.extend(from.ip().octets());
+            header.extend(to.octets());
+            header.extend(own.to_be_bytes());
+            header.extend(public.to_be_bytes());
+            let datagram = pattern(length, 1);
+            assert_eq!(ask(&visitor, &datagram), [&header[..], &datagram].concat(), "{kind:?}: {length}");
+            assert_eq!(ask(&visitor, &datagram), datagram);
+        }
+        stop(client);
+    }
+}
+
 #[test]
 fn dig_asks_a_dns_server() {
     if !need(&["dnsmasq", "dig"]) {
