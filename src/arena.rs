@@ -34,6 +34,7 @@ impl std::fmt::Debug for Buf {
 pub struct Large {
     bytes: Box<[u8]>,
     len: usize,
+    group: usize,
 }
 
 impl Large {
@@ -88,9 +89,9 @@ pub struct Arena {
     total: usize,
     reserved: usize,
     lent: usize,
-    /// Large ones that nobody has, and how many somebody has.
+    /// Large ones that nobody has, and the groups of those who have one.
     larges: Vec<Large>,
-    larges_lent: usize,
+    larges_of: Vec<usize>,
 }
 
 impl Arena {
@@ -106,7 +107,7 @@ impl Arena {
             reserved: 0,
             lent: 0,
             larges: Vec::new(),
-            larges_lent: 0,
+            larges_of: Vec::new(),
         }
     }
 
@@ -147,19 +148,23 @@ impl Arena {
         self.free.push(buf);
     }
 
-    /// Lends an empty large buffer, if there is one left: nobody has a right to them.
-    pub fn take_large(&mut self) -> Option<Large> {
-        if self.larges_lent >= LARGES_MAX {
+    /// Lends an empty large buffer, if there is one left and this group has fewer than `most`: nobody has a right to
+    /// them.
+    pub fn take_large(&mut self, group: usize, most: usize) -> Option<Large> {
+        let of_group = self.larges_of.iter().filter(|&&other| other == group).count();
+        if self.larges_of.len() >= LARGES_MAX || of_group >= most {
             return None;
         }
-        self.larges_lent += 1;
-        let large = self.larges.pop().map(|large| Large { len: 0, ..large });
-        Some(large.unwrap_or_else(|| Large { bytes: vec![0; DATAGRAM_BYTES_MAX].into(), len: 0 }))
+        self.larges_of.push(group);
+        let bytes = self.larges.pop().map_or_else(|| vec![0; DATAGRAM_BYTES_MAX].into(), |large| large.bytes);
+        Some(Large { bytes, len: 0, group })
     }
 
     /// Takes a large buffer back; few are kept.
     pub fn give_large(&mut self, large: Large) {
-        self.larges_lent -= 1;
+        if let Some(at) = self.larges_of.iter().position(|&group| group == large.group) {
+            self.larges_of.swap_remove(at);
+        }
         if self.larges.len() < LARGES_KEPT {
             self.larges.push(large);
         }
@@ -183,7 +188,7 @@ impl Arena {
 
     /// Large buffers that somebody holds now.
     pub fn larges_lent(&self) -> usize {
-        self.larges_lent
+        self.larges_of.len()
     }
 
     /// Rights that somebody holds now.

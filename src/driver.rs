@@ -8,10 +8,10 @@
 //!  3. `accept`, `connect`, `secure` bring a connection up ([`coming`]).
 //!  4. `pump` passes payload from a raw connection to its ProxyChannel ([`relay::outbound`]).
 //!  5. `read_frames` fills a tunnel connection's window, decodes, and passes payload on ([`relay::inbound`]) …
-//!  6. … or `feed`s a frame to the role, and carries out what it wants: `carry_out`, one arm per verb.
+//!  6. … or `feed`s a frame to the role, and carries out what it wants: `carry_out`, one arm per verb ([`verbs`]).
 //!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
 //!
-//! [`pairs`] joins raw connections to ProxyChannels and parts them; [`books`] counts.
+//! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams; [`books`] counts.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 
@@ -20,22 +20,22 @@ mod coming;
 mod flows;
 mod going;
 mod pairs;
+mod verbs;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::arena::Arena;
-use crate::flow::{self, Flow, Port};
+use crate::flow::{self, Flow, Port, Quiet};
 use crate::limits::{
-    ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, LINGER_TIMEOUT,
-    PUMP_BYTES_PER_TURN, ROLES_MAX, SEND_SOON, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
+    ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, PUMP_BYTES_PER_TURN,
+    ROLES_MAX, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
 };
-use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
+use crate::link::{Fill, Incoming, Link, Payload, Phase};
 use crate::net::{Event, Net, reason_of};
 use crate::note::Note;
-use crate::proxy_protocol::{self, Transport};
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
-use crate::role::{Input, Keys, Manner, Outbox, Place, Role, Speech, Verb};
+use crate::role::{Input, Keys, Manner, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
 use crate::tls::Security;
@@ -71,8 +71,8 @@ pub struct Driver<N: Net> {
     /// Links whose bytes wait for what follows, and until when; oldest first.
     corked: VecDeque<(Time, Key)>,
     handshakes: usize,
-    /// Flows of public ports, and when each is looked at for its silence: not later than it is over.
-    quiet: BTreeSet<(Time, Key)>,
+    /// Flows of public ports, by when each is looked at for its silence.
+    quiet: Quiet,
     /// The datagram that came last; empty before the first.
     datagram: Vec<u8>,
     /// Conversations with proxies, of connections that are not the server's yet.
@@ -158,7 +158,7 @@ impl<N: Net> Driver<N> {
             lingering: VecDeque::new(),
             corked: VecDeque::new(),
             handshakes: 0,
-            quiet: BTreeSet::new(),
+            quiet: Quiet::default(),
             datagram: Vec::new(),
             vias: Vec::new(),
             verbs: Vec::new(),
@@ -194,8 +194,7 @@ impl<N: Net> Driver<N> {
         let linger = self.lingering.front().map_or(Time::NEVER, |(at, _)| *at);
         let corked = self.corked.front().map_or(Time::NEVER, |(at, _)| *at);
         let exit = self.exit.map_or(Time::NEVER, |(_, at)| at);
-        let quiet = self.quiet.first().map_or(Time::NEVER, |(at, _)| *at);
-        roles.min(linger).min(corked).min(self.resting.0).min(exit).min(quiet)
+        roles.min(linger).min(corked).min(self.resting.0).min(exit).min(self.quiet.next())
     }
 
     /// One turn of the loop: `Some` exit code when it was the last.
@@ -452,15 +451,9 @@ impl<N: Net> Driver<N> {
                     continue;
                 }
                 Ok(Some((_, used))) => {
-                    // Copied, so that the connection holds no buffer that its end would not give back.
-                    let mut copy = [0; CONTROL_FRAME_BYTES_MAX];
-                    copy[..used].copy_from_slice(&rx.bytes()[..used]);
-                    rx.consume(used, &mut self.arena);
                     link.rx = rx;
                     frames += 1;
-                    if let Ok(Some((frame, _))) = wire::next(&copy[..used]) {
-                        self.feed(role, Input::Frame(key, frame, &copy[..used]));
-                    }
+                    self.feed_frame(key, role, used);
                     continue;
                 }
                 Ok(None) => link.rx = rx,
@@ -478,6 +471,18 @@ impl<N: Net> Driver<N> {
                 }
                 Err(reason) => return self.fail(key, reason),
             }
+        }
+    }
+
+    /// Gives the role the frame that a window begins with. It is copied, so that the connection holds no buffer that its
+    /// end would not give back.
+    fn feed_frame(&mut self, key: Key, role: usize, used: usize) {
+        let mut copy = [0; CONTROL_FRAME_BYTES_MAX];
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        copy[..used].copy_from_slice(&link.rx.bytes()[..used]);
+        link.rx.consume(used, &mut self.arena);
+        if let Ok(Some((frame, _))) = wire::next(&copy[..used]) {
+            self.feed(role, Input::Frame(key, frame, &copy[..used]));
         }
     }
 
@@ -541,94 +546,6 @@ impl<N: Net> Driver<N> {
             }
         }
         self.postpone(key);
-    }
-
-    // ── 6. Roles ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Gives a role one input, carries out what it wants, and gives it what came of that.
-    fn feed(&mut self, role: usize, input: Input<'_>) {
-        self.step(role, input);
-        while let Some((role, outcome)) = self.outcomes.pop_front() {
-            self.step(role, outcome);
-        }
-    }
-
-    fn step(&mut self, role: usize, input: Input<'_>) {
-        let mut out = Outbox::new(&mut self.verbs, &mut self.bytes, &mut self.slots);
-        self.roles[role].step(self.now, input, &mut out);
-        let (mut verbs, mut bytes) = (std::mem::take(&mut self.verbs), std::mem::take(&mut self.bytes));
-        for verb in verbs.drain(..) {
-            self.carry_out(role, verb, &bytes);
-        }
-        bytes.clear();
-        (self.verbs, self.bytes) = (verbs, bytes);
-    }
-
-    fn carry_out(&mut self, role: usize, verb: Verb, bytes: &[u8]) {
-        match verb {
-            Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
-            // Whoever dials a server has the first word there.
-            Verb::Dial(key, address, speech, via) => {
-                self.dial(role, key, &Place::Ip(address), speech, true);
-                if let (Some(via), Some(_)) = (via, self.link(key)) {
-                    self.vias.push((key, via));
-                }
-            }
-            Verb::ListenUdp(key, address) => self.listen_udp(role, key, address),
-            Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
-            Verb::Send(key, range) => self.send(key, &bytes[range], false),
-            Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
-            Verb::TellDrained(key) => {
-                if let Some(link) = self.link(key) {
-                    link.tell_drained = true;
-                }
-                self.enqueue(key);
-            }
-            Verb::Join { raw, proxy } => self.join(raw, proxy),
-            Verb::AwaitHeader(key) => {
-                if let Some(link) = self.link(key) {
-                    (link.phase, link.held) = (Phase::Announcing, Held::Kept(None, 0));
-                }
-            }
-            Verb::Introduce { raw, version, visitor, came_to } => {
-                if let Some(Slot::Link(link)) = self.slots.get_mut(raw) {
-                    let came_to = came_to.or_else(|| self.net.came_to(&link.stream));
-                    let header = proxy_protocol::header(version, Transport::Stream, visitor, came_to);
-                    link.introduce(&header, &mut self.arena);
-                }
-                self.introduce_flow(raw, version, visitor);
-            }
-            Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
-            Verb::Expect(key) => {
-                if let Some(link) = self.link(key) {
-                    link.payload = Payload::Awaited;
-                }
-            }
-            Verb::Release(key) => self.release(key),
-            Verb::Shut(key) => self.shut(key),
-            Verb::Part(key, drain) => self.part(key, drain),
-            Verb::Close(key, manner) => self.close(key, manner),
-            Verb::PollLicenses => {
-                let licenses = self.net.poll_licenses();
-                self.outcomes.push_back((role, Input::Licenses(licenses)));
-            }
-            Verb::Note(note) => self.net.note(self.now, &note),
-            Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
-        }
-    }
-
-    /// Sends bytes of a role; with `soon` they may wait a moment for what follows, unless others wait already.
-    fn send(&mut self, key: Key, bytes: &[u8], soon: bool) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let alone = link.is_flushed();
-        match link.send(bytes, &mut self.arena) {
-            Ok(()) if soon && alone => {
-                link.corked = true;
-                self.corked.push_back((self.now + SEND_SOON, key));
-            }
-            Ok(()) => self.enqueue(key),
-            Err(reason) => self.lose(key, reason),
-        }
     }
 
     // ── 7. What was sent leaves ─────────────────────────────────────────────────────────────────────────────────

@@ -5,13 +5,13 @@
 //! finds the queue full has the oldest dropped. From the tunnel, a datagram is sent when its last piece is there; what
 //! the socket does not take is dropped. None is ever cut, and all that are dropped are counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::arena::{Arena, Large, Window};
 use crate::limits::{
-    BUFFERS_PER_RAW, CONTROL_FRAME_BYTES_MAX, FLOW_IDLE, FLOW_UNANSWERED, HEADER_BYTES, HELD_BYTES_MAX,
-    PIECE_BYTES_MAX, TLS_PLAIN_BYTES_MAX,
+    BUFFERS_PER_RAW, CONTROL_FRAME_BYTES_MAX, FLOW_IDLE, FLOW_UNANSWERED, FLOW_UNHEARD, HEADER_BYTES,
+    HELD_BYTES_MAX, LARGES_MAX, LARGES_PER_SESSION_MAX, PIECE_BYTES_MAX, TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::Link;
 use crate::net::{Ends, Net};
@@ -32,6 +32,10 @@ pub struct Port<S> {
     pub address: SocketAddr,
     /// Whose it is.
     pub role: usize,
+    /// Whose flows count together, and how many they may be.
+    pub group: Key,
+    /// See `group`.
+    pub most: usize,
     /// Its flows.
     pub flows: BTreeMap<Ends, Key>,
     /// It stands in the run queue.
@@ -39,10 +43,15 @@ pub struct Port<S> {
 }
 
 impl<S> Port<S> {
-    /// The flows of one address.
+    /// The flows of one address, or of the /64 of an IPv6 one.
     pub fn of(&self, ip: IpAddr) -> impl Iterator<Item = Key> {
-        let first = Ends { peer: SocketAddr::new(ip, 0), local: None };
-        self.flows.range(first..).take_while(move |(ends, _)| ends.peer.ip() == ip).map(|(_, key)| *key)
+        let home = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+        };
+        let first = Ends { peer: SocketAddr::new(home(ip), 0), local: None };
+        let same = move |ends: &Ends| home(ends.peer.ip()) == home(ip);
+        self.flows.range(first..).take_while(move |(ends, _)| same(ends)).map(|(_, key)| *key)
     }
 }
 
@@ -55,12 +64,16 @@ pub struct Flow<S> {
     pub end: End<S>,
     /// The ProxyChannel that carries it.
     pub proxy: Option<Key>,
+    /// The group of its public port.
+    pub group: Option<Key>,
     /// It stands in the run queue.
     pub queued: bool,
     /// What has passed.
     pub counts: Counts,
-    /// When a datagram last passed, either way.
+    /// When a datagram last passed, either way …
     passed: Time,
+    /// … and when one last came to the socket.
+    heard: Time,
     /// What stands before the first datagram that a ProxyChannel carries, and whether that has left.
     header: Option<(Vec<u8>, bool)>,
     /// Frames of whole datagrams that wait to leave, oldest first …
@@ -122,14 +135,16 @@ pub enum Whole {
 
 impl<S> Flow<S> {
     /// A flow that nothing has passed yet.
-    pub fn new(role: usize, end: End<S>, now: Time) -> Self {
+    pub fn new(role: usize, end: End<S>, group: Option<Key>, now: Time) -> Self {
         Self {
             role,
             end,
             proxy: None,
+            group,
             queued: false,
             counts: Counts::default(),
             passed: now,
+            heard: now,
             header: None,
             held: Window::default(),
             large: None,
@@ -142,9 +157,18 @@ impl<S> Flow<S> {
         self.header = Some((header, false));
     }
 
+    /// A large buffer, within what its group may have; the flows of a client are all of one server's making.
+    fn take_large(&self, arena: &mut Arena) -> Option<Large> {
+        match self.group {
+            Some(group) => arena.take_large(group.token(), LARGES_PER_SESSION_MAX),
+            None => arena.take_large(0, LARGES_MAX),
+        }
+    }
+
     /// When it has been quiet for too long, if nothing passes until then.
     pub fn deadline(&self) -> Time {
-        self.passed + if self.counts.sent > 0 { FLOW_IDLE } else { FLOW_UNANSWERED }
+        let idle = if self.counts.sent > 0 { FLOW_IDLE } else { FLOW_UNANSWERED };
+        (self.passed + idle).min(self.heard + FLOW_UNHEARD)
     }
 
     /// Whether the queue has room for a datagram of this length without dropping another.
@@ -159,7 +183,7 @@ impl<S> Flow<S> {
 
     /// Queues a datagram that came to the socket; the oldest are dropped for it where there is no room.
     pub fn hold(&mut self, now: Time, datagram: &[u8], arena: &mut Arena) {
-        self.passed = now;
+        (self.passed, self.heard) = (now, now);
         self.counts.taken += 1;
         if framed(datagram.len()) > HELD_BYTES_MAX {
             return self.hold_large(datagram, arena);
@@ -182,7 +206,7 @@ impl<S> Flow<S> {
                 old.clear();
                 Some(old)
             }
-            None => arena.take_large(),
+            None => self.take_large(arena),
         };
         let Some(mut large) = large else {
             self.counts.dropped += 1;
@@ -250,7 +274,7 @@ impl<S> Flow<S> {
         self.passed = now;
         let coming = match std::mem::replace(&mut self.coming, Coming::Nothing) {
             Coming::Nothing if !more => return Ok(Whole::Piece),
-            Coming::Nothing => arena.take_large().map_or(Coming::Skipped, Coming::Part),
+            Coming::Nothing => self.take_large(arena).map_or(Coming::Skipped, Coming::Part),
             coming => coming,
         };
         match (coming, more) {
@@ -321,6 +345,69 @@ impl<S> Flow<S> {
             arena.give_large(going.large);
             self.counts.dropped += 1;
         }
+    }
+}
+
+/// Flows by when each is looked at for its silence: not later than it is over.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    all: BTreeSet<(Time, Key)>,
+    groups: BTreeMap<Key, BTreeSet<(Time, Key)>>,
+}
+
+impl Quiet {
+    /// A flow of this group is looked at then.
+    pub fn insert(&mut self, group: Key, at: Time, key: Key) {
+        self.all.insert((at, key));
+        self.groups.entry(group).or_default().insert((at, key));
+    }
+
+    /// A flow that stands under this time is not looked at.
+    pub fn remove(&mut self, group: Key, at: Time, key: Key) {
+        self.all.remove(&(at, key));
+        if let Some(flows) = self.groups.get_mut(&group) {
+            flows.remove(&(at, key));
+            if flows.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    /// Whether a flow stands under this time.
+    pub fn has(&self, group: Key, at: Time, key: Key) -> bool {
+        self.all.contains(&(at, key))
+            && self.groups.get(&group).is_some_and(|flows| flows.contains(&(at, key)))
+    }
+
+    /// The first that is looked at, of a group or of all.
+    pub fn first(&self, group: Option<Key>) -> Option<Key> {
+        let flows = group.map_or(Some(&self.all), |group| self.groups.get(&group))?;
+        flows.first().map(|(_, key)| *key)
+    }
+
+    /// When the first is looked at.
+    pub fn next(&self) -> Time {
+        self.all.first().map_or(Time::NEVER, |(at, _)| *at)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// How many a group has.
+    pub fn count(&self, group: Key) -> usize {
+        self.groups.get(&group).map_or(0, BTreeSet::len)
+    }
+
+    /// The group that has most.
+    pub fn richest(&self) -> Option<Key> {
+        self.groups.iter().max_by_key(|(_, flows)| flows.len()).map(|(group, _)| *group)
     }
 }
 
@@ -403,7 +490,7 @@ fn for_each_piece(datagram: &[u8], mut each: impl FnMut([u8; HEADER_BYTES], &[u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{DATAGRAM_BYTES_MAX, LARGES_MAX};
+    use crate::limits::DATAGRAM_BYTES_MAX;
 
     fn arena() -> Arena {
         let mut arena = Arena::new(1);
@@ -412,7 +499,7 @@ mod tests {
     }
 
     fn flow() -> Flow<()> {
-        Flow::new(0, End::Own(()), Time::default())
+        Flow::new(0, End::Own(()), None, Time::default())
     }
 
     fn bytes(length: usize) -> Vec<u8> {
@@ -489,8 +576,8 @@ mod tests {
     #[test]
     fn pieces_without_a_buffer_are_dropped_to_the_last() {
         let (mut arena, mut flow) = (arena(), flow());
-        let all: Vec<Large> = (0..LARGES_MAX).map_while(|_| arena.take_large()).collect();
-        assert!(arena.take_large().is_none());
+        let all: Vec<Large> = (0..LARGES_MAX).map_while(|_| arena.take_large(0, LARGES_MAX)).collect();
+        assert!(arena.take_large(0, LARGES_MAX).is_none());
         for more in [true, true, false] {
             assert!(matches!(flow.assemble(Time::default(), more, b"piece", &mut arena), Ok(Whole::NotYet)));
         }

@@ -84,18 +84,28 @@ pub const FLOWS_SHARE: usize = 4;
 pub const FLOWS_MAX: usize = 4_096;
 /// See [`FLOWS_MAX`].
 pub const FLOWS_PER_ADDRESS_MAX: usize = 1_024;
+/// Flows of one session that wait for a ProxyChannel at once: each may cost two handshakes, and whoever sends but one
+/// datagram costs nothing.
+pub const FLOWS_WAITING_MAX: usize = 128;
+/// ProxyChannels of one session that wait for the client's word that a flow is over; the next one is closed instead.
+pub const ENDED_MAX: usize = 256;
+/// Large buffers that the flows of one session may hold at once.
+pub const LARGES_PER_SESSION_MAX: usize = 16;
 /// Datagrams that one socket is asked for before the others have their turn.
 pub const DATAGRAMS_PER_TURN: usize = 64;
 /// Datagrams that are sent to one flow at once: as many as every Linux cuts one message into (udp(7), UDP_SEGMENT).
 pub const DATAGRAMS_PER_SEND: usize = 64;
 /// A flow that nothing passes for so long is over, once the real server has answered …
 pub const FLOW_IDLE: Span = Span::from_secs(60);
-/// … and before.
+/// … but for so long at most without a word from the visitor, who may never have asked …
+pub const FLOW_UNHEARD: Span = Span::from_secs(600);
+/// … and before the first answer.
 pub const FLOW_UNANSWERED: Span = Span::from_secs(5);
 
 const _: () = assert!(HEADER_BYTES + PIECE_BYTES_MAX + TLS_PLAIN_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(HELD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(FLOWS_PER_ADDRESS_MAX <= FLOWS_MAX);
+const _: () = assert!(LARGES_PER_SESSION_MAX * 4 <= LARGES_MAX);
 
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -116,7 +116,16 @@ pub enum Verb {
     /// Listen at an address, and accept connections of this speech.
     Listen(Key, SocketAddr, Speech),
     /// Take datagrams at an address; each visitor's are a flow, which comes as a connection does.
-    ListenUdp(Key, SocketAddr),
+    ListenUdp {
+        /// The port.
+        key: Key,
+        /// Where.
+        address: SocketAddr,
+        /// Ports of one group share what flows may have …
+        group: Key,
+        /// … and have so many of them at most; the longest quiet one makes room.
+        most: usize,
+    },
     /// Connect to an address; a proxy there is talked to first.
     Dial(Key, SocketAddr, Speech, Option<Box<Handshake>>),
     /// Look a name up.
@@ -203,9 +212,9 @@ impl<'a> Outbox<'a> {
     }
 
     /// Takes datagrams; the answer is [`Input::Bound`] or [`Input::BindFailed`]. `None` when the table is full.
-    pub fn listen_udp(&mut self, address: SocketAddr) -> Option<Key> {
+    pub fn listen_udp(&mut self, address: SocketAddr, group: Key, most: usize) -> Option<Key> {
         let key = self.keys.reserve()?;
-        self.push(Verb::ListenUdp(key, address));
+        self.push(Verb::ListenUdp { key, address, group, most });
         Some(key)
     }
 

@@ -8,6 +8,8 @@ mod actors;
 mod costs;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "sim/floods.rs"]
+mod floods;
 #[path = "sim/letters.rs"]
 mod letters;
 #[path = "sim/meter.rs"]
@@ -73,6 +75,13 @@ fn declare(directory: &mut Directory, n: usize, maps: &[&str]) {
     let entry = Entry::new(&name(n), &world::license(n)).expect("a good name");
     directory.replace(entry).expect("a known name");
     give_maps(directory, n, maps);
+}
+
+/// The license permits so many visitors.
+fn limit(directory: &mut Directory, n: usize, visitors: Option<u32>) {
+    let mut entry = directory.by_name(&name(n)).expect("a known name").clone();
+    entry.max_visitors = visitors;
+    directory.replace(entry).expect("a known name");
 }
 
 fn give_maps(directory: &mut Directory, n: usize, maps: &[&str]) {

@@ -316,7 +316,7 @@ fn a_frame_carries_one_mapping() {
         assert_eq!(Mapping::from_wire(text).map(|mapping| mapping.to_string()).as_deref(), Some(text));
     }
     for text in
-        ["1000-2000:1000-2000", "6000-6001", "53:53/udp", "blog.example.com:80", "1:2,rate=1", "", "nonsense"]
+        ["1000-2000:1000-2000", "6000-6001", "53:53/tls", "blog.example.com:80", "1:2,rate=1", "", "nonsense"]
     {
         assert_eq!(Mapping::from_wire(text), None, "{text}");
     }

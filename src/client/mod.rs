@@ -127,8 +127,9 @@ struct ProxyChannel {
     state: Proxy,
     /// The visit's other side, while one is on.
     real: Option<Real>,
-    /// What the visit is for.
+    /// What the visit is for, and whether it carries datagrams.
     mapping: u16,
+    flow: bool,
     /// The last visit, over or not.
     visit: u64,
     /// When a drain is given up.

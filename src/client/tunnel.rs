@@ -188,8 +188,14 @@ impl Client {
         };
         let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);
         out.send(key, &Frame::Attach(Attach { session: session.id, channel: number, mac }));
-        let proxy =
-            ProxyChannel { state: Proxy::Idle, real: None, mapping: 0, visit: 0, deadline: Time::NEVER };
+        let proxy = ProxyChannel {
+            state: Proxy::Idle,
+            real: None,
+            mapping: 0,
+            flow: false,
+            visit: 0,
+            deadline: Time::NEVER,
+        };
         self.channels.insert(key, Channel::Proxy(proxy));
     }
 

@@ -69,11 +69,11 @@ impl Client {
         let Some(mapping) = self.mapping(connect.mapping) else {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
         };
-        let target = mapping.target.clone();
+        let (target, flow) = (mapping.target.clone(), mapping.kind == Kind::Udp);
         let real = Real::wanted(now);
         self.watch(real.deadline());
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
-        (proxy.real, proxy.mapping) = (Some(real), connect.mapping);
+        (proxy.real, proxy.mapping, proxy.flow) = (Some(real), connect.mapping, flow);
         match target {
             Target::Tcp { host: Host::Ip(ip), port } => {
                 self.target_resolved(now, key, connect.visit, &[SocketAddr::new(ip, port)], out);
@@ -97,14 +97,9 @@ impl Client {
         }
     }
 
-    /// Whether a mapping's visits are flows of datagrams.
-    fn has_flows(&self, mapping: u16) -> bool {
-        self.mapping(mapping).is_some_and(|mapping| mapping.kind == Kind::Udp)
-    }
-
     /// The client stops: datagrams have no end that could be waited for.
     pub(super) fn end_flows(&mut self, now: Time, out: &mut Outbox<'_>) {
-        let is_flow = |channel: &Channel| matches!(channel, Channel::Proxy(p) if p.real.is_some() && self.has_flows(p.mapping));
+        let is_flow = |channel: &Channel| matches!(channel, Channel::Proxy(p) if p.real.is_some() && p.flow);
         let flows: Vec<Key> =
             self.channels.iter().filter(|(_, channel)| is_flow(channel)).map(|(key, _)| key).collect();
         for key in flows {
@@ -166,6 +161,7 @@ impl Client {
             Some(Channel::Proxy(proxy)) if proxy.awaits(visit) => proxy.mapping,
             _ => return,
         };
+        let place = if self.carries_datagrams(key) { Place::Udp } else { Place::Ip };
         let offered = mapping & SERVER_MAPPING_BIT != 0;
         let allow = &self.config.allow;
         let mut permitted = addresses
@@ -174,16 +170,16 @@ impl Client {
             .copied();
         if let Some(first) = permitted.next() {
             let rest = permitted.collect();
-            self.dial_real(now, key, self.place(mapping, first), rest, out);
+            self.dial_real(now, key, place(first), rest, out);
         } else {
             let reason = if addresses.is_empty() { Reason::NoSuchHost } else { Reason::NotAllowed };
             self.refuse(now, key, reason, out);
         }
     }
 
-    /// A port of a real server, as this mapping means it.
-    fn place(&self, mapping: u16, address: SocketAddr) -> Place {
-        if self.has_flows(mapping) { Place::Udp(address) } else { Place::Ip(address) }
+    /// Whether a ProxyChannel's visit is a flow.
+    fn carries_datagrams(&self, key: Key) -> bool {
+        matches!(self.channels.get(key), Some(Channel::Proxy(proxy)) if proxy.flow)
     }
 
     fn dial_real(&mut self, now: Time, key: Key, place: Place, rest: Vec<SocketAddr>, out: &mut Outbox<'_>) {
@@ -221,17 +217,16 @@ impl Client {
 
     /// The real server's connection failed; it is out of the books already.
     pub(super) fn real_lost(&mut self, now: Time, raw: Key, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        let Some(Channel::Proxy(ProxyChannel { real: Some(real), mapping, .. })) = self.channels.get_mut(key)
-        else {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
             return;
         };
-        let mapping = *mapping;
         if real.key() != Some(raw) {
             return;
         }
         match real.step(now, real::Event::Failed(reason)) {
             real::Effect::TryNext(mut addresses) => {
-                let first = self.place(mapping, addresses.remove(0));
+                let place = if self.carries_datagrams(key) { Place::Udp } else { Place::Ip };
+                let first = place(addresses.remove(0));
                 self.dial_real(now, key, first, addresses, out);
             }
             real::Effect::Refuse(reason) => {

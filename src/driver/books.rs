@@ -91,7 +91,7 @@ impl<N: Net> Driver<N> {
                             panic!("{key:?} has no port")
                         };
                         assert_eq!(port.flows.get(ends), Some(&key), "{key:?} is not its port's");
-                        assert!(self.quiet.contains(&(*at, key)), "{key:?} is never over");
+                        assert!(self.quiet.has(port.group, *at, key), "{key:?} is never over");
                     }
                 }
                 Slot::Reserved | Slot::Door(_) | Slot::Port(_) => {}

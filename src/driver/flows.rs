@@ -64,10 +64,17 @@ impl<'a> Run<'a> {
 }
 
 impl<N: Net> Driver<N> {
-    pub(super) fn listen_udp(&mut self, role: usize, key: Key, address: SocketAddr) {
+    pub(super) fn listen_udp(
+        &mut self,
+        role: usize,
+        key: Key,
+        address: SocketAddr,
+        (group, most): (Key, usize),
+    ) {
         match self.net.listen_udp(key, address) {
             Ok((socket, address)) => {
-                let port = Port { socket, address, role, flows: Default::default(), queued: false };
+                let flows = Default::default();
+                let port = Port { socket, address, role, group, most, flows, queued: false };
                 if let Some(slot) = self.slots.get_mut(key) {
                     *slot = Slot::Port(Box::new(port));
                 }
@@ -85,7 +92,7 @@ impl<N: Net> Driver<N> {
         let dialed = if room { self.net.dial_udp(key, address) } else { Err(Reason::Busy) };
         let outcome = match dialed {
             Ok(socket) => {
-                self.admit_flow(key, Flow::new(role, End::Own(socket), self.now));
+                self.admit_flow(key, Flow::new(role, End::Own(socket), None, self.now));
                 Input::Dialed(key)
             }
             Err(reason) => {
@@ -170,10 +177,8 @@ impl<N: Net> Driver<N> {
     /// A flow for somebody new; `None` where there is no place for it.
     fn newcomer(&mut self, port_key: Key, ends: Ends) -> Option<Key> {
         self.make_room_for(port_key, ends);
-        let most = FLOWS_MAX.min(self.budget.raws / FLOWS_SHARE).max(1);
-        if self.quiet.len() >= most || !has_room(self.used, self.budget, Speech::Raw) {
-            let oldest = self.longest_quiet()?;
-            self.end_flow(oldest);
+        if !has_room(self.used, self.budget, Speech::Raw) {
+            return None;
         }
         let key = self.slots.insert(Slot::Reserved)?;
         let Some(Slot::Port(port)) = self.slots.get_mut(port_key) else {
@@ -181,28 +186,39 @@ impl<N: Net> Driver<N> {
             return None;
         };
         port.flows.insert(ends, key);
-        let role = port.role;
-        let mut flow = Flow::new(role, End::Shared(port_key, ends, self.now), self.now);
+        let (role, group) = (port.role, port.group);
+        let mut flow = Flow::new(role, End::Shared(port_key, ends, self.now), Some(group), self.now);
         let at = flow.deadline();
         flow.end = End::Shared(port_key, ends, at);
-        self.quiet.insert((at, key));
+        self.quiet.insert(group, at, key);
         self.admit_flow(key, flow);
         self.feed(role, Input::Accepted { listener: port_key, key, peer: ends.peer });
         Some(key)
     }
 
-    /// Where one address has too many flows, its own longest quiet one makes room.
+    /// Where one address has too many flows, its own longest quiet one makes room; else that of the group which has too
+    /// many, or most. There may be none, where others have all the room.
     fn make_room_for(&mut self, port: Key, ends: Ends) {
         let Some(Slot::Port(port)) = self.slots.get(port) else { return };
-        if port.of(ends.peer.ip()).count() < FLOWS_PER_ADDRESS_MAX {
-            return;
-        }
         let deadline = |key: &Key| match self.slots.get(*key) {
             Some(Slot::Flow(flow)) => Some(flow.deadline()),
             _ => None,
         };
-        if let Some(oldest) = port.of(ends.peer.ip()).min_by_key(deadline) {
-            self.end_flow(oldest);
+        let all = FLOWS_MAX.min(self.budget.raws / FLOWS_SHARE).max(1);
+        let full = self.quiet.len() >= all || !has_room(self.used, self.budget, Speech::Raw);
+        let goes = if port.of(ends.peer.ip()).count() >= FLOWS_PER_ADDRESS_MAX {
+            port.of(ends.peer.ip()).min_by_key(deadline)
+        } else if self.quiet.count(port.group) >= port.most {
+            let group = Some(port.group);
+            self.longest_quiet(group)
+        } else if full {
+            let group = self.quiet.richest();
+            self.longest_quiet(group)
+        } else {
+            None
+        };
+        if let Some(goes) = goes {
+            self.end_flow(goes);
         }
     }
 
@@ -274,8 +290,8 @@ impl<N: Net> Driver<N> {
 
     /// Ends the flows that were quiet for too long.
     pub(super) fn end_quiet_flows(&mut self) {
-        while self.quiet.first().is_some_and(|(at, _)| *at <= self.now) {
-            let Some(key) = self.longest_quiet() else { return };
+        while self.quiet.next() <= self.now {
+            let Some(key) = self.longest_quiet(None) else { return };
             let over = matches!(self.slots.get(key), Some(Slot::Flow(flow)) if flow.deadline() <= self.now);
             if over {
                 self.end_flow(key);
@@ -283,19 +299,22 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    /// The flow whose silence is over first. Each stands under a time that was right once: it is not later than the
-    /// one that is right now.
-    fn longest_quiet(&mut self) -> Option<Key> {
+    /// The flow whose silence is over first, of a group or of all. Each stands under a time that was right once: it is
+    /// not later than the one that is right now.
+    fn longest_quiet(&mut self, group: Option<Key>) -> Option<Key> {
         loop {
-            let (listed, key) = self.quiet.pop_first()?;
-            let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { continue };
+            let key = self.quiet.first(group)?;
+            let Some(Slot::Flow(flow)) = self.slots.get(key) else { return None };
+            let &End::Shared(port, ends, listed) = &flow.end else { return None };
             let deadline = flow.deadline();
-            if let End::Shared(_, _, at) = &mut flow.end {
-                *at = deadline;
-            }
-            self.quiet.insert((deadline, key));
             if deadline == listed {
                 return Some(key);
+            }
+            let group = flow.group?;
+            self.quiet.remove(group, listed, key);
+            self.quiet.insert(group, deadline, key);
+            if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
+                flow.end = End::Shared(port, ends, deadline);
             }
         }
     }
@@ -336,7 +355,9 @@ impl<N: Net> Driver<N> {
         match flow.end {
             End::Own(socket) => self.net.close_socket(key, socket),
             End::Shared(port, ends, at) => {
-                self.quiet.remove(&(at, key));
+                if let Some(group) = flow.group {
+                    self.quiet.remove(group, at, key);
+                }
                 if let Some(Slot::Port(port)) = self.slots.get_mut(port) {
                     port.flows.remove(&ends);
                 }

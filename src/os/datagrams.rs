@@ -1,5 +1,5 @@
 //! Sockets for datagrams. Where a public port is open at every address, the system is asked at which of them a datagram
-//! came (RFC 3542 section 6.1, ip(7)), and the answer leaves from there: from another one the visitor would not take it.
+//! came (RFC 3542 section 6.1, ip(7)), and the answer leaves from there: from another the visitor would not take it.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -98,27 +98,45 @@ impl Socket {
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
             (length, peer.ok_or(ErrorKind::InvalidData)?, None)
         };
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Ok((length, Some(Ends { peer, local: local.map(|ip| ip.to_canonical()) })))
+        // Nobody can answer to it.
+        if peer.port() == 0 {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        // A link-local address is nothing without its interface (RFC 4007 section 6).
+        let peer = match peer.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
+            IpAddr::V6(_) => peer,
+        };
+        let local = local.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_multicast());
+        Ok((length, Some(Ends { peer, local })))
     }
 
     /// Sends datagrams of one length, of which the last may be shorter; how many were sent.
     pub(super) fn send(&mut self, to: Option<Ends>, datagrams: &[&[u8]]) -> usize {
         let to = to.map(|Ends { peer, local }| {
-            (SocketAddr::new(self.mapped(peer.ip()), peer.port()), local.map(|ip| self.mapped(ip)))
+            let peer = match peer.ip() {
+                ip @ IpAddr::V4(_) => SocketAddr::new(self.mapped(ip), peer.port()),
+                IpAddr::V6(_) => peer,
+            };
+            (peer, local.map(|ip| self.mapped(ip)))
         });
-        // Cut by the system, they pass through most of it as one; it refuses those that are longer than the way's packets.
+        // Cut by the system, they pass through most of it as one; it refuses those that are longer than a packet.
         let length = datagrams.first().map_or(0, |first| first.len());
+        let mut refused = false;
         if datagrams.len() > 1 && length < self.too_long {
             match ask::send(self.as_fd(), to, datagrams) {
                 Ok(()) => return datagrams.len(),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
-                Err(_) => self.too_long = length,
+                Err(error) => {
+                    refused = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused)
+                }
             }
         }
-        let sent = |datagram: &&&[u8]| self.send_one(to, datagram).is_ok();
-        datagrams.iter().filter(sent).count()
+        let sent = datagrams.iter().filter(|datagram| self.send_one(to, datagram).is_ok()).count();
+        // Not so where it was the way that refused, and not their length.
+        if refused && sent > 0 {
+            self.too_long = length;
+        }
+        sent
     }
 
     fn send_one(&self, to: Option<To>, datagram: &[u8]) -> io::Result<()> {
@@ -126,6 +144,12 @@ impl Socket {
             // This is about the one before: nobody has this one yet.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 ask::send(self.as_fd(), to, &[datagram])
+            }
+            // Nobody answers from a broadcast address, which the visitor wrote to: from whichever there is a way.
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::WouldBlock) && matches!(to, Some((_, Some(_)))) =>
+            {
+                ask::send(self.as_fd(), to.map(|(peer, _)| (peer, None)), &[datagram])
             }
             result => result,
         }
@@ -207,7 +231,8 @@ mod ask {
                 match (present.cmsg_level, present.cmsg_type) {
                     (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                         let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                        local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                        // Not where it was sent to, which may be a broadcast, but the own address that it concerns.
+                        local = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
                     }
                     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                         let info = data.cast::<libc::in6_pktinfo>().read_unaligned();

@@ -238,7 +238,13 @@ impl Server {
             return false;
         }
         self.strangers.retain(|&other| other != key);
-        let proxy = ProxyChannel { session: owner, state: Proxy::Idle, visitor: None, deadline: Time::NEVER };
+        let proxy = ProxyChannel {
+            session: owner,
+            state: Proxy::Idle,
+            visitor: None,
+            deadline: Time::NEVER,
+            ended: false,
+        };
         self.channels.insert(key, Channel::Proxy(proxy));
         self.proxies += 1;
         self.pool(now, owner, key, out);

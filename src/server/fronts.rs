@@ -59,7 +59,7 @@ impl Server {
     pub(super) fn announced(&mut self, now: Time, key: Key, announced: Announced, out: &mut Outbox<'_>) {
         let Some(&Channel::Front(Front { arrival, .. })) = self.channels.get(key) else { return };
         self.channels.remove(key);
-        self.count_out(arrival.session);
+        self.count_out(arrival.session, false);
         let arrival = match announced {
             Announced::Itself => arrival,
             Announced::Visitor { from, to } => Arrival { visitor: from, came_to: Some(to), ..arrival },
@@ -69,7 +69,7 @@ impl Server {
 
     /// A front has gone, or had its time.
     pub(super) fn front_lost(&mut self, front: &Front, reason: Reason, out: &mut Outbox<'_>) {
-        self.count_out(front.arrival.session);
+        self.count_out(front.arrival.session, false);
         let reason = if reason == Reason::TimedOut { Reason::NoHeader } else { reason };
         self.front_failed(&front.arrival, reason, out);
     }

@@ -9,8 +9,10 @@
 
 use std::net::SocketAddr;
 
+use super::session::Opening;
 use super::{Due, Server};
-use crate::limits::{BIND_RETRY_EVERY, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
+use crate::directory::Entry;
+use crate::limits::{BIND_RETRY_EVERY, FLOWS_SHARE, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::mapping::{Kind, Mapping as Spec};
 use crate::note::Note;
 use crate::reason::Reason;
@@ -57,6 +59,11 @@ enum News {
     State,
 }
 
+/// Of so many visitors so many may send datagrams: who needs a connection is not shut out by who needs none.
+pub(super) fn flows_among(visitors: u32) -> usize {
+    (visitors as usize / FLOWS_SHARE).max(1)
+}
+
 /// Ports that are drawn before a mapping with port 0 gives up for this time.
 const DRAWS: u8 = 16;
 
@@ -70,10 +77,13 @@ impl Mapping {
         Note::MappingDown { name: name.to_owned(), public, target, reason }
     }
 
-    fn listen(&self, port: u16, out: &mut Outbox<'_>) -> Option<Key> {
+    fn listen(&self, session: Key, port: u16, entry: Option<&Entry>, out: &mut Outbox<'_>) -> Option<Key> {
         let address = SocketAddr::new(self.wanted.ip(), port);
         match self.spec.kind {
-            Kind::Udp => out.listen_udp(address),
+            Kind::Udp => {
+                let visitors = entry.and_then(|entry| entry.max_visitors);
+                out.listen_udp(address, session, visitors.map_or(usize::MAX, flows_among))
+            }
             Kind::Tcp | Kind::Http | Kind::Https | Kind::Tls => out.listen(address, Speech::Raw),
         }
     }
@@ -236,7 +246,7 @@ impl Server {
             (_, Some(_)) => Err(Reason::NotPermitted),
         };
         match port {
-            Ok(port) => match mapping.listen(port, out) {
+            Ok(port) => match mapping.listen(key, port, entry, out) {
                 Some(listener) => {
                     mapping.state = State::Binding(listener);
                     self.ports.insert(listener, (key, index));
@@ -373,12 +383,16 @@ impl Server {
         }
     }
 
-    pub(super) fn drained(&mut self, cmd: Key, out: &mut Outbox<'_>) {
+    /// All that a client was told has left: it may be told more.
+    pub(super) fn drained(&mut self, now: Time, cmd: Key, out: &mut Outbox<'_>) {
         if let Some(&super::Channel::Cmd(key)) = self.channels.get(cmd) {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.telling = false;
-            }
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            session.telling = false;
+            let opening = std::mem::replace(&mut session.opening, Opening::Left);
             self.announce(key, out);
+            if opening == Opening::MoreWanted {
+                self.order(now, key, out);
+            }
         }
     }
 }

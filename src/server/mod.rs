@@ -121,8 +121,10 @@ struct ProxyChannel {
     state: Proxy,
     /// The visitor, while a visit is on.
     visitor: Option<Key>,
-    /// When a drain is given up.
+    /// When a drain is given up, or the client's word that a flow is over.
     deadline: Time,
+    /// The flow that it carried is over, and the client has not said so yet.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +133,8 @@ struct VisitorChannel {
     mapping: u16,
     visit: u64,
     peer: SocketAddr,
+    /// It sends datagrams.
+    flow: bool,
     state: Visitor,
 }
 
@@ -165,7 +169,7 @@ impl Role for Server {
             Input::Ended(key) => self.ended(now, key, out),
             Input::Over(key) => self.flow_over(now, key, out),
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
-            Input::Drained(key) => self.drained(key, out),
+            Input::Drained(key) => self.drained(now, key, out),
             Input::Licenses(result) => self.licenses(now, result, out),
             Input::Stop => self.stop(now, out),
             Input::Dialed(_) | Input::Bytes(..) | Input::Resolved(..) => {}
@@ -378,6 +382,24 @@ impl Server {
         }
     }
 
+    /// What sessions count is what there is; for tests.
+    fn check_counts(&self) {
+        let drains = |channel: &Channel| matches!(channel, Channel::Proxy(p) if matches!(p.state, Proxy::Drain { .. }));
+        let draining: usize = self.sessions.iter().map(|(_, session)| session.pool.draining).sum();
+        let drained = self.channels.iter().filter(|(_, channel)| drains(channel)).count();
+        assert_eq!(draining, drained, "drained ProxyChannels were miscounted");
+        let ended: usize = self.sessions.iter().map(|(_, session)| session.pool.ended).sum();
+        let awaited = |channel: &Channel| matches!(channel, Channel::Proxy(proxy) if proxy.ended);
+        let proxies = self.channels.iter().filter(|(_, channel)| awaited(channel)).count();
+        assert_eq!(ended, proxies, "ProxyChannels of flows that are over were miscounted");
+        let flows: usize = self.sessions.iter().map(|(_, session)| session.flows).sum();
+        let is_flow = |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.flow);
+        let visitors = self.channels.iter().filter(|(_, channel)| is_flow(channel)).count();
+        assert_eq!(flows, visitors, "flows were miscounted");
+        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
+        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
+    }
+
     /// The books agree with each other; for tests, after every step.
     fn check_books(&self) {
         let (mut strangers, mut visitors, mut proxies) = (0, 0, 0);
@@ -412,7 +434,7 @@ impl Server {
                     let session = self.sessions.get(visitor.session).expect("a visitor of no session");
                     assert_eq!(
                         visitor.state.proxy().is_none(),
-                        session.waiting.contains(&key)
+                        session.waiting.iter().any(|other| other == key)
                             || session.inherited.iter().any(|(other, _)| *other == key),
                         "queue and visitor disagree"
                     );
@@ -420,12 +442,7 @@ impl Server {
             }
         }
         assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
-        let drains = |channel: &Channel| matches!(channel, Channel::Proxy(p) if matches!(p.state, Proxy::Drain { .. }));
-        let draining: usize = self.sessions.iter().map(|(_, session)| session.pool.draining).sum();
-        let drained = self.channels.iter().filter(|(_, channel)| drains(channel)).count();
-        assert_eq!(draining, drained, "drained ProxyChannels were miscounted");
-        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
-        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
+        self.check_counts();
         for (key, session) in self.sessions.iter() {
             assert_eq!(self.by_id.get(&session.login.id), Some(&key), "a session that nobody can attach to");
             assert_eq!(

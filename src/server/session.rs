@@ -30,8 +30,8 @@ pub(super) struct Session {
     pub(super) mappings: BTreeMap<u16, Mapping>,
     /// MAP frames of this login that are still to come; what they do not name again goes.
     pub(super) maps_to_come: u16,
-    /// Visitors without a ProxyChannel, longest waiting first.
-    pub(super) waiting: VecDeque<Key>,
+    /// Visitors without a ProxyChannel.
+    pub(super) waiting: Waiting,
     /// Those who waited in the session before this one, until the mapping that each came to is served again.
     pub(super) inherited: Vec<(Key, Spec)>,
     pub(super) pool: Pool,
@@ -42,10 +42,14 @@ pub(super) struct Session {
     pub(super) last_visit: u64,
     /// Index of the mapping that was offered last.
     pub(super) last_offer: u16,
-    /// Visitors at once.
+    /// Visitors at once …
     pub(super) visitors: usize,
+    /// … and those of them who send datagrams.
+    pub(super) flows: usize,
     /// What the client was told of its mappings has not left yet: the rest waits for that.
     pub(super) telling: bool,
+    /// The last order of ProxyChannels, until it has left: the next waits for that.
+    pub(super) opening: Opening,
     /// The client has said goodbye: only the visits there are go on.
     pub(super) leaving: Option<Reason>,
 }
@@ -60,8 +64,10 @@ pub(super) struct Pool {
     pub(super) last_order: u64,
     /// When ordered ones are to be looked for.
     pub(super) orders_due: Earliest,
-    /// So many are being drained of a visit that was cut.
+    /// So many are being drained of a visit that was cut …
     pub(super) draining: usize,
+    /// … and so many wait for the client's word that a flow is over.
+    pub(super) ended: usize,
     /// So many free ones demand calls for.
     pub(super) spare: usize,
     /// Fewest free ones since the last review: so many nobody needed.
@@ -76,9 +82,60 @@ impl Default for Pool {
             last_order: 0,
             orders_due: Earliest::default(),
             draining: 0,
+            ended: 0,
             spare: POOL_MIN,
             unneeded: 0,
         }
+    }
+}
+
+/// An order of ProxyChannels on its way out. Many visitors who come at once share the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It has left, or there was none.
+    Left,
+    /// It has not.
+    Leaving,
+    /// It has not, and more is wanted.
+    MoreWanted,
+}
+
+/// Visitors without a ProxyChannel, longest waiting first. Whoever sends datagrams, which costs nobody an answered
+/// packet, stands behind all others.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    visitors: VecDeque<Key>,
+    flows: VecDeque<Key>,
+}
+
+impl Waiting {
+    /// Behind all of its kind, or before them.
+    pub(super) fn push(&mut self, key: Key, flow: bool, first: bool) {
+        let queue = if flow { &mut self.flows } else { &mut self.visitors };
+        if first { queue.push_front(key) } else { queue.push_back(key) }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Key> {
+        self.visitors.pop_front().or_else(|| self.flows.pop_front())
+    }
+
+    /// Visitors, and flows.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.visitors.len(), self.flows.len())
+    }
+
+    /// How many there are in all.
+    pub(super) fn count(&self) -> usize {
+        self.visitors.len() + self.flows.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Key> {
+        self.visitors.iter().chain(&self.flows).copied()
+    }
+
+    pub(super) fn retain(&mut self, stays: impl Fn(Key) -> bool) {
+        self.visitors.retain(|&key| stays(key));
+        self.flows.retain(|&key| stays(key));
     }
 }
 
@@ -107,10 +164,12 @@ impl Session {
             maps_to_come: login.mappings,
             last_offer: SERVER_MAPPING_BIT,
             binds_due: Earliest::default(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             inherited: Vec::new(),
             telling: false,
+            opening: Opening::Left,
             visitors: 0,
+            flows: 0,
             leaving: None,
             last_visit: 0,
             pool: Pool::default(),
@@ -124,7 +183,7 @@ impl Session {
         self.maps_to_come = login.mappings;
         self.login = login;
         self.leaving = None;
-        self.telling = false;
+        (self.telling, self.opening) = (false, Opening::Left);
         self.pool.orders.clear();
         for mapping in self.mappings.values_mut() {
             mapping.declared = false;
@@ -237,7 +296,7 @@ impl Server {
         session.pool.orders.clear();
         let cmd = session.cmd.take();
         let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
-        let waiting: Vec<Key> = std::mem::take(&mut session.waiting).into_iter().chain(inherited).collect();
+        let waiting: Vec<Key> = std::mem::take(&mut session.waiting).iter().chain(inherited).collect();
         for listener in std::mem::take(&mut session.mappings).values().filter_map(Mapping::listener) {
             self.ports.remove(listener);
             out.close(listener, Manner::Cut);
@@ -272,6 +331,7 @@ impl Server {
             return;
         }
         session.cmd = None;
+        session.opening = Opening::Left;
         session.pool.orders.clear();
         out.note(Note::SessionAway { name: session.login.name.clone(), reason });
         self.watch_pulse(key);

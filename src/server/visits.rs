@@ -7,12 +7,16 @@
 use std::collections::BTreeMap;
 
 use super::fronts::Arrival;
-use super::mappings::State;
+use super::mappings::{State, flows_among};
+use super::session::Opening;
 use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::visitor::{self, Visitor};
-use crate::limits::{CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, POOL_MAX, POOL_MIN, WAITING_MAX};
-use crate::mapping::Mapping as Spec;
+use crate::limits::{
+    CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, ENDED_MAX, FLOWS_WAITING_MAX, POOL_MAX, POOL_MIN,
+    WAITING_MAX,
+};
+use crate::mapping::{Kind, Mapping as Spec};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -31,15 +35,17 @@ impl Server {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
         };
+        let flow = session.mappings.get(&mapping).is_some_and(|mapping| mapping.spec.kind == Kind::Udp);
         session.last_visit += 1;
         session.visitors += 1;
-        session.waiting.push_back(key);
+        session.flows += usize::from(flow);
+        session.waiting.push(key, flow, false);
         if let Some(version) = session.mappings.get(&mapping).and_then(|mapping| mapping.spec.options.proxy) {
             out.push(Verb::Introduce { raw: key, version, visitor: peer, came_to });
         }
         let (visit, state) = (session.last_visit, Visitor::accepted(now));
         self.watch(state.deadline());
-        let visitor = VisitorChannel { session: owner, mapping, visit, peer, state };
+        let visitor = VisitorChannel { session: owner, mapping, visit, peer, flow, state };
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
         self.serve(now, owner, out);
@@ -53,10 +59,11 @@ impl Server {
             return Some(Reason::ClientAway);
         };
         let entry = self.config.directory.by_id(session.login.license);
-        let port = match session.mappings.get(&mapping).map(|mapping| mapping.state) {
-            Some(State::Live(_, address)) => address.port(),
-            _ => return Some(Reason::NoSuchMapping),
-        };
+        let Some(mapping) = session.mappings.get(&mapping) else { return Some(Reason::NoSuchMapping) };
+        let State::Live(_, address) = mapping.state else { return Some(Reason::NoSuchMapping) };
+        let (port, flow) = (address.port(), mapping.spec.kind == Kind::Udp);
+        let (visitors, flows) = session.waiting.len();
+        let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
         match entry {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
@@ -64,9 +71,12 @@ impl Server {
             Some(entry) if entry.max_visitors.is_some_and(|most| session.visitors >= most as usize) => {
                 Some(Reason::Busy)
             }
-            Some(_) if session.waiting.len() >= WAITING_MAX || self.visitors >= self.config.visitors_max => {
+            Some(entry)
+                if flow && entry.max_visitors.is_some_and(|most| session.flows >= flows_among(most)) =>
+            {
                 Some(Reason::Busy)
             }
+            Some(_) if waiting >= most || self.visitors >= self.config.visitors_max => Some(Reason::Busy),
             Some(_) => None,
         }
     }
@@ -85,9 +95,9 @@ impl Server {
         let inherited: BTreeMap<Key, Spec> = std::mem::take(&mut session.inherited).into_iter().collect();
         let waiting = std::mem::take(&mut session.waiting);
         let mut taken = Vec::new();
-        for key in waiting.into_iter().chain(inherited.keys().copied()) {
+        for key in waiting.iter().chain(inherited.keys().copied()) {
             let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
-            self.count_out(visitor.session);
+            self.count_out(visitor.session, visitor.flow);
             match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
                 Some(spec) if visitor.state.is_untried() => taken.push((key, spec.clone(), visitor)),
                 Some(_) | None => out.close(key, Manner::Cut),
@@ -100,6 +110,7 @@ impl Server {
     pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, Spec, VisitorChannel)>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         session.visitors += heirs.len();
+        session.flows += heirs.iter().filter(|(_, _, visitor)| visitor.flow).count();
         self.visitors += heirs.len();
         for (key, spec, visitor) in heirs {
             session.inherited.push((key, spec));
@@ -117,7 +128,7 @@ impl Server {
                 Some(Channel::Visitor(visitor)) if spec == new => {
                     session.last_visit += 1;
                     (visitor.mapping, visitor.visit) = (mapping, session.last_visit);
-                    session.waiting.push_back(key);
+                    session.waiting.push(key, visitor.flow, false);
                 }
                 _ => session.inherited.push((key, spec)),
             }
@@ -129,7 +140,7 @@ impl Server {
     pub(super) fn serve(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         while let Some((visitor, proxy)) = self.sessions.get_mut(owner).and_then(|session| {
             let proxy = *session.pool.idle.last()?;
-            let visitor = session.waiting.pop_front()?;
+            let visitor = session.waiting.pop()?;
             session.pool.idle.pop();
             session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
             Some((visitor, proxy))
@@ -159,10 +170,16 @@ impl Server {
         }
     }
 
-    fn order(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
+    /// Orders what is short, unless an order is still on its way out: many visitors who come at once share one.
+    pub(super) fn order(&mut self, now: Time, owner: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let Some(cmd) = session.cmd else { return };
-        if !session.waiting.is_empty() {
+        if session.opening != Opening::Left {
+            session.opening = Opening::MoreWanted;
+            return;
+        }
+        let waiting = session.waiting.count();
+        if waiting > 0 {
             session.pool.spare = (session.pool.spare * 2).min(POOL_MAX);
         }
         let coming = session.pool.orders.len();
@@ -170,8 +187,8 @@ impl Server {
         // by the same channels.
         let (idle, spare) = (session.pool.idle.len(), session.pool.spare);
         let short = if idle < (spare / 2).max(POOL_MIN) { spare - idle } else { 0 };
-        let count = (session.waiting.len() + short).saturating_sub(coming);
-        let awaited = session.waiting.len().saturating_sub(coming);
+        let count = (waiting + short).saturating_sub(coming);
+        let awaited = waiting.saturating_sub(coming);
         if count == 0 || self.stopping.is_some() {
             return;
         }
@@ -190,6 +207,8 @@ impl Server {
             self.timers.remind(deadline, Due::Orders(owner));
         }
         out.send(cmd, &Frame::Open { first, count: u16::try_from(count).unwrap_or(u16::MAX) });
+        session.opening = Opening::Leaving;
+        out.push(Verb::TellDrained(cmd));
     }
 
     /// Orders that did not come in time are given up, and made again if they are still needed.
@@ -324,8 +343,11 @@ impl Server {
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
             proxy.visitor = None;
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
-            let deadline = proxy.deadline;
+            let (deadline, ended) = (proxy.deadline, std::mem::take(&mut proxy.ended));
             self.watch(deadline);
+            if let Some(session) = self.sessions.get_mut(owner) {
+                session.pool.ended -= usize::from(ended);
+            }
         }
         if free {
             self.pool(now, owner, key, out);
@@ -337,7 +359,7 @@ impl Server {
     /// Puts a free ProxyChannel into the pool, or closes it where the pool is full.
     pub(super) fn pool(&mut self, now: Time, owner: Key, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        if session.pool.idle.len() >= POOL_MAX && session.waiting.is_empty() {
+        if session.pool.idle.len() >= POOL_MAX && session.waiting.count() == 0 {
             self.channels.remove(key);
             self.proxies -= 1;
             out.close(key, Manner::End);
@@ -352,8 +374,8 @@ impl Server {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let waits =
             |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if v.mapping == mapping);
-        let gone: Vec<Key> = session.waiting.iter().filter(|key| waits(key)).copied().collect();
-        session.waiting.retain(|key| !gone.contains(key));
+        let gone: Vec<Key> = session.waiting.iter().filter(waits).collect();
+        session.waiting.retain(|key| !gone.contains(&key));
         for key in gone {
             self.note_failure(key, Reason::NoSuchMapping, out);
             self.forget_visitor(key, Manner::Cut, out);
@@ -372,15 +394,16 @@ impl Server {
 
     pub(super) fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
-            self.count_out(visitor.session);
+            self.count_out(visitor.session, visitor.flow);
             out.close(key, manner);
         }
     }
 
-    pub(super) fn count_out(&mut self, session: Key) {
+    pub(super) fn count_out(&mut self, session: Key, flow: bool) {
         self.visitors -= 1;
         if let Some(session) = self.sessions.get_mut(session) {
             session.visitors -= 1;
+            session.flows -= usize::from(flow);
         }
     }
 
@@ -404,22 +427,28 @@ impl Server {
         self.visitor_gone(now, key, visitor, Event::LocalCut(reason), out);
     }
 
-    /// A visitor's flow is over: nobody is cut off, and the ProxyChannel is free when the client has said its last word.
+    /// A visitor's flow is over: nobody is cut off. The ProxyChannel is free when the client has said its last word.
     pub(super) fn flow_over(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         if !matches!(self.channels.get(key), Some(Channel::Visitor(_))) {
             return;
         }
         let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
-        let proxy = visitor.state.proxy();
+        let proxy_key = visitor.state.proxy();
         self.visitor_gone(now, key, &visitor, Event::LocalEnd, out);
-        // A client that does not say it must not keep the ProxyChannel from others.
-        if let Some(Channel::Proxy(proxy)) = proxy.and_then(|proxy| self.channels.get_mut(proxy))
-            && matches!(proxy.state, Proxy::Visit { .. })
-            && proxy.visitor.is_none()
-        {
-            proxy.deadline = now + DRAIN_TIMEOUT;
-            self.watch(now + DRAIN_TIMEOUT);
+        // A client that does not say it must not keep the ProxyChannel from others, nor many of them.
+        let Some(proxy_key) = proxy_key else { return };
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy_key) else { return };
+        if !matches!(proxy.state, Proxy::Visit { .. }) || proxy.visitor.is_some() {
+            return;
         }
+        (proxy.deadline, proxy.ended) = (now + DRAIN_TIMEOUT, true);
+        let Some(session) = self.sessions.get_mut(visitor.session) else { return };
+        session.pool.ended += 1;
+        if session.pool.ended > ENDED_MAX {
+            out.close(proxy_key, Manner::End);
+            return self.lost(now, proxy_key, Reason::Busy, out);
+        }
+        self.watch(now + DRAIN_TIMEOUT);
     }
 
     fn visitor_gone(
@@ -430,7 +459,7 @@ impl Server {
         event: Event,
         out: &mut Outbox<'_>,
     ) {
-        self.count_out(visitor.session);
+        self.count_out(visitor.session, visitor.flow);
         match visitor.state.proxy() {
             Some(proxy) => {
                 if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
@@ -440,7 +469,7 @@ impl Server {
             }
             None => {
                 if let Some(session) = self.sessions.get_mut(visitor.session) {
-                    session.waiting.retain(|&other| other != key);
+                    session.waiting.retain(|other| other != key);
                     session.inherited.retain(|(other, _)| *other != key);
                 }
             }
@@ -455,16 +484,17 @@ impl Server {
             session.pool.idle.retain(|&other| other != key);
             session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
             session.pool.draining -= usize::from(matches!(proxy.state, Proxy::Drain { .. }));
+            session.pool.ended -= usize::from(proxy.ended);
         }
         if let Some(visitor_key) = proxy.visitor
             && let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key)
         {
             match visitor.state.step(now, visitor::Event::ChannelLost) {
                 visitor::Effect::WaitAgain => {
-                    let deadline = visitor.state.deadline();
+                    let (deadline, flow) = (visitor.state.deadline(), visitor.flow);
                     self.watch(deadline);
                     if let Some(session) = self.sessions.get_mut(proxy.session) {
-                        session.waiting.push_front(visitor_key);
+                        session.waiting.push(visitor_key, flow, true);
                     }
                 }
                 visitor::Effect::Cut(reason) => {

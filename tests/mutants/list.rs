@@ -180,11 +180,23 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "the rest of a large datagram follows on another channel",
-        &[Edit("flow.rs", "            *gone = 0;\n", "            _ = gone;\n")],
+        &[Edit("flow.rs", "            going.gone = 0;\n", "            _ = going;\n")],
     ),
     mutant(
         "nobody looks whether the client lets go of an ended flow",
-        &[Edit("server/visits.rs", "            self.watch(now + DRAIN_TIMEOUT);\n", "")],
+        &[Edit("server/visits.rs", "        self.watch(now + DRAIN_TIMEOUT);\n    }\n", "    }\n")],
+    ),
+    mutant(
+        "each of many visitors has an order of its own",
+        &[Edit("server/visits.rs", "if session.opening != Opening::Left {", "if false {")],
+    ),
+    mutant(
+        "who sends datagrams is served before who has a connection",
+        &[Edit(
+            "server/session.rs",
+            "self.visitors.pop_front().or_else(|| self.flows.pop_front())",
+            "self.flows.pop_front().or_else(|| self.visitors.pop_front())",
+        )],
     ),
     mutant(
         "who has used up its turn is not asked again",

@@ -97,7 +97,7 @@ impl<R: Role> Stage<R> {
                     self.resolved.push(name);
                     self.queries.push(query);
                 }
-                Verb::Listen(key, address, _) | Verb::ListenUdp(key, address) => {
+                Verb::Listen(key, address, _) | Verb::ListenUdp { key, address, .. } => {
                     self.listening.push((key, address))
                 }
                 Verb::Note(note) => self.subjects.push(note.subject()),
