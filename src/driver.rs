@@ -510,11 +510,11 @@ impl<N: Net> Driver<N> {
                             Err(Fault::Proxy(reason)) => self.fail(key, reason),
                         }
                     }
-                    Some((Slot::Flow(_), Slot::Link(from))) if from.transfer_left == 0 => {
-                        return Delivery::Nothing;
-                    }
                     // A flow has datagrams, and no stream.
-                    Some((Slot::Flow(_), _)) => self.fail(key, Reason::Protocol),
+                    Some((Slot::Flow(_), Slot::Link(from))) if from.transfer_left > 0 => {
+                        self.fail(key, Reason::Protocol);
+                    }
+                    Some((Slot::Flow(_), _)) => return Delivery::Nothing,
                     _ => {}
                 }
                 Delivery::Wait
