@@ -474,8 +474,8 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    /// Gives the role the frame that a window begins with. It is copied, so that the connection holds no buffer that its
-    /// end would not give back.
+    /// Gives the role the frame that a window begins with; copied, so that the connection holds no buffer that its end
+    /// would not give back.
     fn feed_frame(&mut self, key: Key, role: usize, used: usize) {
         let mut copy = [0; CONTROL_FRAME_BYTES_MAX];
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
