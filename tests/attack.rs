@@ -411,6 +411,28 @@ fn who_waits_is_served_by_the_very_same_mapping_alone() {
     }
 }
 
+/// A datagram costs nobody an answered packet: who sends one waits behind whoever has a connection, though he came first.
+#[test]
+fn a_visitor_does_not_queue_behind_flows() {
+    let mut stage = server(directory(|_| {}), 100, 10);
+    let cmd = log_in(&mut stage, 1, 1, 2);
+    let listeners = ["2000:80/udp", "2001:80"].map(|mapping| {
+        let index = u16::from(mapping == "2001:80");
+        stage.say(cmd, &Frame::Map(Map { index, mapping }));
+        bound(&mut stage)
+    });
+    for listener in [0, 0, 0, 1, 0] {
+        visit(&mut stage, listeners[listener]);
+    }
+    let channels = attach_all(&mut stage, 1, cmd, &mut 0);
+    let asked = |channel: &Key| match stage.heard(*channel)[..] {
+        [Frame::Connect(connect), ..] => Some(connect.mapping),
+        _ => None,
+    };
+    let order: Vec<u16> = channels.iter().filter_map(asked).collect();
+    assert_eq!(order[..2], [1, 0], "of {order:?}");
+}
+
 /// What a client is told of its mappings waits until what was told has left, however long that takes.
 #[test]
 fn many_long_offers_fit_behind_each_other() {

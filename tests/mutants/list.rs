@@ -191,14 +191,6 @@ pub const MUTANTS: &[Mutant] = &[
         &[Edit("server/visits.rs", "if session.opening != Opening::Left {", "if false {")],
     ),
     mutant(
-        "who sends datagrams is served before who has a connection",
-        &[Edit(
-            "server/session.rs",
-            "self.visitors.pop_front().or_else(|| self.flows.pop_front())",
-            "self.flows.pop_front().or_else(|| self.visitors.pop_front())",
-        )],
-    ),
-    mutant(
         "who has used up its turn is not asked again",
         &[Edit("driver.rs", "Ok(Stop::Budget) => self.postpone(raw),", "Ok(Stop::Budget) => {}")],
     ),
