@@ -18,6 +18,7 @@ pub mod timers;
 
 // What the operator says.
 pub mod directory;
+pub mod http;
 pub mod license;
 pub mod mapping;
 pub mod names;

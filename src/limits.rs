@@ -107,6 +107,23 @@ const _: () = assert!(HELD_BYTES_MAX + CONTROL_FRAME_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(FLOWS_PER_ADDRESS_MAX <= FLOWS_MAX);
 const _: () = assert!(LARGES_PER_SESSION_MAX * 4 <= LARGES_MAX);
 
+// ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Longest head of a request.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Headers of one message.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Longest line of a chunk's size, with its extensions.
+pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
+/// Longest trailer section of a chunked body.
+pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
+/// The head of a request is whole within this, from its first byte on.
+pub const HTTP_HEAD_TIMEOUT: Span = Span::from_secs(10);
+/// A visitor that asks for nothing more is let go after this.
+pub const HTTP_IDLE_TIMEOUT: Span = Span::from_secs(75);
+/// A real server's connection that was idle for so long may be about to end: only what may be asked twice is asked on it.
+pub const HTTP_FRESH: Span = Span::from_secs(1);
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.

@@ -139,6 +139,22 @@ fn distance(word: &[char], candidate: &str) -> usize {
     last[other.len()]
 }
 
+/// `bytes` in base64 (RFC 4648 section 4).
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for symbol in 0..4 {
+            let value = (bits >> (18 - 6 * symbol)) & 63;
+            let padding = symbol > group.len();
+            text.push(if padding { '=' } else { char::from(ALPHABET[value as usize]) });
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +198,22 @@ mod tests {
         for text in ["", "K", "-1", "+1", "1.5M", "2MB", "0", "0K", "99999999999G", "é", "1é"] {
             assert!(parse_bytes(text).is_err(), "{text}");
         }
+    }
+
+    /// The vectors of RFC 4648 section 10.
+    #[test]
+    fn base64_as_in_the_rfc() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
     }
 }

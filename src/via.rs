@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::names::{self, Use, bracketed};
 use crate::reason::Reason;
-use crate::text::parse_port;
+use crate::text::{base64, parse_port};
 
 /// A proxy. `Debug` and `Display` leave its password out.
 #[derive(Clone, PartialEq, Eq)]
@@ -246,21 +246,6 @@ fn reply(heard: &[u8]) -> Result<Step, Reason> {
         _ => return Err(Reason::NoProxy),
     };
     Ok(if heard.len() < length { Step::Wait } else { Step::Done(length) })
-}
-
-/// RFC 4648 section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let [a, b, c] = [0, 1, 2].map(|n| u32::from(chunk.get(n).copied().unwrap_or(0)));
-        let group = a << 16 | b << 8 | c;
-        for n in 0..4 {
-            let letter = LETTERS[(group >> (18 - 6 * n) & 63) as usize];
-            text.push(if n <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["names", "text"]),
     ("via", &["names", "reason", "text"]),
     ("mapping", &["limits", "names", "policy", "proxy_protocol", "text"]),
+    ("http", &["limits", "mapping", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),
@@ -104,7 +105,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("budget", &["driver", "limits"]),
     // The edge.
     ("state", &["directory", "license"]),
-    ("identity", &["entropy", "state"]),
+    ("identity", &["entropy", "state", "text"]),
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.

@@ -1,0 +1,261 @@
+//! The head of a request: read strictly, and written anew for the real server.
+//!
+//! Strictly, because two programs that read one message differently are how a visitor gets past the first of them
+//! (RFC 9112 section 11.2): what has two lengths, two hosts, folded lines or bare line feeds is refused, and what is
+//! passed on has one reading.
+
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+
+use httparse::Header;
+
+use super::{Body, Scheme, Status};
+use crate::limits::HTTP_HEADERS_MAX;
+use crate::mapping::Options;
+use crate::text::base64;
+
+/// Room for the headers of a message while it is read.
+pub type HeaderSpace<'a> = [MaybeUninit<Header<'a>>; HTTP_HEADERS_MAX];
+
+/// Room that nothing was put into.
+pub const fn header_space<'a>() -> HeaderSpace<'a> {
+    [const { MaybeUninit::uninit() }; HTTP_HEADERS_MAX]
+}
+
+/// The head of a request.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    method: &'a str,
+    /// From the path on; it need not begin with `/` where the whole URI was written.
+    target: &'a str,
+    /// Host and port as the visitor wrote them.
+    authority: &'a str,
+    /// The host alone, in lower case and without the root's dot.
+    pub host: Cow<'a, str>,
+    minor: u8,
+    headers: &'a [Header<'a>],
+    /// What follows the head.
+    pub body: Body,
+    /// The visitor wants no other request on this connection.
+    pub last: bool,
+    /// It asks for a WebSocket (RFC 6455 section 4.1).
+    pub upgrade: bool,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the head that `bytes` begin with, and how long it is; `None` where it is not whole yet.
+    ///
+    /// # Errors
+    /// What to answer instead of serving it.
+    pub fn parse(bytes: &'a [u8], space: &'a mut HeaderSpace<'a>) -> Result<Option<(Self, usize)>, Status> {
+        let mut request = httparse::Request::new(&mut []);
+        let length = match request.parse_with_uninit_headers(bytes, space) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err(Status::HeadTooLarge),
+            Err(httparse::Error::Version) => return Err(Status::NotThisVersion),
+            Err(_) => return Err(Status::BadRequest),
+        };
+        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+        else {
+            return Err(Status::BadRequest);
+        };
+        if has_bare_line_feed(&bytes[..length]) || method == "CONNECT" {
+            return Err(Status::BadRequest);
+        }
+        let headers: &[Header<'_>] = request.headers;
+        let (authority, target) = authority_and_target(method, target, minor, headers)?;
+        let body = body(minor, headers)?;
+        let connection = |word| lists(headers, "connection", word);
+        let upgrade = minor == 1
+            && body == Body::NONE
+            && connection("upgrade")
+            && values(headers, "upgrade").eq([&b"websocket"[..]]);
+        let last = minor == 0 || connection("close");
+        let host = host_of(authority).ok_or(Status::BadRequest)?;
+        let request = Self { method, target, authority, host, minor, headers, body, last, upgrade };
+        Ok(Some((request, length)))
+    }
+
+    /// The path, as it was written: neither decoded nor resolved.
+    pub fn path(&self) -> &'a str {
+        match self.target.split('?').next() {
+            None | Some("") => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// Whether its path is `prefix`, or below it. A path that leads back up is below nothing.
+    pub fn is_below(&self, prefix: &str) -> bool {
+        let path = self.path();
+        let is_up = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            && !path.split(['/', '\\']).any(is_up)
+    }
+
+    /// Whether the answer has no body, whatever its head says (RFC 9110 section 9.3.2).
+    pub fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// Whether it may be made again where nobody knows if it has arrived (RFC 9110 section 9.2.2).
+    pub fn may_be_repeated(&self) -> bool {
+        let idempotent = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&self.method);
+        idempotent && self.body == Body::NONE && !self.upgrade
+    }
+
+    /// Whether it brings what `auth=` asks for (RFC 7617). Compared in constant time.
+    pub fn knows(&self, user: &str, password: &str) -> bool {
+        let wanted = base64(format!("{user}:{password}").as_bytes());
+        let mut given = values(self.headers, "authorization");
+        let (Some(value), None) = (given.next(), given.next()) else { return false };
+        let Some((scheme, token)) = value.split_at_checked(6) else { return false };
+        let differs = |differs: u8, (one, other): (&u8, &u8)| differs | (one ^ other);
+        scheme.eq_ignore_ascii_case(b"basic ")
+            && token.len() == wanted.len()
+            && token.iter().zip(wanted.as_bytes()).fold(0, differs) == 0
+    }
+
+    /// Writes the head that the real server gets.
+    ///
+    /// What concerns this connection alone stays here (RFC 9110 section 7.6.1), and who visits is said as it is, not
+    /// as the visitor says it: `X-Forwarded-For`, `-Proto`, `-Host`, and `Forwarded` (RFC 7239).
+    pub fn forward(&self, options: &Options, scheme: Scheme, visitor: IpAddr, out: &mut Vec<u8>) {
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+        let slash: &[u8] = if self.target.starts_with(['/', '*']) { b"" } else { b"/" };
+        let version: &[u8] = if self.minor == 0 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" };
+        put(&[self.method.as_bytes(), b" ", slash, self.target.as_bytes(), version]);
+        let host = options.host.as_deref().unwrap_or(self.authority);
+        put(&[b"Host: ", host.as_bytes(), b"\r\n"]);
+        for header in self.headers.iter().filter(|header| self.travels(header.name, options)) {
+            put(&[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+        }
+        for header in &options.headers {
+            put(&[header.name.as_bytes(), b": ", header.value.as_bytes(), b"\r\n"]);
+        }
+        let visitor = visitor.to_canonical();
+        let (shown, quoted) = (visitor.to_string(), visitor.is_ipv6());
+        let node = if quoted { format!("\"[{shown}]\"") } else { shown.clone() };
+        put(&[b"X-Forwarded-For: ", shown.as_bytes(), b"\r\nX-Forwarded-Proto: ", scheme.word().as_bytes()]);
+        put(&[b"\r\nX-Forwarded-Host: ", self.authority.as_bytes()]);
+        put(&[b"\r\nForwarded: for=", node.as_bytes(), b";host=\"", self.authority.as_bytes()]);
+        put(&[b"\";proto=", scheme.word().as_bytes(), b"\r\n"]);
+        if self.upgrade {
+            put(&[b"Connection: upgrade\r\nUpgrade: websocket\r\n"]);
+        } else if self.last {
+            put(&[b"Connection: close\r\n"]);
+        }
+        put(&[b"\r\n"]);
+    }
+
+    /// Whether a header of the visitor's goes on to the real server.
+    fn travels(&self, name: &str, options: &Options) -> bool {
+        const HERE: [&str; 9] = [
+            "host",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authorization",
+            "te",
+            "upgrade",
+            "forwarded",
+            "x-real-ip",
+        ];
+        let begins = |start: &str| name.get(..start.len()).is_some_and(|first| same_name(first, start));
+        // What says where the message ends cannot be struck out by naming it.
+        let framing = same_name(name, "content-length") || same_name(name, "transfer-encoding");
+        framing
+            || !(HERE.iter().any(|here| same_name(name, here))
+                || begins("x-forwarded-")
+                || options.headers.iter().any(|header| same_name(name, &header.name))
+                || (options.auth.is_some() && same_name(name, "authorization"))
+                || lists(self.headers, "connection", name))
+    }
+}
+
+/// Whether two names of headers are one, as they are to the many programs that take `_` for `-`.
+fn same_name(one: &str, other: &str) -> bool {
+    let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    let before = std::iter::once(&b' ').chain(head);
+    before.zip(head).fold(false, |bare, (&before, &byte)| bare | (byte == b'\n' && before != b'\r'))
+}
+
+/// The values of a header, without the spaces around them.
+pub(super) fn values<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let found = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+    found.map(|header| header.value.trim_ascii())
+}
+
+/// Whether a word stands in a header that is a list of such (RFC 9110 section 5.6.1).
+pub(super) fn lists(headers: &[Header<'_>], name: &str, word: &str) -> bool {
+    values(headers, name)
+        .flat_map(|value| value.split(|&b| b == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whom a request is for, and what of it is for that one alone.
+fn authority_and_target<'a>(
+    method: &str,
+    target: &'a str,
+    minor: u8,
+    headers: &'a [Header<'a>],
+) -> Result<(&'a str, &'a str), Status> {
+    let mut hosts = values(headers, "host");
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => std::str::from_utf8(host).map_err(|_| Status::BadRequest)?,
+        (None, None) if minor == 0 => "",
+        _ => return Err(Status::BadRequest),
+    };
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return if target.contains('#') { Err(Status::BadRequest) } else { Ok((host, target)) };
+    }
+    let (scheme, rest) = target.split_once("://").ok_or(Status::BadRequest)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let agree = host.is_empty() || host.eq_ignore_ascii_case(authority);
+    let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if agree && known && !path.contains('#') { Ok((authority, path)) } else { Err(Status::BadRequest) }
+}
+
+/// The host of an authority, in the form in which names are compared; `None` where it is none.
+fn host_of(authority: &str) -> Option<Cow<'_, str>> {
+    if authority.starts_with('[') {
+        let (address, port) = authority.split_once(']')?;
+        let port = port.strip_prefix(':').unwrap_or(port);
+        let good = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
+        let good = address[1..].bytes().all(good) && port.bytes().all(|b| b.is_ascii_digit());
+        return good.then_some(Cow::Borrowed(authority));
+    }
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if !name.bytes().all(good) || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
+    Some(if lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
+}
+
+/// What follows the head (RFC 9112 section 6.3).
+fn body(minor: u8, headers: &[Header<'_>]) -> Result<Body, Status> {
+    let (mut lengths, mut codings) =
+        (values(headers, "content-length"), values(headers, "transfer-encoding"));
+    match (lengths.next(), codings.next()) {
+        (None, None) => Ok(Body::NONE),
+        (Some(length), None) if lengths.next().is_none() => {
+            super::length(length).map(Body::Length).ok_or(Status::BadRequest)
+        }
+        (None, Some(coding)) if minor == 1 && codings.next().is_none() => {
+            if coding.eq_ignore_ascii_case(b"chunked") {
+                Ok(Body::CHUNKED)
+            } else {
+                Err(Status::NotImplemented)
+            }
+        }
+        _ => Err(Status::BadRequest),
+    }
+}
