@@ -10,7 +10,10 @@ use crate::limits::{BUFFER_BYTES, FILES_RESERVED, POOL_MAX, SESSIONS_MAX, STRANG
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Sessions and strangers come on top of visitors.
-    Server,
+    Server {
+        /// Any of them may speak HTTP.
+        http: bool,
+    },
     /// One CmdChannel comes on top of visits.
     Client,
 }
@@ -90,16 +93,17 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
 
 /// The connections that `visitors` visitors call for.
 fn budget(end: End, visitors: usize) -> Budget {
-    let others = match end {
-        End::Server => STRANGERS_MAX + sessions(visitors),
-        End::Client => 1,
+    let (others, callers) = match end {
+        End::Server { http } => (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }),
+        End::Client => (1, 0),
     };
     // One ProxyChannel a visitor, and a pool that waits for the next ones.
-    Budget { raws: visitors, locals: 0, tunnels: visitors + POOL_MAX + others }
+    Budget { raws: visitors, locals: 0, tunnels: visitors + POOL_MAX + others, callers }
 }
 
 fn connections(end: End, visitors: usize) -> usize {
-    let Budget { raws, locals, tunnels } = budget(end, visitors);
+    // A visitor is of one kind or the other.
+    let Budget { raws, locals, tunnels, callers: _ } = budget(end, visitors);
     raws + locals + tunnels
 }
 
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn each_bound_is_named() {
-        let plan = |means| plan(End::Server, means).unwrap();
+        let plan = |means| plan(End::Server { http: false }, means).unwrap();
         assert_eq!(plan(ROOMY).visitors, VISITORS_MAX);
         assert!(plan(ROOMY).to_string().ends_with("the program itself"));
         assert!(plan(Means { files: 1024, ..ROOMY }).to_string().contains("ulimit"));
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn whatever_is_planned_fits() {
-        for end in [End::Server, End::Client] {
+        for end in [End::Server { http: false }, End::Client] {
             for files in [500, 1024, 20_000, 1 << 20] {
                 for memory_bytes in [128 << 20, 1 << 30, 64 << 30] {
                     let Ok(plan) = plan(end, Means { files, memory_bytes, ..ROOMY }) else { continue };
@@ -157,6 +161,8 @@ mod tests {
 
     #[test]
     fn too_little_is_said() {
-        assert!(plan(End::Server, Means { files: 100, ..ROOMY }).unwrap_err().contains("ulimit"));
+        assert!(
+            plan(End::Server { http: false }, Means { files: 100, ..ROOMY }).unwrap_err().contains("ulimit")
+        );
     }
 }

@@ -8,6 +8,7 @@
 //! https = "[::]:443"                    allow = "loopback"
 //! admin = "127.0.0.1:9001"              ca = "webpki"                 # or a file in PEM
 //! state = "/var/lib/nt"
+//! certs = "/etc/nt/certs"               # of public names, for /https
 //! cert = "/etc/nt/cert.pem"
 //! key = "/etc/nt/key.pem"
 //! public_host = "vps.example.com"       # in the line to paste on the client
@@ -30,8 +31,8 @@ use crate::table::{Document, Fields, FileError};
 use crate::text::{parse_bytes, quote};
 use crate::via::Via;
 
-const SERVER: [&str; 10] =
-    ["listen", "plain", "http", "https", "admin", "state", "cert", "key", "public_host", "limits"];
+const SERVER: [&str; 11] =
+    ["listen", "plain", "http", "https", "certs", "admin", "state", "cert", "key", "public_host", "limits"];
 const LIMITS: [&str; 2] = ["visitors", "memory"];
 const CLIENT: [&str; 6] = ["server", "map", "plain", "via", "allow", "ca"];
 
@@ -46,6 +47,8 @@ pub struct ServerConfig {
     pub http: Option<SocketAddr>,
     /// The common port of public names over TLS.
     pub https: Option<SocketAddr>,
+    /// The folder of the certificates of public names.
+    pub certs: Option<PathBuf>,
     /// Where to ask how it goes.
     pub admin: Option<SocketAddr>,
     /// The state directory.
@@ -71,6 +74,7 @@ impl ServerConfig {
             plain: self.plain.or(below.plain),
             http: self.http.or(below.http),
             https: self.https.or(below.https),
+            certs: self.certs.or(below.certs),
             admin: self.admin.or(below.admin),
             state: self.state.or(below.state),
             cert: self.cert.or(below.cert),
@@ -86,12 +90,8 @@ impl ServerConfig {
     /// # Errors
     /// A sentence that names what it does not do yet.
     pub fn served(&self) -> Result<(), String> {
-        for (word, asked) in
-            [("http", self.http.is_some()), ("https", self.https.is_some()), ("admin", self.admin.is_some())]
-        {
-            if asked {
-                return Err(format!("`{word}` is not served yet by this version; leave it out"));
-            }
+        if self.admin.is_some() {
+            return Err("`admin` is not served yet by this version; leave it out".to_owned());
         }
         Ok(())
     }
@@ -170,6 +170,7 @@ pub fn parse_server(text: &str) -> Result<ServerConfig, FileError> {
         plain: address("plain")?,
         http: address("http")?,
         https: address("https")?,
+        certs: path("certs")?,
         admin: address("admin")?,
         state: path("state")?,
         cert: path("cert")?,
@@ -424,7 +425,7 @@ ca = "webpki"
         assert_eq!(flags.clone().over(file.clone()), flags);
         assert_eq!(file.clone().over(flags), file);
         assert_eq!(ServerConfig::default().over(file.clone()), file);
-        let error = "`http` is not served yet by this version; leave it out";
+        let error = "`admin` is not served yet by this version; leave it out";
         assert_eq!(file.served(), Err(error.to_string()));
         assert_eq!(ServerConfig { plain: file.plain, ..ServerConfig::default() }.served(), Ok(()));
     }

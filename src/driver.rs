@@ -11,7 +11,8 @@
 //!  6. … or `feed`s a frame to the role, and carries out what it wants: `carry_out`, one arm per verb ([`verbs`]).
 //!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
 //!
-//! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams; [`books`] counts.
+//! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams, [`talks`] HTTP;
+//! [`books`] counts.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 
@@ -20,12 +21,14 @@ mod coming;
 mod flows;
 mod going;
 mod pairs;
+mod talks;
 mod verbs;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::arena::Arena;
 use crate::flow::{self, Flow, Port, Quiet};
+use crate::gateway;
 use crate::limits::{
     ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, PUMP_BYTES_PER_TURN,
     ROLES_MAX, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
@@ -38,7 +41,7 @@ use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Keys, Manner, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
-use crate::tls::Security;
+use crate::tls::{Peek, Security};
 use crate::via::Handshake;
 use crate::wire::{self, Frame};
 pub use books::Budget;
@@ -75,6 +78,8 @@ pub struct Driver<N: Net> {
     quiet: Quiet,
     /// The datagram that came last; empty before the first.
     datagram: Vec<u8>,
+    /// ClientHellos that are not whole yet, and how much of what was said has been heard.
+    greetings: BTreeMap<Key, (Peek, usize)>,
     /// Conversations with proxies, of connections that are not the server's yet.
     vias: Vec<(Key, Box<Handshake>)>,
     verbs: Vec<Verb>,
@@ -160,6 +165,7 @@ impl<N: Net> Driver<N> {
             handshakes: 0,
             quiet: Quiet::default(),
             datagram: Vec::new(),
+            greetings: BTreeMap::new(),
             vias: Vec::new(),
             verbs: Vec::new(),
             bytes: Vec::new(),
@@ -237,7 +243,7 @@ impl<N: Net> Driver<N> {
                     link.failed |= ready.failed;
                     // A visitor who waits is not read, so only this tells that it has gone.
                     if ready.failed
-                        && (link.phase, link.speech) == (Phase::Up, Speech::Raw)
+                        && (link.phase == Phase::Up && matches!(link.speech, Speech::Raw | Speech::Http))
                         && let Err(error) = self.net.dialed(key, &mut link.stream)
                     {
                         return self.fail(key, reason_of(&error));
@@ -353,8 +359,19 @@ impl<N: Net> Driver<N> {
             (Phase::Connecting, _) => self.connect(key),
             (Phase::Asking, _) => self.ask(key),
             (Phase::Securing, _) => self.secure(key),
+            (Phase::Greeting, _) => self.greet(key),
             (Phase::Announcing, _) => self.announce(key),
             (Phase::Lingering, _) => self.flush(key),
+            (Phase::Leaving, _) => self.see_off(key),
+            (Phase::Up, Speech::Http) => {
+                self.hear(key);
+                if let Some(proxy) = self.other_side(key) {
+                    self.pump(key, proxy);
+                    self.read_frames(proxy);
+                    self.flush(proxy);
+                }
+                self.flush(key);
+            }
             (Phase::Up, Speech::Raw) => {
                 if let Some(proxy) = peer {
                     self.pump(key, proxy);
@@ -392,7 +409,8 @@ impl<N: Net> Driver<N> {
             _ => return,
         };
         let role = from.role();
-        match relay::outbound((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
+        let pass = if from.exchange.is_some() { gateway::outbound } else { relay::outbound };
+        match pass((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
             Ok(Stop::Dry | Stop::Blocked) => {}
             Ok(Stop::Budget) => self.postpone(raw),
             Ok(Stop::Ended) => self.feed(role, Input::Ended(raw)),
@@ -503,6 +521,9 @@ impl<N: Net> Driver<N> {
             }
             (_, Some(raw)) => {
                 match self.slots.pair_mut(raw, key) {
+                    Some((Slot::Link(to), _)) if to.exchange.is_some() => {
+                        return self.answer(raw, key).unwrap_or(Delivery::Some(0));
+                    }
                     Some((Slot::Link(to), Slot::Link(from))) => {
                         match relay::inbound((raw, to), (key, from), &mut self.net, &mut self.arena) {
                             Ok(delivery) => return delivery,
@@ -555,7 +576,7 @@ impl<N: Net> Driver<N> {
         let (role, phase) = (link.role(), link.phase);
         match link.flush(key, &mut self.net, &mut self.arena) {
             Err(reason) => self.fail(key, reason),
-            Ok(true) if phase == Phase::Lingering => self.drop_link(key, Manner::End),
+            Ok(true) if phase == Phase::Lingering => self.say_goodbye(key),
             Ok(true) if std::mem::take(&mut link.tell_drained) => self.feed(role, Input::Drained(key)),
             Ok(_) => {}
         }

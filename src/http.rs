@@ -1,12 +1,14 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112) as far as a tunnel must understand it: whom each request is for, and where each message
-//! ends. Heads are parsed by `httparse`; what makes a message dangerous to pass on is refused here.
+//! HTTP/1.1 (RFC 9110, RFC 9112) as far as a tunnel must understand it: whom each request is for, and where each
+//! message ends. Heads are parsed by `httparse`; what makes a message dangerous to pass on is refused here.
 
 mod answer;
 mod body;
+mod exchange;
 mod request;
 
 pub use answer::{Answer, AnswerKind, BadAnswer};
 pub use body::{Body, Chunk, Line};
+pub use exchange::{Answers, Asks, Ending, Exchange};
 pub use request::{HeaderSpace, Request, header_space};
 
 /// Two programs could read a body differently.
@@ -47,6 +49,8 @@ pub enum Status {
     BadRequest,
     /// The mapping has `auth=`, and the visitor did not say it.
     Unauthorized,
+    /// The same is served over TLS alone.
+    Moved,
     /// Nobody serves this name, or this path of it.
     NotFound,
     /// The head did not come in time.
@@ -71,6 +75,7 @@ impl Status {
         match self {
             Self::BadRequest => ("400 Bad Request", "The request could not be understood."),
             Self::Unauthorized => ("401 Unauthorized", "A user name and password are needed here."),
+            Self::Moved => ("308 Permanent Redirect", "This is served over TLS."),
             Self::NotFound => ("404 Not Found", "Nothing is served under this address."),
             Self::TimedOut => ("408 Request Timeout", "The request did not come in time."),
             Self::HeadTooLarge => {
@@ -85,8 +90,9 @@ impl Status {
     }
 
     /// Writes a whole answer with a plain page; without its body where it answers HEAD, and with the word that the
-    /// connection ends where it is the `last`. `realm` is named to who must log in.
-    pub fn write(self, to_head: bool, last: bool, realm: &str, out: &mut Vec<u8>) {
+    /// connection ends where it is the `last`. `detail` is
+    /// the realm for who must log in, and where to for what has moved.
+    pub fn write(self, to_head: bool, last: bool, detail: &str, out: &mut Vec<u8>) {
         let (line, sentence) = self.words();
         let page = format!(
             "<!doctype html><html lang=en><meta charset=utf-8><title>{line}</title>\
@@ -100,8 +106,9 @@ impl Status {
         );
         match self {
             Self::Unauthorized => {
-                head.push_str(&format!("WWW-Authenticate: Basic realm=\"{realm}\", charset=\"UTF-8\"\r\n"));
+                head.push_str(&format!("WWW-Authenticate: Basic realm=\"{detail}\", charset=\"UTF-8\"\r\n"));
             }
+            Self::Moved => head.push_str(&format!("Location: {detail}\r\n")),
             Self::Unavailable => head.push_str("Retry-After: 5\r\n"),
             _ => {}
         }

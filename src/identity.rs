@@ -88,7 +88,11 @@ fn certificate(pair: &KeyPair) -> Result<CertificateDer<'static>, String> {
     Ok(params.self_signed(pair).map_err(fault)?.into())
 }
 
-fn read_identity(cert: &Path, key: &Path) -> Result<Identity, String> {
+/// Reads a certificate, with any between it and a root, and its private key.
+///
+/// # Errors
+/// A sentence that names the file, what is wrong with it and what to do.
+pub fn read_identity(cert: &Path, key: &Path) -> Result<Identity, String> {
     let text = read(cert)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let chain = chain.map_err(|error| wrong(cert, "certificates in PEM", &error))?;

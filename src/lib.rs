@@ -40,6 +40,7 @@ pub mod budget;
 pub mod driver;
 pub mod flow;
 pub mod fuzz;
+pub mod gateway;
 pub mod link;
 pub mod net;
 pub mod os;
@@ -47,6 +48,7 @@ pub mod relay;
 pub mod tls;
 
 // The edge.
+pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -38,6 +38,10 @@ pub const BUFFERS_PER_RAW: usize = 1;
 /// Buffers that a local connection has a right to: bytes in, bytes out.
 pub const BUFFERS_PER_LOCAL: usize = 2;
 
+/// Buffers that a visitor who speaks HTTP has a right to: ciphertext in, bytes in, bytes out, and a head that is not
+/// whole yet or may have to be said again.
+pub const BUFFERS_PER_HTTP: usize = 4;
+
 /// Payload moved by one splice, and what a pipe is made to hold.
 pub const SPLICE_BYTES_MAX: usize = 512 * 1024;
 /// Least payload that is worth a splice: less is copied by fewer system calls.
@@ -121,7 +125,8 @@ pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 pub const HTTP_HEAD_TIMEOUT: Span = Span::from_secs(10);
 /// A visitor that asks for nothing more is let go after this.
 pub const HTTP_IDLE_TIMEOUT: Span = Span::from_secs(75);
-/// A real server's connection that was idle for so long may be about to end: only what may be asked twice is asked on it.
+/// A real server's connection that was idle for so long may be about to end: only what may be asked twice is asked on
+/// it.
 pub const HTTP_FRESH: Span = Span::from_secs(1);
 
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────

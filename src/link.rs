@@ -5,8 +5,10 @@
 use std::io;
 
 use crate::arena::{Arena, Buf, Window};
+use crate::http::Exchange;
 use crate::limits::{
-    ANNOUNCE_BYTES_MAX, BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL, HEADER_BYTES,
+    ANNOUNCE_BYTES_MAX, BUFFERS_PER_HTTP, BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL,
+    HEADER_BYTES, PAYLOAD_BYTES_MAX,
 };
 use crate::net::{Net, reason_of};
 use crate::proxy_protocol::{self, Announced};
@@ -56,6 +58,8 @@ pub struct Link<N: Net> {
     pub transfer_left: u32,
     /// Visitor: what it said first, until the far end has answered.
     pub held: Held,
+    /// Visitor who speaks HTTP: what is under way.
+    pub exchange: Option<Box<Exchange>>,
     /// The direction to the peer is to end as soon as the connection is up.
     pub shut_when_up: bool,
     /// The role wants to know when everything has left.
@@ -73,12 +77,16 @@ pub enum Phase {
     Asking,
     /// TLS handshake under way.
     Securing,
+    /// Accepted from a visitor, whose ClientHello is awaited.
+    Greeting,
     /// Accepted from a front, whose PROXY header is awaited.
     Announcing,
     /// Up.
     Up,
     /// Closed by its role; what was sent still leaves.
     Lingering,
+    /// All has left, and our end is told; what the peer still says is thrown away until its own.
+    Leaving,
 }
 
 /// The direction from the peer.
@@ -110,6 +118,33 @@ pub enum Held {
     Free,
     /// Kept, and its length.
     Kept(Option<Buf>, u16),
+}
+
+impl Held {
+    /// How much is held.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Free => 0,
+            Self::Kept(_, length) => usize::from(*length),
+        }
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Holds these bytes behind what is held already. There must be room.
+    pub fn push(&mut self, bytes: &[u8], arena: &mut Arena) {
+        if matches!(self, Self::Free) {
+            *self = Self::Kept(None, 0);
+        }
+        if let Self::Kept(buf, length) = self {
+            let kept = buf.get_or_insert_with(|| arena.take()).bytes_mut();
+            kept[usize::from(*length)..][..bytes.len()].copy_from_slice(bytes);
+            *length += bytes.len() as u16;
+        }
+    }
 }
 
 /// Payload in a pipe, on its way to a connection.
@@ -154,6 +189,7 @@ impl<N: Net> Link<N> {
             payload: Payload::Refused,
             transfer_left: 0,
             held: Held::Free,
+            exchange: (speech == Speech::Http).then(Box::default),
             shut_when_up: false,
             tell_drained: false,
             queued: false,
@@ -173,6 +209,19 @@ impl<N: Net> Link<N> {
     /// Whether all that was sent has left.
     pub fn is_flushed(&self) -> bool {
         self.spliced.is_none() && self.tx.is_empty()
+    }
+
+    /// Whether it is closed with patience: what its peer still says must not meet a closed socket, whose reset could
+    /// overtake the last answer.
+    pub fn is_seen_off(&self) -> bool {
+        self.speech == Speech::Http && self.incoming == Incoming::Open
+    }
+
+    /// Whether more of what a visitor says may be taken: what is held has room for it, and is not the head of an
+    /// answer.
+    pub fn may_say_more(&self) -> bool {
+        let in_head = self.exchange.as_ref().is_some_and(|exchange| exchange.is_in_head());
+        self.held.len() < PAYLOAD_BYTES_MAX && !(in_head && !self.held.is_empty())
     }
 
     /// Whether something has come that was not handled yet.
@@ -253,6 +302,29 @@ impl<N: Net> Link<N> {
             }
         }
         Ok(None)
+    }
+
+    /// Brings more of what a visitor says first, which is kept whole; the end is a failure.
+    ///
+    /// # Errors
+    /// Why the connection failed.
+    pub fn gather(&mut self, key: Key, net: &mut N, arena: &mut Arena) -> Result<bool, Reason> {
+        if matches!(self.held, Held::Free) {
+            self.held = Held::Kept(None, 0);
+        }
+        let Held::Kept(kept, length) = &mut self.held else { return Ok(false) };
+        let space = &mut kept.get_or_insert_with(|| arena.take()).bytes_mut()
+            [usize::from(*length)..PAYLOAD_BYTES_MAX];
+        if space.is_empty() {
+            return Err(Reason::Tls);
+        }
+        match read_once(key, net, &mut self.stream, space, &mut self.readable, self.ending)? {
+            Some(0) => Err(Reason::Ended),
+            came => {
+                *length += came.unwrap_or_default() as u16;
+                Ok(came.is_some())
+            }
+        }
     }
 
     /// Puts a header before what a visitor has said so far.
@@ -412,6 +484,7 @@ pub const fn rights(speech: Speech) -> usize {
         Speech::Tls | Speech::Plain => BUFFERS_PER_TUNNEL,
         Speech::Raw => BUFFERS_PER_RAW,
         Speech::Local => BUFFERS_PER_LOCAL,
+        Speech::Http => BUFFERS_PER_HTTP,
     }
 }
 

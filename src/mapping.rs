@@ -194,17 +194,29 @@ impl Mapping {
         mapping.served().ok().map(|()| mapping)
     }
 
-    /// Where visitors come, as a person is told: `public` is the address that this mapping has come to.
-    pub fn shown_at(&self, public: impl fmt::Display) -> String {
-        if self.kind == Self::kind_by_default(&self.public) {
-            public.to_string()
-        } else {
-            format!("{public}/{}", self.kind)
-        }
+    /// Where visitors come, as a person is told: `public` is the address that this mapping has come to, and `server`
+    /// what the server is called where that is every address of it.
+    pub fn shown_at(&self, public: SocketAddr, server: Option<&str>) -> String {
+        let place = match (&self.public, server) {
+            (Public::Name { name, path }, _) => {
+                let (scheme, common) = if self.kind == Kind::Http { ("http", 80) } else { ("https", 443) };
+                let port = public.port();
+                let port = if port == common || port == 0 { String::new() } else { format!(":{port}") };
+                format!("{scheme}://{name}{port}{}", path.as_deref().unwrap_or(""))
+            }
+            (Public::Port { .. }, Some(server)) if public.ip().to_canonical().is_unspecified() => {
+                format!("{server}:{}", public.port())
+            }
+            (Public::Port { .. }, _) => public.to_string(),
+        };
+        let plain = match &self.public {
+            Public::Port { .. } => self.kind == Kind::Tcp,
+            Public::Name { .. } => self.kind != Kind::Tls,
+        };
+        if plain { place } else { format!("{place}/{}", self.kind) }
     }
 
-    /// Whether this version serves such a mapping: TCP, from a port, without options but `proxy` and `accept-proxy`; or
-    /// UDP, with `proxy`.
+    /// Whether this version serves such a mapping, and its options with it.
     ///
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
@@ -212,15 +224,14 @@ impl Mapping {
         let not_yet = |what: &str, instead: &str| {
             Err(format!("{}: {what} not served yet by this version; {instead}", self.route()))
         };
-        if let Public::Name { .. } = self.public {
-            return not_yet("mappings by name are", "publish a port instead, as in `8080:3000`");
-        }
-        if !matches!(self.kind, Kind::Tcp | Kind::Udp) {
-            let instead = format!("leave out `/{}` to pass the bytes on as they are", self.kind);
-            return not_yet(&format!("`/{}` is", self.kind), &instead);
-        }
         if let Some(word) = self.options.first_unserved() {
             return not_yet(&format!("the option `{word}` is"), "leave it out");
+        }
+        if matches!(self.public, Public::Name { .. }) && !self.options.accept_proxy.is_empty() {
+            return Err(format!(
+                "{}: `accept-proxy` does not go with a name, which is known too late for it; leave it out",
+                self.route()
+            ));
         }
         // What was left out stands in the text that the other end is sent.
         if self.to_string().len() > MAPPING_BYTES_MAX {

@@ -15,6 +15,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
+use crate::tls::Certificates;
 
 /// What [`Net::wait`] woke up for.
 #[derive(Debug)]
@@ -231,6 +232,11 @@ pub trait Net {
 
     /// The license file, if it has changed since the last look.
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>>;
+
+    /// The certificates for visitors, if they have changed since the last look.
+    fn poll_certificates(&mut self) -> Option<Result<Certificates, String>> {
+        None
+    }
 
     /// Says something to the operator. Never waits for whoever should read it.
     fn note(&mut self, now: Time, note: &Note);

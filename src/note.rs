@@ -32,8 +32,17 @@ pub enum Note {
         /// Over TLS, or plainly.
         tls: bool,
     },
-    /// The server cannot accept clients here.
+    /// The server accepts visitors who are told apart by name.
+    ListeningForNames {
+        /// Here.
+        address: SocketAddr,
+        /// `http` or `https`.
+        scheme: &'static str,
+    },
+    /// The server cannot accept anybody here.
     NotListening {
+        /// Clients, or visitors by name.
+        whom: &'static str,
         /// Here.
         address: SocketAddr,
         /// Why.
@@ -133,6 +142,13 @@ pub enum Note {
     },
     /// The license file cannot be read; the licenses of before hold.
     LicensesBad(String),
+    /// The certificates for visitors were read anew.
+    CertificatesRead {
+        /// How many there are.
+        count: usize,
+    },
+    /// They cannot be read; those of before hold.
+    CertificatesBad(String),
     /// The client tries to log in.
     Connecting {
         /// Where.
@@ -213,15 +229,18 @@ impl Note {
             | Self::MappingDown { .. }
             | Self::AcceptPaused { .. }
             | Self::LicensesBad(_)
+            | Self::CertificatesBad(_)
             | Self::Disconnected { .. }
             | Self::NotReady { .. }
             | Self::OfferRefused { .. }
             | Self::RealServerFailed { .. } => Level::Warn,
             Self::Listening { .. }
+            | Self::ListeningForNames { .. }
             | Self::SessionUp { .. }
             | Self::SessionOver { .. }
             | Self::MappingUp { .. }
             | Self::LicensesRead { .. }
+            | Self::CertificatesRead { .. }
             | Self::Connecting { .. }
             | Self::Connected { .. }
             | Self::Ready { .. }
@@ -300,15 +319,18 @@ impl fmt::Display for Note {
                 "clients are served on {address} WITHOUT encryption: whoever is on the way can read and \
                  change what visitors send; use it on a trusted network only"
             ),
-            Self::NotListening { address, reason: Reason::InUse } => {
+            Self::ListeningForNames { address, scheme } => {
+                write!(f, "visitors of {scheme} names are served on {address}")
+            }
+            Self::NotListening { whom, address, reason: Reason::InUse } => {
                 write!(
                     f,
-                    "cannot serve clients on {address}: the port is in use; stop the other program, or \
-                     choose another port with --listen"
+                    "cannot serve {whom} on {address}: the port is in use; stop the other program, or choose another \
+                     port"
                 )
             }
-            Self::NotListening { address, reason } => {
-                write!(f, "cannot serve clients on {address}: {reason}")
+            Self::NotListening { whom, address, reason } => {
+                write!(f, "cannot serve {whom} on {address}: {reason}")
             }
             Self::SessionUp { name, peer, resumed: false } => write!(f, "{name}: logged in from {peer}"),
             Self::SessionUp { name, peer, resumed: true } => {
@@ -334,7 +356,7 @@ impl fmt::Display for Note {
             ),
             Self::MappingUp { name, public, target } => write!(f, "{name}: {public} -> {target} ready"),
             Self::MappingDown { name, public, target, reason } => {
-                let final_word = matches!(reason, Reason::NotServed | Reason::TooMany);
+                let final_word = matches!(reason, Reason::NotServed | Reason::TooMany | Reason::NoDoor);
                 let then = if final_word { "" } else { "; it is tried again" };
                 write!(f, "{name}: {public} -> {target} not served: {reason}{then}")
             }
@@ -351,6 +373,8 @@ impl fmt::Display for Note {
             ),
             Self::LicensesRead { count } => write!(f, "licenses.toml read: {count} licenses"),
             Self::LicensesBad(why) => write!(f, "{why}; the licenses of before still hold"),
+            Self::CertificatesRead { count } => write!(f, "certificates for visitors read: {count}"),
+            Self::CertificatesBad(why) => write!(f, "{why}; the certificates of before still hold"),
             Self::Connecting { server } => write!(f, "connecting to {server}"),
             Self::Connected { server, resumed: false } => write!(f, "logged in to {server}"),
             Self::Connected { server, resumed: true } => {

@@ -372,7 +372,7 @@ pub struct HostSet {
 }
 
 impl HostSet {
-    /// Reads `blog.example.com,*.dev.example.com`, or `none`.
+    /// Reads `blog.example.com,*.dev.example.com`, `*` for every name, or `none`.
     ///
     /// # Errors
     /// A sentence that quotes the name that is wrong.
@@ -390,7 +390,7 @@ impl HostSet {
     pub fn from_names<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut patterns = Vec::new();
         for text in texts {
-            patterns.push(names::host_name(text, Use::Publish)?);
+            patterns.push(if text == "*" { "*".to_owned() } else { names::host_name(text, Use::Publish)? });
         }
         if patterns.len() > LIST_ITEMS_MAX {
             return Err(format!("there are more than {LIST_ITEMS_MAX} names"));
@@ -404,6 +404,11 @@ impl HostSet {
     /// that it stands for may.
     pub fn contains(&self, name: &str) -> bool {
         self.patterns.iter().any(|pattern| names::covers(pattern, name))
+    }
+
+    /// Every name.
+    pub fn all() -> Self {
+        Self { patterns: vec!["*".to_owned()] }
     }
 
     /// Whether there are no names.

@@ -113,6 +113,16 @@ reasons! {
     NotServed = 47, "the server's version does not serve this kind of mapping";
     /// The operating system refused for another reason.
     System = 48, "the operating system refused: its limits on memory or open files are reached";
+    /// The license does not permit this name.
+    NameNotPermitted = 49, "the license does not permit this name: add it to its `hosts` in licenses.toml on the \
+                            server, or make one with `nt license add NAME --hosts LIST`";
+    /// Another mapping serves this name and path.
+    NameTaken = 50, "another mapping serves this name and path";
+    /// The server has no door for names of this kind.
+    NoDoor = 51, "the server does not serve names of this kind: start it with --http ADDR:PORT, or --https for /https \
+                  and /tls";
+    /// The real server's answer could not be understood.
+    Nonsense = 52, "the real server's answer is not HTTP that can be passed on";
 }
 
 impl Reason {

@@ -80,11 +80,10 @@ pub fn outbound<N: Net>(
         if moved >= PUMP_BYTES_PER_TURN {
             return Ok(Stop::Budget);
         }
-        let held_full = matches!(raw.held, Held::Kept(_, len) if usize::from(len) == PAYLOAD_BYTES_MAX);
-        if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || held_full {
+        if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || !raw.may_say_more() {
             break;
         }
-        match take((raw_key, raw), proxy, net, arena, scratch).map_err(Fault::Proxy)? {
+        match take((raw_key, raw), proxy, usize::MAX, net, arena, scratch).map_err(Fault::Proxy)? {
             Ok(0) => {
                 raw.incoming = Incoming::Ended;
                 return Ok(Stop::Ended);
@@ -99,20 +98,25 @@ pub fn outbound<N: Net>(
     Ok(if flushed { Stop::Dry } else { Stop::Blocked })
 }
 
-/// Reads once from the raw side, and queues what came for the tunnel: the outer error is the tunnel's.
-fn take<N: Net>(
+/// Reads once from the raw side, `most` bytes of it, and queues what came for the tunnel: the outer error is the
+/// tunnel's.
+///
+/// # Errors
+/// Why the tunnel connection, or else the raw one, failed.
+pub fn take<N: Net>(
     (key, raw): Side<'_, N>,
     proxy: &mut Link<N>,
+    most: usize,
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<io::Result<usize>, Reason> {
-    let (mut room, mut copied) = (PAYLOAD_BYTES_MAX, true);
+    let (mut room, mut copied) = (PAYLOAD_BYTES_MAX.min(most), true);
     let result = match (&mut raw.held, &mut proxy.tls) {
         (Held::Kept(buf, len), _) => {
             let old = usize::from(*len);
-            room -= old;
-            let kept = &mut buf.get_or_insert_with(|| arena.take()).bytes_mut()[old..PAYLOAD_BYTES_MAX];
+            room = room.min(PAYLOAD_BYTES_MAX - old);
+            let kept = &mut buf.get_or_insert_with(|| arena.take()).bytes_mut()[old..][..room];
             let result = net.read(key, &mut raw.stream, kept);
             if let Ok(n @ 1..) = result {
                 // Counted first: should the tunnel fail now, the next one must have these bytes too.
@@ -122,7 +126,7 @@ fn take<N: Net>(
             result
         }
         (Held::Free, Some(_)) => {
-            let space = &mut scratch[..HEADER_BYTES + PAYLOAD_BYTES_MAX];
+            let space = &mut scratch[..HEADER_BYTES + room];
             let result = net.read(key, &mut raw.stream, &mut space[HEADER_BYTES..]);
             if let Ok(n @ 1..) = result {
                 space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
@@ -131,10 +135,11 @@ fn take<N: Net>(
             result
         }
         (Held::Free, None) => {
-            let pipe = if raw.bulk && proxy.tx.is_empty() { net.lend_pipe() } else { None };
+            let bulk = raw.bulk && most >= SPLICE_BYTES_MIN && proxy.tx.is_empty();
+            let pipe = if bulk { net.lend_pipe() } else { None };
             if let Some(mut pipe) = pipe {
                 copied = false;
-                let result = net.splice_in(key, &mut raw.stream, &mut pipe, SPLICE_BYTES_MAX);
+                let result = net.splice_in(key, &mut raw.stream, &mut pipe, SPLICE_BYTES_MAX.min(most));
                 match result {
                     Ok(n @ 1..) => proxy.spliced = Some(Spliced::new(pipe, n, Some(transfer_header(n)))),
                     _ => net.take_pipe(pipe, true),
@@ -180,7 +185,7 @@ pub fn inbound<N: Net>(
     let passes = proxy.payload == Payload::Passed && raw.phase == Phase::Up;
     let ready = proxy.rx.len().min(proxy.transfer_left as usize);
     if ready == 0 {
-        let spliced = if passes { splice((proxy_key, proxy), raw, net) } else { None };
+        let spliced = if passes { splice((proxy_key, proxy), raw, usize::MAX, net) } else { None };
         return Ok(spliced.map_or(Delivery::Nothing, Delivery::Some));
     }
     while passes && raw.writable {
@@ -201,10 +206,15 @@ pub fn inbound<N: Net>(
     Ok(Delivery::Wait)
 }
 
-/// Takes payload that is still in the ProxyChannel's socket into a pipe, for the raw side; how much. `None`
-/// where it is to be received like everything else: it is little, or an end or a failure stands before it.
-fn splice<N: Net>((key, proxy): Side<'_, N>, raw: &mut Link<N>, net: &mut N) -> Option<usize> {
-    let left = proxy.transfer_left as usize;
+/// Takes payload that is still in the ProxyChannel's socket into a pipe, `most` bytes of it, for the raw side; how
+/// much. `None` where it is to be received like everything else: it is little, or an end or a failure stands before it.
+pub fn splice<N: Net>(
+    (key, proxy): Side<'_, N>,
+    raw: &mut Link<N>,
+    most: usize,
+    net: &mut N,
+) -> Option<usize> {
+    let left = most.min(proxy.transfer_left as usize);
     if left < SPLICE_BYTES_MIN || !proxy.readable || proxy.tls.is_some() {
         return None;
     }
@@ -239,7 +249,10 @@ pub fn repeat<N: Net>(
 }
 
 /// Queues payload under its header, as one piece: over TLS they share a record.
-fn transfer<N: Net>(
+///
+/// # Errors
+/// Why the ProxyChannel failed.
+pub fn transfer<N: Net>(
     proxy: &mut Link<N>,
     payload: &[u8],
     arena: &mut Arena,

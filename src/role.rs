@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::http::{Request, Status};
 use crate::note::Note;
 use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
@@ -53,6 +54,10 @@ pub enum Input<'a> {
     Dialed(Key),
     /// A tunnel connection can carry frames; over TLS with the 32 bytes that only its two ends share.
     Secured(Key, Option<[u8; 32]>),
+    /// A visitor's ClientHello has come.
+    Greeted(Key, Greeting),
+    /// News of a visitor who speaks HTTP.
+    Talk(Key, Talk<'a>),
     /// A frame came in; with it the bytes it was decoded from.
     Frame(Key, Frame<'a>, &'a [u8]),
     /// Bytes came in on a local connection.
@@ -73,6 +78,41 @@ pub enum Input<'a> {
     Licenses(Option<Result<crate::directory::Directory, String>>),
 }
 
+/// What a ClientHello asks for (RFC 8446 section 4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// The server's name (RFC 6066 section 3), in lower case and without the root's dot.
+    pub name: Option<String>,
+    /// It offers to speak nt.
+    pub speaks_nt: bool,
+}
+
+/// What a visitor who speaks HTTP has said, or its real server. An exchange begins with [`Talk::Asked`]; the next one
+/// waits for its end, which is [`Talk::Answered`] or the role's own [`Verb::NextRequest`].
+#[derive(Debug)]
+pub enum Talk<'a> {
+    /// A request has begun, and its head is not whole yet.
+    Begun,
+    /// The head of a request.
+    Asked(&'a Request<'a>),
+    /// What came is no request.
+    Malformed(Status),
+    /// The answer has begun.
+    Answering,
+    /// From here on both speak a protocol of their own.
+    Switched,
+    /// The answer is over; nothing may follow on this connection if `last`.
+    Answered {
+        /// The connection is over with it.
+        last: bool,
+    },
+    /// The real server speaks without being asked, or its answer has no end that could be told.
+    Nonsense {
+        /// Some of the answer has been passed on.
+        begun: bool,
+    },
+}
+
 /// Tells answers of the resolver apart; the role's own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Query(pub u64);
@@ -88,6 +128,17 @@ pub enum Speech {
     Raw,
     /// Bytes that the role itself reads and writes.
     Local,
+    /// HTTP: a visitor who is told apart by what it asks for.
+    Http,
+}
+
+/// As whom we speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ours {
+    /// As the end of a tunnel.
+    Tunnel,
+    /// As the name that the visitor asked for; HTTP follows.
+    Name,
 }
 
 /// How a connection is closed.
@@ -144,6 +195,24 @@ pub enum Verb {
         /// The ProxyChannel.
         proxy: Key,
     },
+    /// Pass this head on for the one that was asked with, and its body behind it: to the ProxyChannel that the visitor
+    /// is joined to, or the next one.
+    Forward {
+        /// The visitor.
+        raw: Key,
+        /// The head: a range of the outbox's own bytes.
+        head: Range<usize>,
+        /// It is kept until the answer begins, so that it can be said once more elsewhere.
+        keep: bool,
+    },
+    /// The request at hand has been answered by the role itself, and had no body: the next one may come.
+    NextRequest(Key),
+    /// A visitor will speak TLS: [`Input::Greeted`] tells to whom.
+    AwaitGreeting(Key),
+    /// It will speak it with us.
+    Secure(Key, Ours),
+    /// It will speak it with somebody behind: all that it has said is passed on as it is.
+    PassOn(Key),
     /// A visitor is a front: [`Input::Announced`] tells whom it speaks for.
     AwaitHeader(Key),
     /// Put the PROXY header before what a visitor says, as if it had said so itself.
@@ -249,6 +318,14 @@ impl<'a> Outbox<'a> {
     pub fn send_bytes(&mut self, key: Key, bytes: &[u8]) {
         let range = self.keep(bytes);
         self.push(Verb::Send(key, range));
+    }
+
+    /// Passes on a head that `write` composes.
+    pub fn forward(&mut self, raw: Key, keep: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(self.bytes);
+        let head = start..self.bytes.len();
+        self.push(Verb::Forward { raw, head, keep });
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {

@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::budget::{End, Means, Plan, plan, sessions};
+use crate::certificates::CertificateFolder;
 use crate::cli::ClientPlan;
 use crate::client::{self, Client};
 use crate::commands::new_license;
@@ -17,6 +18,7 @@ use crate::demo::{Fetch, Page};
 use crate::directory::{Directory, Entry};
 use crate::driver::{Budget, Driver};
 use crate::entropy::Entropy;
+use crate::http::Scheme;
 use crate::identity::Identity;
 use crate::license::{License, Transport};
 use crate::limits::POOL_MAX;
@@ -37,7 +39,11 @@ use crate::tls::{Security, Trust};
 /// # Errors
 /// A sentence for the person who started it.
 pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
-    let plan = means(End::Server, settings.visitors, settings.memory)?;
+    let plan = means(
+        End::Server { http: settings.http.is_some() || settings.https.is_some() },
+        settings.visitors,
+        settings.memory,
+    )?;
     let listen = free_address(settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into()))?;
     let state = StateDir::open(settings.state.as_deref())?;
     let cert = match (&settings.cert, &settings.key) {
@@ -45,25 +51,38 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
         (None, None) => None,
         _ => return Err("`cert` and `key` belong together: name both, or neither".to_owned()),
     };
-    let Identity { chain, key } = state.identity(cert)?;
-    let security = Security::default().with_server(chain, key)?;
+    let own = state.identity(cert)?;
+    let mut security = Security::default().with_server(own.chain.clone(), own.key.clone_key())?;
+    let mut certificates = CertificateFolder::new(settings.certs.clone(), own);
+    if settings.https.is_some()
+        && let Some(found) = certificates.changed()
+    {
+        security.serve_visitors(found?)?;
+    }
     if let Some(license) = first_license(&state)? {
         // Not a matter of the log and its level: without this text the license is lost.
         let text = welcome(&license, settings, listen, state.path());
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     let (directory, mut file) = state.open_licenses()?;
-    let mut os = start_os(Some(Box::new(move || file.changed())))?;
+    let os = start_os(Some(Box::new(move || file.changed())))?;
+    let mut os = match settings.https {
+        Some(_) => os.with_certificates(Box::new(move || certificates.changed())),
+        None => os,
+    };
     for warning in state.warnings() {
         tell(&mut os, Level::Warn, warning);
     }
     tell(&mut os, Level::Info, plan.to_string());
-    let tls = (listen, Transport::Tls);
-    let doors =
-        std::iter::once(tls).chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
+    // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
+    let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));
+    let doors = tls.into_iter().chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
     let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
     let config = server::Config { doors, directory, visitors_max, sessions_max };
-    let role: Box<dyn Role> = Box::new(Server::new(config, Entropy::from_os()).within(plan.ports));
+    let names = [(settings.http, Scheme::Http), (settings.https, Scheme::Https)];
+    let names = names.into_iter().filter_map(|(address, scheme)| Some((address?, scheme))).collect();
+    let server = Server::new(config, Entropy::from_os()).within(plan.ports).with_names(names);
+    let role: Box<dyn Role> = Box::new(server);
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }
 
@@ -230,7 +249,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         Box::new(Fetch::new(public, once)),
     ];
     // Both ends of each visit are in this process.
-    let budget = Budget { raws: 2 * 64, locals: 64, tunnels: 4 * (64 + POOL_MAX) };
+    let budget = Budget { raws: 2 * 64, locals: 64, tunnels: 4 * (64 + POOL_MAX), callers: 0 };
     Ok(Driver::new(start_os(None)?, roles, security, budget).run())
 }
 

@@ -22,6 +22,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::directory::{Directory, Entry};
 use crate::license::License;
+use crate::policy::HostSet;
 
 const LICENSES: &str = "licenses.toml";
 const LOCK: &str = "licenses.lock";
@@ -141,7 +142,8 @@ impl StateDir {
             return Ok(false);
         }
         let mut directory = Directory::default();
-        directory.add(Entry::new("default", license)?)?;
+        // The license of whoever runs the server: any name may be published with it, as any port from 1024 may.
+        directory.add(Entry { hosts: HostSet::all(), ..Entry::new("default", license)? })?;
         self.write(LICENSES, directory.to_toml().as_bytes())?;
         Ok(true)
     }

@@ -6,6 +6,7 @@
 //! signature that ties the handshake to the certificate's key.
 
 mod keys;
+mod visitors;
 
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +26,7 @@ use rustls::{
 use crate::arena::{Arena, Window};
 use crate::limits::TLS_PLAIN_BYTES_MAX;
 use crate::reason::Reason;
+pub use visitors::{Certificates, Peek};
 
 /// The protocol's name in ALPN (RFC 7301): nothing else is spoken on a tunnel port.
 pub const ALPN: &[u8] = b"nt/1";
@@ -34,6 +36,7 @@ pub const ALPN: &[u8] = b"nt/1";
 pub struct Security {
     server: Option<Arc<ServerConfig>>,
     client: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    visitors: Option<Arc<ServerConfig>>,
     tap: Arc<Tap>,
 }
 
@@ -96,12 +99,33 @@ impl Security {
         Ok(self)
     }
 
-    /// TLS for a connection that came in.
+    /// Has TLS of visitors end here, with these certificates from now on.
+    ///
+    /// # Errors
+    /// Nothing that was seen yet.
+    pub fn serve_visitors(&mut self, certificates: Certificates) -> Result<(), String> {
+        self.visitors = Some(visitors::config(certificates, self.tap.clone())?);
+        Ok(())
+    }
+
+    /// TLS for a connection that came in: a client's.
     ///
     /// # Errors
     /// [`Reason::Tls`] where this process has no server's end.
     pub fn accept(&self) -> Result<Tls, Reason> {
-        let config = self.server.clone().ok_or(Reason::Tls)?;
+        self.accept_by(self.server.as_ref())
+    }
+
+    /// TLS for a connection that came in: a visitor's.
+    ///
+    /// # Errors
+    /// [`Reason::Tls`] where this process has no certificates for visitors.
+    pub fn accept_visitor(&self) -> Result<Tls, Reason> {
+        self.accept_by(self.visitors.as_ref())
+    }
+
+    fn accept_by(&self, config: Option<&Arc<ServerConfig>>) -> Result<Tls, Reason> {
+        let config = config.cloned().ok_or(Reason::Tls)?;
         let conn = UnbufferedServerConnection::new(config).map_err(|_| Reason::Tls)?;
         Ok(Tls::new(Conn::Server(conn), self.tap.clone()))
     }
@@ -123,8 +147,7 @@ struct Shy(Arc<CertifiedKey>);
 
 impl ResolvesServerCert for Shy {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let speaks_nt = hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN));
-        speaks_nt.then(|| self.0.clone())
+        visitors::speaks(&hello, ALPN).then(|| self.0.clone())
     }
 }
 
@@ -245,6 +268,14 @@ impl Tls {
         }
     }
 
+    /// Says that nothing follows (RFC 8446 section 6.1), where it can still be said.
+    pub fn close(&mut self, out: &mut Window, arena: &mut Arena) {
+        match &mut self.conn {
+            Conn::Server(conn) => close(conn.process_tls_records(&mut []), out, arena),
+            Conn::Client(conn) => close(conn.process_tls_records(&mut []), out, arena),
+        }
+    }
+
     /// Whether it holds a buffer.
     pub fn holds_buffer(&self) -> bool {
         self.cipher.holds_buffer()
@@ -331,6 +362,16 @@ fn encrypt<D>(
             Ok(false)
         }
         _ => Err(Reason::Tls),
+    }
+}
+
+fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Window, arena: &mut Arena) {
+    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+        let said = traffic.queue_close_notify(out.space(arena));
+        out.filled(said.unwrap_or(0));
+    }
+    if out.is_empty() {
+        out.clear(arena);
     }
 }
 

@@ -248,7 +248,7 @@ fn tls_server(visitors_max: usize) -> (Hand, Driver<Hand>) {
     let server = server::Config { doors, directory: directory(|_| {}), visitors_max, sessions_max: 4 };
     let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
     let hand = Hand::default();
-    let budget = Budget { raws: visitors_max, locals: 0, tunnels: 80 };
+    let budget = Budget { raws: visitors_max, locals: 0, tunnels: 80, callers: 0 };
     let mut driver = Driver::new(hand.clone(), vec![role], security, budget);
     driver.start();
     (hand, driver)

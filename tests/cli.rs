@@ -35,7 +35,7 @@ fn read(source: Source<'_>) -> Result<String, String> {
         Source::File("s.toml") => {
             Ok("listen = \"[::]:1\"\nplain = \"[::]:2\"\n[limits]\nvisitors = 3".to_string())
         }
-        Source::File("http.toml") => Ok("http = \"[::]:80\"".to_string()),
+        Source::File("admin.toml") => Ok("admin = \"[::]:80\"".to_string()),
         Source::Stdin => Ok(format!("{LICENSE}@piped")),
         Source::File(path) => Err(format!("cannot read {path}")),
     }
@@ -163,8 +163,8 @@ fn a_client_that_cannot_be_is_told_why() {
         ("-c LICENSE@vps 80 70-90", "`80` is mapped twice"),
         ("-c LICENSE@vps 1-1024 2000", "a client has at most 1024 mappings"),
         (
-            "-c LICENSE@vps 53/http",
-            "53:53/http: `/http` is not served yet by this version; leave out `/http` to pass the bytes on as they are",
+            "-c LICENSE@vps 53,rate=1M",
+            "53:53: the option `rate` is not served yet by this version; leave it out",
         ),
         ("-c LICENSE@vps --config none.toml", "cannot read none.toml"),
         (
@@ -187,11 +187,10 @@ fn a_server_is_settled() {
     assert_eq!(settings.state, Some("/srv".into()));
     assert_eq!(serve("-s --plain 9000").expect("good").plain, "[::]:9000".parse().ok());
     assert_eq!(serve("-s --config none").expect_err("no file"), "cannot read none");
-    let what = "`http` is not served yet by this version; leave it out";
-    assert_eq!(serve("-s --config http.toml").expect_err("not yet"), what);
+    let what = "`admin` is not served yet by this version; leave it out";
+    assert_eq!(serve("-s --http :80").expect("good").http, "[::]:80".parse().ok());
+    assert_eq!(serve("-s --config admin.toml").expect_err("not yet"), what);
     for (words, what) in [
-        ("-s --http :80", "`--http` is not served yet by this version; leave it out"),
-        ("-s --https=:443", "`--https` is not served yet by this version; leave it out"),
         ("-s --admin 127.0.0.1:1", "`--admin` is not served yet by this version; leave it out"),
         (
             "-s --listen vps:1",

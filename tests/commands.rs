@@ -200,8 +200,8 @@ fn files_are_checked() {
     wrong("s.toml", b"admin = \":1\"", "FILE: `admin` is not served yet by this version; leave it out");
     wrong(
         "c.toml",
-        b"map = [\"53/http\"]",
-        "FILE: 53:53/http: `/http` is not served yet by this version; leave out `/http` to pass the bytes on as they are",
+        b"map = [\"53,rate=1M\"]",
+        "FILE: 53:53: the option `rate` is not served yet by this version; leave it out",
     );
     wrong(
         "copy.toml",

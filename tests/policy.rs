@@ -204,5 +204,8 @@ fn names_are_read_shown_and_matched() {
     assert!(HostSet::default().is_empty() && !HostSet::default().contains("a.b"));
     assert_eq!(HostSet::parse("none"), Ok(HostSet::default()));
     assert_eq!(HostSet::default().to_string(), "none");
-    assert!(HostSet::parse("").is_err() && HostSet::parse("*").is_err() && HostSet::parse("a..b").is_err());
+    assert!(HostSet::parse("").is_err() && HostSet::parse("*.").is_err() && HostSet::parse("a..b").is_err());
+    let all = HostSet::parse("*").expect("every name");
+    assert_eq!((&all, all.to_string().as_str()), (&HostSet::all(), "*"));
+    assert!(all.contains("a.b") && all.contains("*.example.com"));
 }

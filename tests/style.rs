@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),
     // Decisions.
     ("note", &["reason", "time"]),
-    ("role", &["directory", "note", "proxy_protocol", "reason", "slots", "time", "via", "wire"]),
+    ("role", &["directory", "http", "note", "proxy_protocol", "reason", "slots", "time", "via", "wire"]),
     ("channel", &["limits", "reason", "slots", "time"]),
     (
         "server",
@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "channel",
             "directory",
             "entropy",
+            "http",
             "license",
             "limits",
             "mapping",
@@ -76,16 +77,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // The world.
-    ("net", &["directory", "note", "reason", "role", "slots", "time"]),
-    ("tls", &["arena", "limits", "reason"]),
-    ("link", &["arena", "limits", "net", "proxy_protocol", "reason", "role", "slots", "tls", "via"]),
+    ("tls", &["arena", "limits", "reason", "role"]),
+    ("net", &["directory", "note", "reason", "role", "slots", "time", "tls"]),
+    ("link", &["arena", "http", "limits", "net", "proxy_protocol", "reason", "role", "slots", "tls", "via"]),
     ("flow", &["arena", "limits", "link", "net", "reason", "slots", "time", "wire"]),
     ("relay", &["arena", "limits", "link", "net", "reason", "slots", "wire"]),
+    ("gateway", &["arena", "http", "limits", "link", "net", "reason", "relay", "role"]),
     (
         "driver",
         &[
             "arena",
             "flow",
+            "gateway",
+            "http",
             "limits",
             "link",
             "net",
@@ -101,11 +105,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time"]),
+    ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time", "tls"]),
     ("budget", &["driver", "limits"]),
     // The edge.
-    ("state", &["directory", "license"]),
+    ("state", &["directory", "license", "policy"]),
     ("identity", &["entropy", "state", "text"]),
+    ("certificates", &["identity", "tls"]),
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
@@ -113,7 +118,11 @@ const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("std::fs", &["os", "state", "identity", "commands", "run", "cli"], "files belong to the edge"),
+    (
+        "std::fs",
+        &["os", "state", "identity", "certificates", "commands", "run", "cli"],
+        "files belong to the edge",
+    ),
     ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),
     ("TcpListener", &["os", "run"], "sockets belong to os; above it they are Net::Listener"),
     ("polling::", &["os"], "the poller belongs to os"),

@@ -170,6 +170,8 @@ impl Role for Client {
             | Input::Accepted { .. }
             | Input::Bytes(..)
             | Input::Over(_)
+            | Input::Talk(..)
+            | Input::Greeted(..)
             | Input::Announced(..)
             | Input::Licenses(_) => {}
         }

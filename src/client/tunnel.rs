@@ -81,13 +81,8 @@ impl Client {
         }
         state.told = Some(told);
         let target = mapping.target.to_string();
-        let public = if mapped.public.ip().to_canonical().is_unspecified() {
-            let host = bracketed(&self.config.servers[self.server].0);
-            format!("{host}:{}", mapped.public.port())
-        } else {
-            mapped.public.to_string()
-        };
-        let public = mapping.shown_at(public);
+        let host = bracketed(&self.config.servers[self.server].0);
+        let public = mapping.shown_at(mapped.public, Some(&host));
         out.note(match mapped.trouble {
             None => Note::Ready { public, target, login: self.logins },
             Some(reason) => Note::NotReady { public, target, reason },

@@ -17,6 +17,8 @@ pub struct Budget {
     pub locals: usize,
     /// Tunnel connections.
     pub tunnels: usize,
+    /// Visitors who speak HTTP.
+    pub callers: usize,
 }
 
 impl Budget {
@@ -25,6 +27,7 @@ impl Budget {
         self.raws * rights(Speech::Raw)          // what each visitor may hold back
             + self.locals * rights(Speech::Local) // what each local connection may have under way
             + self.tunnels * rights(Speech::Tls) // what each tunnel connection may have under way
+            + self.callers * rights(Speech::Http) // what each exchange may have under way, and hold back
     }
 }
 
@@ -33,6 +36,7 @@ pub(super) fn kind(budget: &mut Budget, speech: Speech) -> &mut usize {
         Speech::Tls | Speech::Plain => &mut budget.tunnels,
         Speech::Raw => &mut budget.raws,
         Speech::Local => &mut budget.locals,
+        Speech::Http => &mut budget.callers,
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::books::kind;
 use super::{Driver, Slot};
-use crate::limits::LINGER_TIMEOUT;
-use crate::link::{Link, Phase};
+use crate::limits::{DRAIN_BYTES_MAX, LINGER_TIMEOUT};
+use crate::link::{Link, Payload, Phase};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Speech};
@@ -15,7 +15,13 @@ impl<N: Net> Driver<N> {
         self.unlink(key);
         match self.slots.get_mut(key) {
             Some(Slot::Link(link)) => {
-                if manner == Manner::End && link.phase == Phase::Up && !link.is_flushed() {
+                if let Some(tls) = link.tls.as_mut().filter(|tls| manner == Manner::End && tls.is_open())
+                    && link.speech == Speech::Http
+                {
+                    tls.close(&mut link.tx, &mut self.arena);
+                }
+                let lingers = !link.is_flushed() || link.is_seen_off();
+                if manner == Manner::End && link.phase == Phase::Up && lingers {
                     link.phase = Phase::Lingering;
                     self.lingering.push_back((self.now + LINGER_TIMEOUT, key));
                     self.enqueue(key);
@@ -34,10 +40,24 @@ impl<N: Net> Driver<N> {
         }
     }
 
+    /// All that was sent to a connection which its role has closed has left.
+    pub(super) fn say_goodbye(&mut self, key: Key) {
+        match self.link(key) {
+            Some(link) if link.is_seen_off() => {
+                (link.phase, link.payload) = (Phase::Leaving, Payload::Drained(DRAIN_BYTES_MAX));
+                if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
+                    self.net.shut(&mut link.stream);
+                }
+                self.enqueue(key);
+            }
+            _ => self.drop_link(key, Manner::End),
+        }
+    }
+
     /// A connection failed: it goes, and its role is told.
     pub(super) fn fail(&mut self, key: Key, reason: Reason) {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        let (role, told) = (link.role(), link.phase != Phase::Lingering);
+        let (role, told) = (link.role(), !matches!(link.phase, Phase::Lingering | Phase::Leaving));
         self.drop_link(key, Manner::Cut);
         if told {
             self.feed(role, Input::Lost(key, reason));
@@ -73,6 +93,7 @@ impl<N: Net> Driver<N> {
         *kind(&mut self.used, link.speech) -= 1;
         self.net.close(key, link.stream, manner);
         self.vias.retain(|(of, _)| *of != key);
+        self.greetings.remove(&key);
         self.wake_starved();
     }
 
@@ -95,7 +116,9 @@ impl<N: Net> Driver<N> {
         let all: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in all {
             match self.slots.get(key) {
-                Some(Slot::Link(link)) if link.speech == Speech::Raw => self.drop_link(key, Manner::Cut),
+                Some(Slot::Link(link)) if matches!(link.speech, Speech::Raw | Speech::Http) => {
+                    self.drop_link(key, Manner::Cut);
+                }
                 Some(Slot::Link(_)) => self.drop_link(key, Manner::End),
                 Some(Slot::Flow(_)) => _ = self.drop_flow(key),
                 Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_)) | None => {}

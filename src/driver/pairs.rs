@@ -1,11 +1,13 @@
 //! Pairs: a raw connection and the ProxyChannel that carries it, joined for a visit and parted after it.
 
 use super::{Driver, Slot};
+use crate::http::Ending;
 use crate::limits::DRAIN_BYTES_MAX;
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
+use crate::reason::Reason;
 use crate::relay;
-use crate::role::{Input, Place, Speech};
+use crate::role::{Input, Place, Speech, Talk};
 use crate::slots::Key;
 
 impl<N: Net> Driver<N> {
@@ -43,7 +45,7 @@ impl<N: Net> Driver<N> {
     }
 
     /// What a connection or flow is joined to.
-    fn other_side(&mut self, key: Key) -> Option<Key> {
+    pub(super) fn other_side(&mut self, key: Key) -> Option<Key> {
         *self.slots.get_mut(key)?.joined()?
     }
 
@@ -60,7 +62,21 @@ impl<N: Net> Driver<N> {
     pub(super) fn shut(&mut self, key: Key) {
         match self.slots.get_mut(key) {
             Some(Slot::Link(link)) if link.phase == Phase::Connecting => link.shut_when_up = true,
-            Some(Slot::Link(link)) => self.net.shut(&mut link.stream),
+            Some(Slot::Link(link)) => match link.exchange.as_ref().map(|exchange| exchange.end()) {
+                None | Some(Ending::Ours) => match &mut link.tls {
+                    // What TLS says is the end, for who speaks it.
+                    Some(tls) => {
+                        tls.close(&mut link.tx, &mut self.arena);
+                        self.enqueue(key);
+                    }
+                    None => self.net.shut(&mut link.stream),
+                },
+                Some(Ending::Answer) => {
+                    let talk = Talk::Answered { last: true };
+                    self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
+                }
+                Some(Ending::Early) => return self.lose(key, Reason::ChannelLost),
+            },
             // Datagrams have no end that could be told: both directions are over.
             Some(Slot::Flow(flow)) => self.outcomes.push_back((flow.role, Input::Ended(key))),
             _ => return,

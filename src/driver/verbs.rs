@@ -4,8 +4,9 @@ use super::{Driver, Slot};
 use crate::limits::{LINGER_TIMEOUT, SEND_SOON};
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
+use crate::note::Note;
 use crate::proxy_protocol::{self, Transport};
-use crate::role::{Input, Outbox, Place, Verb};
+use crate::role::{Input, Outbox, Place, Speech, Verb};
 use crate::slots::Key;
 
 impl<N: Net> Driver<N> {
@@ -51,6 +52,11 @@ impl<N: Net> Driver<N> {
                 self.enqueue(key);
             }
             Verb::Join { raw, proxy } => self.join(raw, proxy),
+            Verb::Forward { raw, head, keep } => self.forward(raw, &bytes[head], keep),
+            Verb::NextRequest(key) => self.next_request(key),
+            Verb::AwaitGreeting(key) => self.await_greeting(key),
+            Verb::Secure(key, ours) => self.begin_tls(key, ours),
+            Verb::PassOn(key) => _ = self.recast(key, Speech::Raw),
             Verb::AwaitHeader(key) => {
                 if let Some(link) = self.link(key) {
                     (link.phase, link.held) = (Phase::Announcing, Held::Kept(None, 0));
@@ -75,6 +81,16 @@ impl<N: Net> Driver<N> {
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
             Verb::PollLicenses => {
+                match self.net.poll_certificates() {
+                    Some(Ok(certificates)) => {
+                        let count = certificates.len();
+                        if self.security.serve_visitors(certificates).is_ok() {
+                            self.net.note(self.now, &Note::CertificatesRead { count });
+                        }
+                    }
+                    Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
+                    None => {}
+                }
                 let licenses = self.net.poll_licenses();
                 self.outcomes.push_back((role, Input::Licenses(licenses)));
             }

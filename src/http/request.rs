@@ -86,6 +86,13 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The URI of the same over TLS, at this port.
+    pub fn over_tls(&self, port: u16) -> String {
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let slash = if self.target.starts_with('/') { "" } else { "/" };
+        format!("https://{}{port}{slash}{}", self.host, self.target.trim_start_matches('*'))
+    }
+
     /// Whether its path is `prefix`, or below it. A path that leads back up is below nothing.
     pub fn is_below(&self, prefix: &str) -> bool {
         let path = self.path();

@@ -109,16 +109,11 @@ impl Options {
     /// The first option that is set and that this version does not serve.
     pub fn first_unserved(&self) -> Option<&'static str> {
         let set = [
-            false,
-            !self.allow.is_empty(),
-            self.rate.is_some(),
-            self.host.is_some(),
-            self.auth.is_some(),
-            !self.headers.is_empty(),
-            false,
-            self.check.is_some(),
+            ("allow", !self.allow.is_empty()),
+            ("rate", self.rate.is_some()),
+            ("check", self.check.is_some()),
         ];
-        WORDS.into_iter().zip(set).find_map(|(word, set)| set.then_some(word))
+        set.into_iter().find_map(|(word, set)| set.then_some(word))
     }
 
     fn set(&mut self, word: &str, value: &str) -> Result<(), String> {

@@ -25,6 +25,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
+use crate::tls::Certificates;
 use datagrams::Socket;
 use log::Log;
 use pipes::{Pipe, Pipes};
@@ -42,6 +43,9 @@ pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
 /// Looks at the license file: what it holds, if that has changed since the last look.
 pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
 
+/// Looks at the certificates for visitors: what they are, if they have changed since the last look.
+pub type CertificateFiles = Box<dyn FnMut() -> Option<Result<Certificates, String>>>;
+
 /// The operating system that nt runs on.
 pub struct Os {
     poll: Poll,
@@ -50,6 +54,7 @@ pub struct Os {
     resolver: Resolver,
     signals: Signals,
     licenses: Option<LicenseFile>,
+    certificates: Option<CertificateFiles>,
     log: Log,
 }
 
@@ -65,7 +70,22 @@ impl Os {
         let (poll, signals) = (Poll::new()?, Signals::new()?);
         poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
         let (pipes, resolver, log) = (Pipes::new(memory_bytes()), Resolver::default(), Log::new(level));
-        Ok(Self { poll, pipes, pace: Pace::of_system(), resolver, signals, licenses, log })
+        Ok(Self {
+            poll,
+            pipes,
+            pace: Pace::of_system(),
+            resolver,
+            signals,
+            licenses,
+            certificates: None,
+            log,
+        })
+    }
+
+    /// The same with somebody who looks at the certificates for visitors.
+    #[must_use]
+    pub fn with_certificates(self, certificates: CertificateFiles) -> Self {
+        Self { certificates: Some(certificates), ..self }
     }
 }
 
@@ -253,6 +273,10 @@ impl Net for Os {
 
     fn resolve(&mut self, role: usize, query: Query, host: &str, port: u16) {
         self.resolver.ask(role, query, host, port, self.poll.bell());
+    }
+
+    fn poll_certificates(&mut self) -> Option<Result<Certificates, String>> {
+        self.certificates.as_mut()?()
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {

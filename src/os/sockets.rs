@@ -156,7 +156,7 @@ fn tune(socket: impl AsFd, speech: Speech, near: bool) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
     match speech {
         Speech::Tls | Speech::Plain => probe(socket, TUNNEL_KEEPALIVE),
-        Speech::Raw => {
+        Speech::Raw | Speech::Http => {
             let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
             if !near {
                 probe(socket, VISITOR_KEEPALIVE);

@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use super::{Channel, Server};
+use crate::http::Scheme;
 use crate::limits::ANNOUNCE_TIMEOUT;
+use crate::mapping::Kind;
 use crate::note::Note;
 use crate::proxy_protocol::Announced;
 use crate::reason::Reason;
@@ -38,7 +40,7 @@ impl Server {
         let mapping = session.and_then(|session| session.mappings.get(&arrival.mapping));
         let fronts = mapping.map_or(&[][..], |mapping| &mapping.spec.options.accept_proxy);
         if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
-            return self.visitor_came(now, key, arrival, out);
+            return self.arrived(now, key, arrival, out);
         }
         if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping) {
             self.front_failed(&arrival, reason, out);
@@ -64,7 +66,19 @@ impl Server {
             Announced::Itself => arrival,
             Announced::Visitor { from, to } => Arrival { visitor: from, came_to: Some(to), ..arrival },
         };
-        self.visitor_came(now, key, arrival, out);
+        self.arrived(now, key, arrival, out);
+    }
+
+    /// Somebody is here who speaks for itself, or has said for whom.
+    fn arrived(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
+        let Arrival { session, mapping, visitor, came_to } = arrival;
+        let spec = self.sessions.get(session).and_then(|session| session.mappings.get(&mapping));
+        let only = Some((session, mapping));
+        match spec.map(|mapping| mapping.spec.kind) {
+            Some(Kind::Http) => self.caller_came(now, key, (visitor, came_to), Scheme::Http, only, out),
+            Some(Kind::Https) => self.greeter_came(now, key, (visitor, came_to), only, out),
+            Some(Kind::Tcp | Kind::Udp | Kind::Tls) | None => self.visitor_came(now, key, arrival, out),
+        }
     }
 
     /// A front has gone, or had its time.

@@ -10,10 +10,11 @@
 use std::net::SocketAddr;
 
 use super::session::Opening;
-use super::{Due, Server};
+use super::{Door, Due, Server};
 use crate::directory::Entry;
+use crate::http::Scheme;
 use crate::limits::{BIND_RETRY_EVERY, FLOWS_SHARE, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
-use crate::mapping::{Kind, Mapping as Spec};
+use crate::mapping::{Kind, Mapping as Spec, Public};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Speech, Verb};
@@ -24,8 +25,6 @@ use crate::wire::{Frame, Map, Mapped, NO_ADDRESS};
 /// One mapping of a session.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    /// The public side as it was asked for; port 0 is any.
-    pub(super) wanted: SocketAddr,
     /// What was asked for.
     pub(super) spec: Spec,
     pub(super) state: State,
@@ -48,8 +47,10 @@ pub(super) enum State {
     Down(Reason),
     /// A listener is being made.
     Binding(Key),
-    /// Visitors can come.
+    /// Visitors can come to its port.
     Live(Key, SocketAddr),
+    /// Visitors can come to its name, at this door.
+    Named(SocketAddr),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,34 +65,58 @@ pub(super) fn flows_among(visitors: u32) -> usize {
     (visitors as usize / FLOWS_SHARE).max(1)
 }
 
+/// What is spoken at the door where such a mapping's name is served.
+fn scheme_of(kind: Kind) -> Option<Scheme> {
+    match kind {
+        Kind::Http => Some(Scheme::Http),
+        Kind::Https | Kind::Tls => Some(Scheme::Https),
+        Kind::Tcp | Kind::Udp => None,
+    }
+}
+
 /// Ports that are drawn before a mapping with port 0 gives up for this time.
 const DRAWS: u8 = 16;
 
 impl Mapping {
-    fn new(wanted: SocketAddr, spec: Spec, state: State) -> Self {
-        Self { wanted, spec, state, declared: true, news: News::None, draws: DRAWS }
+    fn new(spec: Spec, state: State) -> Self {
+        Self { spec, state, declared: true, news: News::None, draws: DRAWS }
+    }
+
+    /// The public side as it was asked for, in an answer: port 0 is any, and a name has no address of its own.
+    fn wanted(&self) -> SocketAddr {
+        self.spec.public.address().unwrap_or(NO_ADDRESS)
     }
 
     fn down(&self, name: &str, reason: Reason) -> Note {
-        let (public, target) = (self.spec.shown_at(self.wanted), self.spec.target.to_string());
+        let (public, target) = (self.spec.shown_at(self.wanted(), None), self.spec.target.to_string());
         Note::MappingDown { name: name.to_owned(), public, target, reason }
     }
 
     fn listen(&self, session: Key, port: u16, entry: Option<&Entry>, out: &mut Outbox<'_>) -> Option<Key> {
-        let address = SocketAddr::new(self.wanted.ip(), port);
+        let address = SocketAddr::new(self.wanted().ip(), port);
         match self.spec.kind {
             Kind::Udp => {
                 let visitors = entry.and_then(|entry| entry.max_visitors);
                 out.listen_udp(address, session, visitors.map_or(usize::MAX, flows_among))
             }
-            Kind::Tcp | Kind::Http | Kind::Https | Kind::Tls => out.listen(address, Speech::Raw),
+            Kind::Http | Kind::Https => out.listen(address, Speech::Http),
+            Kind::Tcp | Kind::Tls => out.listen(address, Speech::Raw),
+        }
+    }
+
+    /// Whether it is served where its license permits it to be.
+    pub(super) fn is_live(&self, entry: &Entry) -> bool {
+        match (self.state, &self.spec.public) {
+            (State::Live(_, address), _) => entry.ports.contains(address.port()),
+            (State::Named(_), Public::Name { name, .. }) => entry.hosts.contains(name),
+            _ => false,
         }
     }
 
     pub(super) fn listener(&self) -> Option<Key> {
         match self.state {
             State::Binding(key) | State::Live(key, _) => Some(key),
-            State::Offered | State::Declined | State::Down(_) => None,
+            State::Offered | State::Declined | State::Down(_) | State::Named(_) => None,
         }
     }
 }
@@ -103,9 +128,8 @@ impl Server {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
         let served = entry.maps.iter().filter(|spec| spec.served().is_ok());
-        let ports = served.filter_map(|spec| Some((spec.public.address()?, spec)));
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
-        for (wanted, spec) in ports.take(MAPPINGS_MAX) {
+        for spec in served.take(MAPPINGS_MAX) {
             // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is
             // used for another: a visitor who waits came for what it stood for.
             let same = old.iter().find(|(_, old)| old.spec == *spec).map(|(&index, _)| index);
@@ -113,13 +137,13 @@ impl Server {
                 Some(same) => same,
                 None => {
                     session.last_offer = session.last_offer.saturating_add(1);
-                    (session.last_offer, Mapping::new(wanted, spec.clone(), State::Offered))
+                    (session.last_offer, Mapping::new(spec.clone(), State::Offered))
                 }
             };
             session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
         }
-        for mapping in old.into_values() {
-            self.drop_listener(mapping.listener(), out);
+        for (index, mapping) in old {
+            self.drop_place(key, index, mapping.state, out);
         }
     }
 
@@ -134,11 +158,10 @@ impl Server {
             self.config.directory.by_id(session.login.license).and_then(|entry| entry.max_mappings);
         let most = permitted.map_or(MAPPINGS_MAX, |most| most as usize).min(MAPPINGS_MAX);
         let room = session.mappings.len() < most || session.mappings.contains_key(&map.index);
-        let spec = Spec::from_wire(map.mapping);
-        match spec.and_then(|spec| Some((spec.public.address()?, spec))) {
-            Some((wanted, spec)) if room => {
+        match Spec::from_wire(map.mapping) {
+            Some(spec) if room => {
                 match session.mappings.get_mut(&map.index) {
-                    Some(old) if old.wanted == wanted && old.spec.kind == spec.kind => {
+                    Some(old) if old.spec.public == spec.public && old.spec.kind == spec.kind => {
                         let same = old.spec == spec;
                         (old.spec, old.declared, old.news) = (spec, true, News::State);
                         if !same {
@@ -146,10 +169,11 @@ impl Server {
                         }
                     }
                     _ => {
-                        let old = session.mappings.remove(&map.index).and_then(|old| old.listener());
                         let state = State::Down(Reason::ClientAway);
-                        session.mappings.insert(map.index, Mapping::new(wanted, spec, state));
-                        self.drop_listener(old, out);
+                        let old = session.mappings.insert(map.index, Mapping::new(spec, state));
+                        if let Some(old) = old {
+                            self.drop_place(key, map.index, old.state, out);
+                        }
                     }
                 }
                 self.bind(now, key, map.index, out);
@@ -158,8 +182,9 @@ impl Server {
                 let reason = if room { Reason::NotServed } else { Reason::TooMany };
                 // What could not be read may hold a password.
                 let unread = || (NO_ADDRESS, NO_ADDRESS.to_string(), "?".to_owned());
-                let (public, shown, target) = refused.map_or_else(unread, |(wanted, spec)| {
-                    (wanted, spec.shown_at(wanted), spec.target.to_string())
+                let (public, shown, target) = refused.map_or_else(unread, |spec| {
+                    let wanted = spec.public.address().unwrap_or(NO_ADDRESS);
+                    (wanted, spec.shown_at(wanted, None), spec.target.to_string())
                 });
                 let name = session.login.name.clone();
                 out.note(Note::MappingDown { name, public: shown, target, reason });
@@ -181,20 +206,39 @@ impl Server {
         }
         let gone: Vec<u16> =
             session.mappings.iter().filter(|(_, m)| !m.declared).map(|(&index, _)| index).collect();
-        let gone: Vec<Option<Key>> = gone
-            .iter()
-            .map(|index| session.mappings.remove(index).and_then(|mapping| mapping.listener()))
-            .collect();
-        for listener in gone {
-            self.drop_listener(listener, out);
+        for index in gone {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            if let Some(mapping) = session.mappings.remove(&index) {
+                self.drop_place(key, index, mapping.state, out);
+            }
         }
     }
 
-    fn drop_listener(&mut self, listener: Option<Key>, out: &mut Outbox<'_>) {
-        let Some(listener) = listener else { return };
-        out.close(listener, Manner::Cut);
-        if let Some((session, mapping)) = self.ports.remove(listener) {
+    /// A mapping is served no longer; who waits for it goes.
+    fn drop_place(&mut self, session: Key, mapping: u16, state: State, out: &mut Outbox<'_>) {
+        if self.close_place(session, mapping, state, out) {
             self.cut_waiting(session, mapping, out);
+        }
+    }
+
+    /// Nobody can come to a mapping any more; whether anybody could.
+    pub(super) fn close_place(
+        &mut self,
+        session: Key,
+        mapping: u16,
+        state: State,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        match state {
+            State::Binding(listener) | State::Live(listener, _) => {
+                out.close(listener, Manner::Cut);
+                self.ports.remove(listener).is_some()
+            }
+            State::Named(_) => {
+                self.names.values_mut().for_each(|names| names.remove(session, mapping));
+                true
+            }
+            State::Offered | State::Declined | State::Down(_) => false,
         }
     }
 
@@ -212,10 +256,9 @@ impl Server {
             return false;
         }
         if let Some(reason) = mapped.trouble {
-            let listener = mapping.listener();
-            mapping.state = State::Declined;
+            let state = std::mem::replace(&mut mapping.state, State::Declined);
             out.note(mapping.down(&session.login.name, reason));
-            self.drop_listener(listener, out);
+            self.drop_place(key, mapped.index, state, out);
         } else {
             if matches!(mapping.state, State::Offered | State::Declined) {
                 mapping.state = State::Down(Reason::ClientAway);
@@ -235,7 +278,10 @@ impl Server {
             return;
         }
         let entry = self.config.directory.by_id(session.login.license);
-        let port = match (mapping.wanted.port(), entry) {
+        if let Public::Name { .. } = mapping.spec.public {
+            return self.bind_name(now, key, index, out);
+        }
+        let port = match (mapping.wanted().port(), entry) {
             (_, None) => Err(Reason::Revoked),
             (_, Some(_)) if self.ports.len() >= self.ports_max => Err(Reason::TooMany),
             (0, Some(entry)) => {
@@ -253,6 +299,35 @@ impl Server {
                 }
                 None => self.mapping_down(now, key, index, Reason::System, out),
             },
+            Err(reason) => self.mapping_down(now, key, index, reason, out),
+        }
+    }
+
+    /// Has a mapping serve its name, at the door where its kind is spoken.
+    fn bind_name(&mut self, now: Time, key: Key, index: u16, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mapping) = session.mappings.get_mut(&index) else { return };
+        let Public::Name { name, path } = &mapping.spec.public else { return };
+        let door = scheme_of(mapping.spec.kind).and_then(|scheme| {
+            let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(scheme));
+            door.map(|(_, &(_, address))| (address, scheme))
+        });
+        let entry = self.config.directory.by_id(session.login.license);
+        let named = match (entry, door) {
+            (None, _) => Err(Reason::Revoked),
+            (Some(_), None) => Err(Reason::NoDoor),
+            (Some(entry), _) if !entry.hosts.contains(name) => Err(Reason::NameNotPermitted),
+            (Some(_), Some((address, scheme))) => {
+                let names = self.names.entry(scheme).or_default();
+                let added = names.add(name, path.as_deref(), mapping.spec.kind == Kind::Tls, (key, index));
+                if added { Ok(address) } else { Err(Reason::NameTaken) }
+            }
+        };
+        match named {
+            Ok(address) => {
+                mapping.state = State::Named(address);
+                self.place_found(now, key, index, address, out);
+            }
             Err(reason) => self.mapping_down(now, key, index, reason, out),
         }
     }
@@ -283,9 +358,16 @@ impl Server {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
         mapping.state = State::Live(listener, address);
+        self.place_found(now, key, index, address, out);
+    }
+
+    /// Visitors can come to a mapping.
+    fn place_found(&mut self, now: Time, key: Key, index: u16, address: SocketAddr, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mapping) = session.mappings.get_mut(&index) else { return };
         mapping.news = News::State;
         let (name, target) = (session.login.name.clone(), mapping.spec.target.to_string());
-        out.note(Note::MappingUp { name, public: mapping.spec.shown_at(address), target });
+        out.note(Note::MappingUp { name, public: mapping.spec.shown_at(address, None), target });
         self.announce(key, out);
         self.adopt(now, key, index, out);
     }
@@ -296,7 +378,7 @@ impl Server {
             return;
         };
         let has = |other: &Mapping| {
-            let port = matches!(other.state, State::Live(_, live) if live.port() == mapping.wanted.port());
+            let port = matches!(other.state, State::Live(_, live) if live.port() == mapping.wanted().port());
             port && (other.spec.kind == Kind::Udp) == (mapping.spec.kind == Kind::Udp)
         };
         let others = self.sessions.iter().filter(|(other, _)| *other != key);
@@ -309,7 +391,7 @@ impl Server {
     fn mapping_down(&mut self, now: Time, key: Key, index: u16, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        let again = mapping.wanted.port() == 0 && reason == Reason::InUse && mapping.draws > 0;
+        let again = mapping.wanted().port() == 0 && reason == Reason::InUse && mapping.draws > 0;
         let fresh = !matches!(mapping.state, State::Down(old) if old == reason);
         mapping.state = State::Down(reason);
         if again {
@@ -330,19 +412,14 @@ impl Server {
     pub(super) fn enforce_ports(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
-        let closed: Vec<(u16, Key)> = session
-            .mappings
-            .iter()
-            .filter_map(|(&index, mapping)| match mapping.state {
-                State::Live(listener, address) if !entry.ports.contains(address.port()) => {
-                    Some((index, listener))
-                }
-                _ => None,
-            })
-            .collect();
-        for (index, listener) in closed {
-            self.drop_listener(Some(listener), out);
-            self.mapping_down(now, key, index, Reason::NotPermitted, out);
+        let live = |mapping: &Mapping| matches!(mapping.state, State::Live(..) | State::Named(_));
+        let closed = session.mappings.iter().filter(|(_, mapping)| live(mapping) && !mapping.is_live(entry));
+        let closed: Vec<(u16, State)> = closed.map(|(&index, mapping)| (index, mapping.state)).collect();
+        for (index, state) in closed {
+            self.drop_place(key, index, state, out);
+            let named = matches!(state, State::Named(_));
+            let reason = if named { Reason::NameNotPermitted } else { Reason::NotPermitted };
+            self.mapping_down(now, key, index, reason, out);
         }
         self.announce(key, out);
     }
@@ -364,9 +441,9 @@ impl Server {
                     Frame::Map(Map { index, mapping: &text })
                 }
                 (News::State, State::Down(reason)) => {
-                    Frame::Mapped(Mapped { index, trouble: Some(reason), public: mapping.wanted })
+                    Frame::Mapped(Mapped { index, trouble: Some(reason), public: mapping.wanted() })
                 }
-                (News::State, State::Live(_, public)) => {
+                (News::State, State::Live(_, public) | State::Named(public)) => {
                     Frame::Mapped(Mapped { index, trouble: None, public })
                 }
             };

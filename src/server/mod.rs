@@ -1,15 +1,21 @@
 //! The server: strangers, logins, sessions, mappings and visits.
 //!
 //! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
-//! login made; [`mappings`] binds public ports; [`visits`] pairs visitors with ProxyChannels.
+//! login made; [`mappings`] binds public ports and [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`]
+//! takes those who speak HTTP from visit to visit; [`fronts`] and [`greeters`] have to say first for
+//! whom they come, or to whom.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
 //! away by the end of an older one.
 
+mod callers;
+mod ends;
 mod entrance;
 mod fronts;
+mod greeters;
 mod mappings;
+mod names;
 mod session;
 mod visits;
 
@@ -21,6 +27,7 @@ use crate::channel::proxy::Proxy;
 use crate::channel::visitor::Visitor;
 use crate::directory::Directory;
 use crate::entropy::Entropy;
+use crate::http::Scheme;
 use crate::license::{LicenseId, Transport};
 use crate::limits::{LICENSES_POLL_EVERY, STOP_TIMEOUT};
 use crate::note::Note;
@@ -30,7 +37,11 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
+use callers::Caller;
 use fronts::{Arrival, Front};
+use greeters::Greeter;
+use mappings::State;
+use names::Names;
 use session::{Home, Session};
 
 /// What a server is made from.
@@ -56,8 +67,12 @@ pub struct Server {
     earliest: Earliest,
     /// Every connection, by its key.
     channels: Table<Channel>,
-    /// The listeners for clients.
-    doors: Table<(Transport, SocketAddr)>,
+    /// The listeners for clients, and those for visitors who are told apart by name.
+    doors: Table<(Door, SocketAddr)>,
+    /// Where the latter are wanted.
+    name_doors: Vec<(SocketAddr, Scheme)>,
+    /// Who serves which name, by what is spoken at the door.
+    names: BTreeMap<Scheme, Names>,
     /// The listeners for visitors: session and mapping.
     ports: Table<(Key, u16)>,
     /// Listeners for visitors at once.
@@ -73,6 +88,15 @@ pub struct Server {
     stopping: Option<Time>,
 }
 
+/// Who comes to a listener of the server's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// Clients.
+    Tunnel(Transport),
+    /// Visitors who are told apart by name.
+    Names(Scheme),
+}
+
 /// What a connection is to the server.
 #[derive(Debug)]
 enum Channel {
@@ -86,6 +110,10 @@ enum Channel {
     Front(Front),
     /// A VisitorChannel.
     Visitor(VisitorChannel),
+    /// A visitor who speaks HTTP and is in no visit.
+    Caller(Caller),
+    /// A visitor who has not said yet to whom it speaks TLS.
+    Greeter(Greeter),
 }
 
 impl Stranger {
@@ -102,7 +130,9 @@ impl Channel {
             Self::Cmd(_) => Time::NEVER,
             Self::Proxy(proxy) => proxy.deadline,
             Self::Front(front) => front.deadline,
-            Self::Visitor(visitor) => visitor.state.deadline(),
+            Self::Visitor(visitor) => visitor.deadline(),
+            Self::Caller(caller) => caller.deadline(),
+            Self::Greeter(greeter) => greeter.deadline,
         }
     }
 }
@@ -133,9 +163,33 @@ struct VisitorChannel {
     mapping: u16,
     visit: u64,
     peer: SocketAddr,
-    /// It sends datagrams.
-    flow: bool,
+    carries: Carries,
     state: Visitor,
+}
+
+/// What a visit carries.
+#[derive(Clone, Copy, Debug)]
+enum Carries {
+    /// A stream, both ways.
+    Bytes,
+    /// Datagrams.
+    Datagrams,
+    /// Exchanges of HTTP, which may be followed by others elsewhere.
+    Exchanges(Caller),
+}
+
+impl VisitorChannel {
+    /// Whether it sends datagrams.
+    fn is_flow(&self) -> bool {
+        matches!(self.carries, Carries::Datagrams)
+    }
+
+    fn deadline(&self) -> Time {
+        match &self.carries {
+            Carries::Bytes | Carries::Datagrams => self.state.deadline(),
+            Carries::Exchanges(caller) => self.state.deadline().min(caller.deadline()),
+        }
+    }
 }
 
 /// What a reminder is about.
@@ -165,6 +219,8 @@ impl Role for Server {
             Input::Accepted { listener, key, peer } => self.accepted(now, listener, key, peer, out),
             Input::Announced(key, announced) => self.announced(now, key, announced, out),
             Input::Secured(key, binding) => self.secured(key, binding, out),
+            Input::Greeted(key, greeting) => self.greeted(now, key, &greeting, out),
+            Input::Talk(key, talk) => self.talk(now, key, talk, out),
             Input::Frame(key, frame, bytes) => self.frame(now, key, frame, bytes, out),
             Input::Ended(key) => self.ended(now, key, out),
             Input::Over(key) => self.flow_over(now, key, out),
@@ -195,6 +251,8 @@ impl Server {
             earliest: Earliest::default(),
             channels: Table::default(),
             doors: Table::default(),
+            name_doors: Vec::new(),
+            names: BTreeMap::new(),
             ports: Table::default(),
             ports_max: usize::MAX,
             sessions: Slots::default(),
@@ -214,6 +272,12 @@ impl Server {
         Self { ports_max, ..self }
     }
 
+    /// The same with listeners for visitors who are told apart by name.
+    #[must_use]
+    pub fn with_names(self, name_doors: Vec<(SocketAddr, Scheme)>) -> Self {
+        Self { name_doors, ..self }
+    }
+
     /// Sessions, visitors and ProxyChannels there are: for status and tests.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.sessions.len(), self.visitors, self.proxies)
@@ -226,7 +290,13 @@ impl Server {
                 Transport::Plain => Speech::Plain,
             };
             if let Some(key) = out.listen(address, speech) {
-                self.doors.insert(key, (transport, address));
+                self.doors.insert(key, (Door::Tunnel(transport), address));
+            }
+        }
+        for &(address, scheme) in &self.name_doors {
+            if let Some(key) = out.listen(address, Speech::Http) {
+                self.doors.insert(key, (Door::Names(scheme), address));
+                self.names.insert(scheme, Names::default());
             }
         }
         self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
@@ -264,10 +334,11 @@ impl Server {
         for key in due {
             match self.channels.get(key) {
                 Some(Channel::Visitor(_)) => self.visitor_due(now, key, out),
-                Some(Channel::Stranger(_) | Channel::Proxy(_) | Channel::Front(_)) => {
+                Some(Channel::Stranger(_) | Channel::Proxy(_) | Channel::Front(_) | Channel::Greeter(_)) => {
                     out.close(key, Manner::Cut);
                     self.lost(now, key, Reason::TimedOut, out);
                 }
+                Some(Channel::Caller(_)) => self.caller_due(now, key, out),
                 Some(Channel::Cmd(_)) | None => {}
             }
         }
@@ -276,16 +347,21 @@ impl Server {
     }
 
     fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some((transport, _)) = self.doors.get(key) {
-            out.note(Note::Listening { address, tls: *transport == Transport::Tls });
+        if let Some((door, bound)) = self.doors.get_mut(key) {
+            *bound = address;
+            out.note(match *door {
+                Door::Tunnel(transport) => Note::Listening { address, tls: transport == Transport::Tls },
+                Door::Names(scheme) => Note::ListeningForNames { address, scheme: scheme.word() },
+            });
         } else {
             self.port_bound(now, key, address, out);
         }
     }
 
     fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        if let Some((_, address)) = self.doors.remove(key) {
-            out.note(Note::NotListening { address, reason });
+        if let Some((door, address)) = self.doors.remove(key) {
+            let whom = if matches!(door, Door::Tunnel(_)) { "clients" } else { "visitors by name" };
+            out.note(Note::NotListening { whom, address, reason });
             out.push(Verb::Exit(1));
         } else {
             self.port_failed(now, key, reason, out);
@@ -293,10 +369,17 @@ impl Server {
     }
 
     fn accepted(&mut self, now: Time, listener: Key, key: Key, peer: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(&(transport, _)) = self.doors.get(listener) {
-            self.stranger_came(now, key, peer, transport, out);
+        if let Some(&(door, _)) = self.doors.get(listener) {
+            match door {
+                Door::Tunnel(transport) => self.stranger_came(now, key, peer, transport, out),
+                Door::Names(Scheme::Http) => {
+                    self.caller_came(now, key, (peer, None), Scheme::Http, None, out)
+                }
+                Door::Names(Scheme::Https) => self.greeter_came(now, key, (peer, None), None, out),
+            }
         } else if let Some(&(session, mapping)) = self.ports.get(listener) {
-            self.somebody_came(now, key, Arrival { session, mapping, visitor: peer, came_to: None }, out);
+            let arrival = Arrival { session, mapping, visitor: peer, came_to: None };
+            self.somebody_came(now, key, arrival, out);
         } else {
             out.close(key, Manner::Cut);
         }
@@ -308,7 +391,7 @@ impl Server {
             Some(Channel::Stranger(_)) => self.stranger_spoke(now, key, frame, bytes, out),
             Some(&Channel::Cmd(session)) => self.cmd_spoke(now, session, frame, out),
             Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
-            Some(Channel::Visitor(_) | Channel::Front(_)) => false,
+            Some(Channel::Visitor(_) | Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_)) => false,
         };
         if !good {
             out.close(key, Manner::Cut);
@@ -317,12 +400,18 @@ impl Server {
     }
 
     fn ended(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        if matches!(self.channels.get(key), Some(Channel::Visitor(_))) {
-            self.visitor_ended(now, key, out);
-        } else {
+        match self.channels.get(key) {
+            Some(
+                Channel::Caller(_) | Channel::Visitor(VisitorChannel { carries: Carries::Exchanges(_), .. }),
+            ) => {
+                self.let_caller_go(now, key, out);
+            }
+            Some(Channel::Visitor(_)) => self.visitor_ended(now, key, out),
             // Tunnel connections end with a word, or not at all.
-            out.close(key, Manner::Cut);
-            self.lost(now, key, Reason::Ended, out);
+            _ => {
+                out.close(key, Manner::Cut);
+                self.lost(now, key, Reason::Ended, out);
+            }
         }
     }
 
@@ -337,6 +426,10 @@ impl Server {
             Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
             Some(Channel::Front(front)) => self.front_lost(&front, reason, out),
             Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),
+            Some(Channel::Caller(_) | Channel::Greeter(_)) => {
+                self.visitors -= 1;
+                self.stop_if_idle(out);
+            }
         }
     }
 
@@ -372,6 +465,7 @@ impl Server {
                 out.send(cmd, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
             }
         }
+        self.dismiss_callers(now, out);
         self.timers.remind(now + STOP_TIMEOUT, Due::Stop);
         self.stop_if_idle(out);
     }
@@ -393,11 +487,13 @@ impl Server {
         let proxies = self.channels.iter().filter(|(_, channel)| awaited(channel)).count();
         assert_eq!(ended, proxies, "ProxyChannels of flows that are over were miscounted");
         let flows: usize = self.sessions.iter().map(|(_, session)| session.flows).sum();
-        let is_flow = |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.flow);
+        let is_flow = |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.is_flow());
         let visitors = self.channels.iter().filter(|(_, channel)| is_flow(channel)).count();
         assert_eq!(flows, visitors, "flows were miscounted");
+        let of_no_session = |channel: &Channel| matches!(channel, Channel::Caller(_) | Channel::Greeter(_));
+        let callers = self.channels.iter().filter(|(_, channel)| of_no_session(channel)).count();
         let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
-        assert_eq!(visitors, self.visitors, "visitors of sessions were miscounted");
+        assert_eq!(visitors + callers, self.visitors, "visitors of sessions were miscounted");
     }
 
     /// The books agree with each other; for tests, after every step.
@@ -406,7 +502,7 @@ impl Server {
         for (key, channel) in self.channels.iter() {
             match channel {
                 Channel::Stranger(_) => strangers += 1,
-                Channel::Front(_) => visitors += 1,
+                Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_) => visitors += 1,
                 Channel::Cmd(session) => {
                     assert_eq!(
                         self.sessions.get(*session).and_then(|s| s.cmd),
@@ -463,6 +559,10 @@ impl Server {
         for (listener, &(session, mapping)) in self.ports.iter() {
             let session = self.sessions.get(session).expect("a port of no session");
             assert_eq!(session.mappings[&mapping].listener(), Some(listener), "a port of no mapping");
+        }
+        for (session, mapping) in self.names.values().flat_map(Names::iter) {
+            let session = self.sessions.get(session).expect("a name of no session");
+            assert!(matches!(session.mappings[&mapping].state, State::Named(_)), "a name of no mapping");
         }
     }
 }

@@ -245,9 +245,8 @@ impl Server {
         };
         self.by_license.remove(&session.login.license);
         self.by_id.remove(&session.login.id);
-        for listener in session.mappings.values().filter_map(Mapping::listener) {
-            self.ports.remove(listener);
-            out.close(listener, Manner::Cut);
+        for (&index, mapping) in &session.mappings {
+            self.close_place(key, index, mapping.state, out);
         }
         let members: Vec<Key> =
             self.channels.iter().filter(|(_, c)| c.session() == Some(key)).map(|(k, _)| k).collect();
@@ -255,7 +254,11 @@ impl Server {
             match self.channels.remove(member) {
                 // What was said last, GOODBYE perhaps, still leaves.
                 Some(Channel::Cmd(_)) => out.close(member, Manner::End),
-                Some(Channel::Visitor(_) | Channel::Front(_)) => {
+                Some(Channel::Visitor(visitor)) => {
+                    self.visitors -= 1;
+                    self.cut_off(member, visitor.carries, reason, out);
+                }
+                Some(Channel::Front(_)) => {
                     self.visitors -= 1;
                     out.close(member, Manner::Cut);
                 }
@@ -263,7 +266,7 @@ impl Server {
                     self.proxies -= 1;
                     out.close(member, Manner::Cut);
                 }
-                Some(Channel::Stranger(_)) | None => {}
+                Some(Channel::Stranger(_) | Channel::Caller(_) | Channel::Greeter(_)) | None => {}
             }
         }
         out.note(Note::SessionOver { name: session.login.name, reason });
@@ -297,16 +300,15 @@ impl Server {
         let cmd = session.cmd.take();
         let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
         let waiting: Vec<Key> = std::mem::take(&mut session.waiting).iter().chain(inherited).collect();
-        for listener in std::mem::take(&mut session.mappings).values().filter_map(Mapping::listener) {
-            self.ports.remove(listener);
-            out.close(listener, Manner::Cut);
+        for (index, mapping) in std::mem::take(&mut session.mappings) {
+            self.close_place(key, index, mapping.state, out);
         }
         if let Some(cmd) = cmd {
             self.channels.remove(cmd);
             out.close(cmd, Manner::End);
         }
         for visitor in waiting {
-            self.forget_visitor(visitor, Manner::Cut, out);
+            self.cut_visitor(visitor, Reason::ClientAway, out);
         }
         self.watch_pulse(key);
         self.settle(key, out);
@@ -398,7 +400,7 @@ impl Channel {
     /// The session that made it.
     fn session(&self) -> Option<Key> {
         match self {
-            Self::Stranger(_) => None,
+            Self::Stranger(_) | Self::Caller(_) | Self::Greeter(_) => None,
             Self::Cmd(session) => Some(*session),
             Self::Proxy(proxy) => Some(proxy.session),
             Self::Front(front) => Some(front.arrival.session),

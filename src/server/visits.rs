@@ -7,14 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::fronts::Arrival;
-use super::mappings::{State, flows_among};
+use super::mappings::{Mapping, State, flows_among};
 use super::session::Opening;
-use super::{Channel, Due, ProxyChannel, Server, VisitorChannel};
+use super::{Carries, Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::visitor::{self, Visitor};
 use crate::limits::{
-    CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, ENDED_MAX, FLOWS_WAITING_MAX, POOL_MAX, POOL_MIN,
-    WAITING_MAX,
+    CHANNEL_TIMEOUT, DRAIN_TIMEOUT, DRAINING_MAX, FLOWS_WAITING_MAX, POOL_MAX, POOL_MIN, WAITING_MAX,
 };
 use crate::mapping::{Kind, Mapping as Spec};
 use crate::note::Note;
@@ -28,24 +27,39 @@ impl Server {
     /// A visitor came to a port. What its license permits is asked again now, not only when the port was
     /// bound.
     pub(super) fn visitor_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
-        let Arrival { session: owner, mapping, visitor: peer, came_to } = arrival;
-        let trouble = self.visit_trouble(owner, mapping);
-        let Some(session) = self.sessions.get_mut(owner).filter(|_| trouble.is_none()) else {
-            let reason = trouble.unwrap_or(Reason::ClientAway);
+        let Arrival { session: owner, mapping, visitor: peer, .. } = arrival;
+        if let Some(reason) = self.visit_trouble(owner, mapping) {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
-        };
-        let flow = session.mappings.get(&mapping).is_some_and(|mapping| mapping.spec.kind == Kind::Udp);
+        }
+        let mapping = self.sessions.get(owner).and_then(|session| session.mappings.get(&mapping));
+        let flow = mapping.is_some_and(|mapping| mapping.spec.kind == Kind::Udp);
+        let carries = if flow { Carries::Datagrams } else { Carries::Bytes };
+        self.begin_visit(now, key, arrival, carries, out);
+    }
+
+    /// A visit begins, to which nothing is in the way.
+    pub(super) fn begin_visit(
+        &mut self,
+        now: Time,
+        key: Key,
+        arrival: Arrival,
+        carries: Carries,
+        out: &mut Outbox<'_>,
+    ) {
+        let Arrival { session: owner, mapping, visitor: peer, came_to } = arrival;
+        let Some(session) = self.sessions.get_mut(owner) else { return };
         session.last_visit += 1;
+        let (visit, state) = (session.last_visit, Visitor::accepted(now));
+        let visitor = VisitorChannel { session: owner, mapping, visit, peer, carries, state };
+        let flow = visitor.is_flow();
         session.visitors += 1;
         session.flows += usize::from(flow);
         session.waiting.push(key, flow, false);
         if let Some(version) = session.mappings.get(&mapping).and_then(|mapping| mapping.spec.options.proxy) {
             out.push(Verb::Introduce { raw: key, version, visitor: peer, came_to });
         }
-        let (visit, state) = (session.last_visit, Visitor::accepted(now));
-        self.watch(state.deadline());
-        let visitor = VisitorChannel { session: owner, mapping, visit, peer, flow, state };
+        self.watch(visitor.deadline());
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
         self.serve(now, owner, out);
@@ -59,15 +73,17 @@ impl Server {
             return Some(Reason::ClientAway);
         };
         let entry = self.config.directory.by_id(session.login.license);
-        let Some(mapping) = session.mappings.get(&mapping) else { return Some(Reason::NoSuchMapping) };
-        let State::Live(_, address) = mapping.state else { return Some(Reason::NoSuchMapping) };
-        let (port, flow) = (address.port(), mapping.spec.kind == Kind::Udp);
+        let live = |mapping: &&Mapping| matches!(mapping.state, State::Live(..) | State::Named(_));
+        let Some(mapping) = session.mappings.get(&mapping).filter(live) else {
+            return Some(Reason::NoSuchMapping);
+        };
+        let flow = mapping.spec.kind == Kind::Udp;
         let (visitors, flows) = session.waiting.len();
         let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
         match entry {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
-            Some(entry) if !entry.ports.contains(port) => Some(Reason::NotPermitted),
+            Some(entry) if !mapping.is_live(entry) => Some(Reason::NotPermitted),
             Some(entry) if entry.max_visitors.is_some_and(|most| session.visitors >= most as usize) => {
                 Some(Reason::Busy)
             }
@@ -97,10 +113,10 @@ impl Server {
         let mut taken = Vec::new();
         for key in waiting.iter().chain(inherited.keys().copied()) {
             let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
-            self.count_out(visitor.session, visitor.flow);
+            self.count_out(visitor.session, visitor.is_flow());
             match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
                 Some(spec) if visitor.state.is_untried() => taken.push((key, spec.clone(), visitor)),
-                Some(_) | None => out.close(key, Manner::Cut),
+                Some(_) | None => self.cut_off(key, visitor.carries, Reason::Replaced, out),
             }
         }
         taken
@@ -110,7 +126,7 @@ impl Server {
     pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, Spec, VisitorChannel)>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         session.visitors += heirs.len();
-        session.flows += heirs.iter().filter(|(_, _, visitor)| visitor.flow).count();
+        session.flows += heirs.iter().filter(|(_, _, visitor)| visitor.is_flow()).count();
         self.visitors += heirs.len();
         for (key, spec, visitor) in heirs {
             session.inherited.push((key, spec));
@@ -128,7 +144,7 @@ impl Server {
                 Some(Channel::Visitor(visitor)) if spec == new => {
                     session.last_visit += 1;
                     (visitor.mapping, visitor.visit) = (mapping, session.last_visit);
-                    session.waiting.push(key, visitor.flow, false);
+                    session.waiting.push(key, visitor.is_flow(), false);
                 }
                 _ => session.inherited.push((key, spec)),
             }
@@ -309,11 +325,13 @@ impl Server {
     }
 
     /// Carries an event through a ProxyChannel to its visitor, the peer and the pool.
-    fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
+    pub(super) fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         let drained = matches!(proxy.state, Proxy::Drain { .. });
         let Ok(Effect { send, local, free }) = proxy.state.step(event) else { return false };
         let (owner, visitor) = (proxy.session, proxy.visitor);
+        let visit = visitor.and_then(|visitor| self.visit_of(visitor));
+        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         let draining = matches!(proxy.state, Proxy::Drain { .. });
         if let Some(session) = self.sessions.get_mut(owner) {
             session.pool.draining = session.pool.draining + usize::from(draining) - usize::from(drained);
@@ -324,13 +342,17 @@ impl Server {
             Send::Cut(visit, reason) => out.send(key, &Frame::Disconnect { visit, reason }),
         }
         match (local, visitor) {
+            // Nothing is under way that the end could be the end of.
+            (Local::Shut, Some(visitor)) if self.is_idle_caller(visitor) => {
+                return self.proxy_event(now, key, Event::LocalEnd, out);
+            }
             (Local::Shut, Some(visitor)) => out.push(Verb::Shut(visitor)),
             (Local::End, Some(visitor)) => self.forget_visitor(visitor, Manner::End, out),
             (Local::Cut(reason), Some(visitor)) => {
                 self.note_failure(visitor, reason, out);
                 self.forget_visitor(visitor, Manner::Cut, out);
             }
-            _ => {}
+            (Local::Leave, _) | (_, None) => {}
         }
         if draining && self.sessions.get(owner).is_some_and(|session| session.pool.draining > DRAINING_MAX) {
             // It would stand where a visitor's could.
@@ -352,8 +374,27 @@ impl Server {
         if free {
             self.pool(now, owner, key, out);
         }
+        match (local, visitor.zip(visit)) {
+            (Local::End, Some((caller, visit))) => self.ask_again(now, caller, visit, Reason::Ended, out),
+            (Local::Cut(reason), Some((caller, visit))) => self.ask_again(now, caller, visit, reason, out),
+            (Local::Leave | Local::Shut, _) | (_, None) => {}
+        }
         self.settle(owner, out);
         true
+    }
+
+    /// Session and mapping of a visitor.
+    pub(super) fn visit_of(&self, key: Key) -> Option<(Key, u16)> {
+        match self.channels.get(key) {
+            Some(Channel::Visitor(visitor)) => Some((visitor.session, visitor.mapping)),
+            _ => None,
+        }
+    }
+
+    /// Whether a visitor speaks HTTP, and is told nothing by an end of its real server's.
+    fn is_idle_caller(&self, key: Key) -> bool {
+        matches!(self.channels.get(key), Some(Channel::Visitor(visitor))
+            if matches!(&visitor.carries, Carries::Exchanges(caller) if !caller.is_answering()))
     }
 
     /// Puts a free ProxyChannel into the pool, or closes it where the pool is full.
@@ -367,153 +408,5 @@ impl Server {
             session.pool.idle.push(key);
             self.serve(now, owner, out);
         }
-    }
-
-    /// A mapping has gone: so do those who wait for it, since nobody may be taken elsewhere.
-    pub(super) fn cut_waiting(&mut self, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(owner) else { return };
-        let waits =
-            |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if v.mapping == mapping);
-        let gone: Vec<Key> = session.waiting.iter().filter(waits).collect();
-        session.waiting.retain(|key| !gone.contains(&key));
-        for key in gone {
-            self.note_failure(key, Reason::NoSuchMapping, out);
-            self.forget_visitor(key, Manner::Cut, out);
-        }
-    }
-
-    fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
-            let session = self.sessions.get(visitor.session);
-            let mapping = session.and_then(|session| session.mappings.get(&visitor.mapping));
-            let target = mapping.map_or_else(|| "?".into(), |mapping| mapping.spec.target.to_string());
-            let place = format!("{target} of {}", session.map_or("?", |s| s.login.name.as_str()));
-            out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });
-        }
-    }
-
-    pub(super) fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
-        if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
-            self.count_out(visitor.session, visitor.flow);
-            out.close(key, manner);
-        }
-    }
-
-    pub(super) fn count_out(&mut self, session: Key, flow: bool) {
-        self.visitors -= 1;
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.visitors -= 1;
-            session.flows -= usize::from(flow);
-        }
-    }
-
-    pub(super) fn visitor_ended(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
-        visitor.state.step(now, visitor::Event::Ended);
-        if let Some(proxy) = visitor.state.proxy() {
-            self.proxy_event(now, proxy, Event::LocalEnd, out);
-        }
-    }
-
-    /// The visitor's connection failed; it is out of the books already.
-    pub(super) fn visitor_lost(
-        &mut self,
-        now: Time,
-        key: Key,
-        visitor: &VisitorChannel,
-        reason: Reason,
-        out: &mut Outbox<'_>,
-    ) {
-        self.visitor_gone(now, key, visitor, Event::LocalCut(reason), out);
-    }
-
-    /// A visitor's flow is over: nobody is cut off. The ProxyChannel is free when the client has said its last word.
-    pub(super) fn flow_over(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        if !matches!(self.channels.get(key), Some(Channel::Visitor(_))) {
-            return;
-        }
-        let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
-        let proxy_key = visitor.state.proxy();
-        self.visitor_gone(now, key, &visitor, Event::LocalEnd, out);
-        // A client that does not say it must not keep the ProxyChannel from others, nor many of them.
-        let Some(proxy_key) = proxy_key else { return };
-        let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy_key) else { return };
-        if !matches!(proxy.state, Proxy::Visit { .. }) || proxy.visitor.is_some() {
-            return;
-        }
-        (proxy.deadline, proxy.ended) = (now + DRAIN_TIMEOUT, true);
-        let Some(session) = self.sessions.get_mut(visitor.session) else { return };
-        session.pool.ended += 1;
-        if session.pool.ended > ENDED_MAX {
-            out.close(proxy_key, Manner::End);
-            return self.lost(now, proxy_key, Reason::Busy, out);
-        }
-        self.watch(now + DRAIN_TIMEOUT);
-    }
-
-    fn visitor_gone(
-        &mut self,
-        now: Time,
-        key: Key,
-        visitor: &VisitorChannel,
-        event: Event,
-        out: &mut Outbox<'_>,
-    ) {
-        self.count_out(visitor.session, visitor.flow);
-        match visitor.state.proxy() {
-            Some(proxy) => {
-                if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
-                    proxy.visitor = None;
-                }
-                self.proxy_event(now, proxy, event, out);
-            }
-            None => {
-                if let Some(session) = self.sessions.get_mut(visitor.session) {
-                    session.waiting.retain(|other| other != key);
-                    session.inherited.retain(|(other, _)| *other != key);
-                }
-            }
-        }
-        self.settle(visitor.session, out);
-    }
-
-    /// The ProxyChannel's connection failed; it is out of the books already.
-    pub(super) fn proxy_lost(&mut self, now: Time, key: Key, proxy: &ProxyChannel, out: &mut Outbox<'_>) {
-        self.proxies -= 1;
-        if let Some(session) = self.sessions.get_mut(proxy.session) {
-            session.pool.idle.retain(|&other| other != key);
-            session.pool.unneeded = session.pool.unneeded.min(session.pool.idle.len());
-            session.pool.draining -= usize::from(matches!(proxy.state, Proxy::Drain { .. }));
-            session.pool.ended -= usize::from(proxy.ended);
-        }
-        if let Some(visitor_key) = proxy.visitor
-            && let Some(Channel::Visitor(visitor)) = self.channels.get_mut(visitor_key)
-        {
-            match visitor.state.step(now, visitor::Event::ChannelLost) {
-                visitor::Effect::WaitAgain => {
-                    let (deadline, flow) = (visitor.state.deadline(), visitor.flow);
-                    self.watch(deadline);
-                    if let Some(session) = self.sessions.get_mut(proxy.session) {
-                        session.waiting.push(visitor_key, flow, true);
-                    }
-                }
-                visitor::Effect::Cut(reason) => {
-                    self.note_failure(visitor_key, reason, out);
-                    self.forget_visitor(visitor_key, Manner::Cut, out);
-                }
-                visitor::Effect::Nothing | visitor::Effect::Ask { .. } | visitor::Effect::Release => {}
-            }
-        }
-        self.serve(now, proxy.session, out);
-        self.settle(proxy.session, out);
-    }
-
-    /// A visitor's deadline may have come.
-    pub(super) fn visitor_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
-        let visitor::Effect::Cut(reason) = visitor.state.step(now, visitor::Event::Timeout) else { return };
-        self.note_failure(key, reason, out);
-        out.close(key, Manner::Cut);
-        self.lost(now, key, reason, out);
     }
 }

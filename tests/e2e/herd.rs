@@ -153,7 +153,7 @@ fn run(members: Vec<(Config, Arc<AtomicBool>)>, over: &AtomicBool) {
         signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true))).unwrap();
     }
     let security = Security::default().with_client("127.0.0.1", Trust::License).unwrap();
-    let budget = Budget { raws: tunnels, locals: 0, tunnels };
+    let budget = Budget { raws: tunnels, locals: 0, tunnels, callers: 0 };
     let mut driver = Driver::new(os, roles.collect(), security, budget);
     driver.start();
     while !over.load(Ordering::Relaxed) {

@@ -115,7 +115,7 @@ pub const MUTANTS: &[Mutant] = &[
         "who waits is forgotten when the client leaves",
         &[Edit(
             "server/session.rs",
-            "        for visitor in waiting {\n            self.forget_visitor(visitor, Manner::Cut, out);\n        }\n",
+            "        for visitor in waiting {\n            self.cut_visitor(visitor, Reason::ClientAway, out);\n        }\n",
             "        drop(waiting);\n",
         )],
     ),
@@ -173,9 +173,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "a full buffer of first words is taken for the end",
         &[Edit(
-            "relay.rs",
-            "if usize::from(len) == PAYLOAD_BYTES_MAX);",
-            "if usize::from(len) > PAYLOAD_BYTES_MAX);",
+            "link.rs",
+            "self.held.len() < PAYLOAD_BYTES_MAX && ",
+            "self.held.len() <= PAYLOAD_BYTES_MAX && ",
         )],
     ),
     mutant(
@@ -184,7 +184,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "nobody looks whether the client lets go of an ended flow",
-        &[Edit("server/visits.rs", "        self.watch(now + DRAIN_TIMEOUT);\n    }\n", "    }\n")],
+        &[Edit("server/ends.rs", "        self.watch(now + DRAIN_TIMEOUT);\n    }\n", "    }\n")],
     ),
     mutant(
         "each of many visitors has an order of its own",

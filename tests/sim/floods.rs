@@ -12,7 +12,7 @@ use crate::world::{CLIENT, REAL_PORT, SERVER, Sim};
 fn sim(seed: u64, raws: usize) -> Sim {
     let mut sim = Sim::new(seed, CALM, Transport::Tls);
     sim.kill_server();
-    sim.budget = Budget { raws, locals: 0, tunnels: raws + 400 };
+    sim.budget = Budget { raws, locals: 0, tunnels: raws + 400, callers: 0 };
     sim.start_server();
     sim
 }

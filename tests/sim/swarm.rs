@@ -123,7 +123,7 @@ impl Swarm {
         };
         let raws = one_of(&[4, 20, 120]);
         let mut sim = Sim::new(seed, nasty, transport);
-        sim.budget = Budget { raws, locals: 0, tunnels: raws + 100 };
+        sim.budget = Budget { raws, locals: 0, tunnels: raws + 100, callers: 0 };
         sim.kill_server();
         sim.start_server();
         mappings().for_each(|(client, which)| sim.open(real(client, which)));

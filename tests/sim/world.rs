@@ -38,7 +38,7 @@ pub const REAL_PORT: u16 = 700;
 /// Rounds in which everybody does what can be done at one moment.
 const ROUNDS_MAX: usize = 50_000;
 
-pub const BUDGET: Budget = Budget { raws: 120, locals: 0, tunnels: 220 };
+pub const BUDGET: Budget = Budget { raws: 120, locals: 0, tunnels: 220, callers: 0 };
 
 pub struct Sim {
     pub world: Rc<RefCell<World>>,

@@ -1,0 +1,152 @@
+//! Visitors who speak HTTP: their requests are read for the role, one after the other, and its answer carried out. What
+//! passes in between is the [`gateway`]'s.
+
+use std::io;
+
+use super::{Driver, Slot};
+use crate::gateway::{self, Next, Passed};
+use crate::http::{Exchange, header_space};
+use crate::limits::FRAMES_PER_TURN;
+use crate::link::{Fill, Incoming, Payload};
+use crate::net::Net;
+use crate::relay::{self, Delivery, Fault};
+use crate::role::{Input, Manner, Talk};
+use crate::slots::Key;
+
+/// What [`Driver::hear_once`] came to.
+enum Heard {
+    /// The role was told something: there may be more.
+    Something,
+    /// Nothing more for now.
+    Nothing,
+}
+
+impl<N: Net> Driver<N> {
+    /// Reads requests, for as long as the one before is answered.
+    pub(super) fn hear(&mut self, key: Key) {
+        for _ in 0..FRAMES_PER_TURN {
+            if matches!(self.hear_once(key), Heard::Nothing) {
+                return;
+            }
+        }
+        self.postpone(key);
+    }
+
+    fn hear_once(&mut self, key: Key) -> Heard {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return Heard::Nothing };
+        let (role, open) = (link.role(), link.incoming == Incoming::Open);
+        let Some(exchange) = link.exchange.as_mut().filter(|exchange| exchange.listens()) else {
+            return Heard::Nothing;
+        };
+        // The window is taken out, so that the head can be borrowed from it while the role is at work.
+        let mut rx = std::mem::take(&mut link.rx);
+        let mut space = header_space();
+        let request;
+        let (talk, used) = match gateway::next(exchange, rx.bytes(), &mut space) {
+            Next::Request(asked, length) => {
+                request = asked;
+                (Talk::Asked(&request), length)
+            }
+            Next::Malformed(status) => (Talk::Malformed(status), 0),
+            Next::Unfinished(begun) => {
+                link.rx = rx;
+                return if open { self.hear_more(key, begun) } else { Heard::Nothing };
+            }
+        };
+        self.feed(role, Input::Talk(key, talk));
+        match self.slots.get_mut(key) {
+            Some(Slot::Link(link)) => {
+                link.rx = rx;
+                link.rx.consume(used, &mut self.arena);
+            }
+            _ => rx.clear(&mut self.arena),
+        }
+        if used > 0 { Heard::Something } else { Heard::Nothing }
+    }
+
+    /// Brings more of a head that is not whole.
+    fn hear_more(&mut self, key: Key, begun: bool) -> Heard {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return Heard::Nothing };
+        let role = link.role();
+        match link.fill(key, &mut self.net, &mut self.arena) {
+            Ok(Fill::More) => return Heard::Something,
+            Ok(Fill::Dry) if begun => self.feed(role, Input::Talk(key, Talk::Begun)),
+            Ok(Fill::Dry) => {}
+            Ok(Fill::End) => {
+                link.incoming = Incoming::Ended;
+                self.feed(role, Input::Ended(key));
+            }
+            Err(reason) => self.fail(key, reason),
+        }
+        Heard::Nothing
+    }
+
+    /// A request goes on to the real server, or waits for a ProxyChannel that leads there.
+    pub(super) fn forward(&mut self, key: Key, head: &[u8], keep: bool) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        link.free_held(&mut self.arena);
+        if let Some(exchange) = &mut link.exchange {
+            exchange.forwarded();
+        }
+        let proxy = link.peer;
+        if keep || proxy.is_none() {
+            link.held.push(head, &mut self.arena);
+        }
+        if let Some(proxy_key) = proxy
+            && let Some(Slot::Link(proxy)) = self.slots.get_mut(proxy_key)
+        {
+            match relay::transfer(proxy, head, &mut self.arena, &mut self.scratch) {
+                Ok(()) => self.enqueue(proxy_key),
+                Err(reason) => self.lose(proxy_key, reason),
+            }
+        }
+    }
+
+    /// The role has answered a request itself: the next one may come.
+    pub(super) fn next_request(&mut self, key: Key) {
+        if let Some(exchange) = self.link(key).and_then(|link| link.exchange.as_mut()) {
+            **exchange = Exchange::default();
+        }
+        self.enqueue(key);
+    }
+
+    /// Moves what a ProxyChannel brings on to a visitor who speaks HTTP; `None` where the role was told something.
+    pub(super) fn answer(&mut self, raw: Key, proxy: Key) -> Option<Delivery> {
+        let (Slot::Link(to), Slot::Link(from)) = self.slots.pair_mut(raw, proxy)? else { return None };
+        let role = to.role();
+        match gateway::inbound((raw, to), (proxy, from), &mut self.net, &mut self.arena) {
+            Ok(Passed::Delivered(delivery)) => return Some(delivery),
+            Ok(Passed::Told(talk)) => {
+                self.feed(role, Input::Talk(raw, talk));
+                // What the visitor asks next may stand there already.
+                self.enqueue(raw);
+            }
+            Err(Fault::Raw(reason)) => self.fail(raw, reason),
+            Err(Fault::Proxy(reason)) => self.fail(proxy, reason),
+        }
+        None
+    }
+
+    /// What a visitor who was let go still says is thrown away until its end: to close over it would be a reset, and
+    /// the reset could overtake the answer.
+    pub(super) fn see_off(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        while link.readable {
+            match self.net.read(key, &mut link.stream, &mut self.scratch) {
+                Ok(0) => return self.drop_link(key, Manner::End),
+                Ok(n) => {
+                    link.readable = n == self.scratch.len() || link.ending;
+                    match link.payload {
+                        Payload::Drained(left) if left > n as u32 => {
+                            link.payload = Payload::Drained(left - n as u32)
+                        }
+                        _ => return self.drop_link(key, Manner::Cut),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_link(key, Manner::Cut),
+            }
+        }
+    }
+}

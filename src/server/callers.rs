@@ -1,0 +1,381 @@
+//! Callers: visitors who speak HTTP. Each request is routed by itself, and those for one mapping that follow each other
+//! share a visit.
+//!
+//! ```text
+//!              Asked                   Answering                Answered
+//!   Resting ─────────────► Asked ─────────────────► Answering ───────────► Resting
+//!      │ ▲                  │  │ the visit fails         │ the visit fails
+//!      │ └── own answer ────┘  ├──► once more, where     └──► cut
+//!      │                       │    nobody can tell
+//!      └──► time-out           └──► 502, 503, 504
+//! ```
+
+use std::net::SocketAddr;
+
+use super::{Carries, Channel, Door, Server};
+use crate::channel::proxy::Event;
+use crate::http::{Request, Scheme, Status};
+use crate::limits::{HTTP_FRESH, HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
+use crate::mapping::Options;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Talk, Verb};
+use crate::server::fronts::Arrival;
+use crate::slots::Key;
+use crate::time::Time;
+
+/// A visitor who speaks HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    peer: SocketAddr,
+    /// The address it came to, where that is not this server's own.
+    came_to: Option<SocketAddr>,
+    scheme: Scheme,
+    /// The one mapping that it can reach; `None` where names decide.
+    only: Option<(Key, u16)>,
+    stage: Stage,
+}
+
+/// How far an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// None is under way.
+    Resting {
+        since: Time,
+        /// When it is let go.
+        deadline: Time,
+        /// A request has begun.
+        begun: bool,
+    },
+    /// The answer has not begun.
+    Asked {
+        /// The request may go to another connection of the real server's, if this one ends now.
+        again: bool,
+        to_head: bool,
+    },
+    /// It has.
+    Answering,
+}
+
+impl Caller {
+    /// When it has had its time.
+    pub(super) fn deadline(&self) -> Time {
+        match self.stage {
+            Stage::Resting { deadline, .. } => deadline,
+            Stage::Asked { .. } | Stage::Answering => Time::NEVER,
+        }
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting { .. })
+    }
+
+    /// How far the answer is: whether the real server's end is one that the visitor must be told.
+    pub(super) fn is_answering(&self) -> bool {
+        self.stage == Stage::Answering
+    }
+
+    fn rest(&mut self, now: Time) {
+        self.stage = Stage::Resting { since: now, deadline: now + HTTP_IDLE_TIMEOUT, begun: false };
+    }
+}
+
+impl Server {
+    /// A visitor came to a door where HTTP is spoken; `only` to this mapping, where it is the mapping's own.
+    pub(super) fn caller_came(
+        &mut self,
+        now: Time,
+        key: Key,
+        (peer, came_to): (SocketAddr, Option<SocketAddr>),
+        scheme: Scheme,
+        only: Option<(Key, u16)>,
+        out: &mut Outbox<'_>,
+    ) {
+        if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
+            return out.close(key, Manner::Cut);
+        }
+        let deadline = now + HTTP_HEAD_TIMEOUT;
+        let stage = Stage::Resting { since: now, deadline, begun: false };
+        self.watch(deadline);
+        self.visitors += 1;
+        self.channels.insert(key, Channel::Caller(Caller { peer, came_to, scheme, only, stage }));
+    }
+
+    fn caller(&mut self, key: Key) -> Option<&mut Caller> {
+        match self.channels.get_mut(key)? {
+            Channel::Caller(caller) => Some(caller),
+            Channel::Visitor(visitor) => match &mut visitor.carries {
+                Carries::Exchanges(caller) => Some(caller),
+                Carries::Bytes | Carries::Datagrams => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// News of a caller, or of its real server.
+    pub(super) fn talk(&mut self, now: Time, key: Key, talk: Talk<'_>, out: &mut Outbox<'_>) {
+        let Some(caller) = self.caller(key) else { return };
+        match talk {
+            Talk::Begun => {
+                if let Stage::Resting { deadline, begun: begun @ false, .. } = &mut caller.stage {
+                    (*deadline, *begun) = (now + HTTP_HEAD_TIMEOUT, true);
+                    let deadline = *deadline;
+                    self.watch(deadline);
+                }
+            }
+            Talk::Asked(request) => self.asked(now, key, request, out),
+            Talk::Malformed(status) => self.turn_away(now, key, status, false, out),
+            Talk::Answering => caller.stage = Stage::Answering,
+            Talk::Switched => {
+                if let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) {
+                    visitor.carries = Carries::Bytes;
+                }
+            }
+            Talk::Answered { last } => {
+                caller.rest(now);
+                let deadline = caller.deadline();
+                self.watch(deadline);
+                if last || self.stopping.is_some() {
+                    self.let_caller_go(now, key, out);
+                }
+            }
+            Talk::Nonsense { begun } => {
+                if !begun && caller.is_answering() {
+                    caller.stage = Stage::Asked { again: false, to_head: false };
+                }
+                self.break_off(now, key, Reason::Nonsense, out);
+            }
+        }
+    }
+
+    /// A request: who serves it?
+    fn asked(&mut self, now: Time, key: Key, request: &Request<'_>, out: &mut Outbox<'_>) {
+        let Some(&mut Caller { scheme, only, stage, .. }) = self.caller(key) else { return };
+        let Some((owner, index)) = only.or_else(|| self.names.get(&scheme)?.find(request)) else {
+            if scheme == Scheme::Http
+                && let Some(port) = self.served_over_tls(request)
+            {
+                return self.refuse(now, key, request, Status::Moved, &request.over_tls(port), out);
+            }
+            let away = self.may_come_back(&request.host);
+            let status = if away { Status::Unavailable } else { Status::NotFound };
+            return self.refuse(now, key, request, status, "", out);
+        };
+        let present = matches!(self.channels.get(key), Some(Channel::Visitor(visitor))
+            if (visitor.session, visitor.mapping) == (owner, index));
+        let trouble = if present { None } else { self.visit_trouble(owner, index) };
+        if let Some(reason) = trouble {
+            return self.refuse(now, key, request, status_of(reason), "", out);
+        }
+        let Some(options) = self.options(owner, index) else { return };
+        if let Some(auth) = options.auth.as_ref().filter(|auth| !request.knows(&auth.user, &auth.password)) {
+            let realm = auth.user.clone();
+            return self.refuse(now, key, request, Status::Unauthorized, &realm, out);
+        }
+        let again = request.may_be_repeated();
+        let rested = matches!(stage, Stage::Resting { since, .. } if since + HTTP_FRESH <= now);
+        let stays = present && (again || !rested);
+        if !stays {
+            self.leave_visit(now, key, out);
+        }
+        let Some(caller) = self.caller(key) else { return };
+        caller.stage = Stage::Asked { again: stays && again, to_head: request.is_head() };
+        let caller = *caller;
+        let Some(options) = self.options(owner, index) else { return };
+        out.forward(key, stays && again, |head| {
+            request.forward(options, caller.scheme, caller.peer.ip(), head);
+        });
+        if !stays {
+            self.begin_exchanges(now, key, caller, (owner, index), out);
+        }
+    }
+
+    /// The port where the same would be answered over TLS, which ends here.
+    fn served_over_tls(&self, request: &Request<'_>) -> Option<u16> {
+        self.names.get(&Scheme::Https)?.find(request)?;
+        let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(Scheme::Https));
+        door.map(|(_, (_, address))| address.port())
+    }
+
+    fn options(&self, owner: Key, index: u16) -> Option<&Options> {
+        Some(&self.sessions.get(owner)?.mappings.get(&index)?.spec.options)
+    }
+
+    /// Whether a license that is not online now may serve this name.
+    fn may_come_back(&self, host: &str) -> bool {
+        let offline = |id| !self.by_license.contains_key(&id);
+        self.config
+            .directory
+            .iter()
+            .any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.contains(host))
+    }
+
+    /// A caller who is in no visit gets one, for the request that it has made.
+    fn begin_exchanges(
+        &mut self,
+        now: Time,
+        key: Key,
+        caller: Caller,
+        (session, mapping): (Key, u16),
+        out: &mut Outbox<'_>,
+    ) {
+        self.channels.remove(key);
+        self.visitors -= 1;
+        let Caller { peer: visitor, came_to, .. } = caller;
+        let arrival = Arrival { session, mapping, visitor, came_to };
+        self.begin_visit(now, key, arrival, Carries::Exchanges(caller), out);
+    }
+
+    /// nt answers a request itself, and goes on to the next one where it can tell where that begins.
+    fn refuse(
+        &mut self,
+        now: Time,
+        key: Key,
+        request: &Request<'_>,
+        status: Status,
+        detail: &str,
+        out: &mut Outbox<'_>,
+    ) {
+        if request.last || !request.body.is_over() {
+            return self.turn_away(now, key, status, request.is_head(), out);
+        }
+        let Some(caller) = self.caller(key) else { return };
+        caller.rest(now);
+        let deadline = caller.deadline();
+        self.watch(deadline);
+        let mut page = Vec::new();
+        status.write(request.is_head(), false, detail, &mut page);
+        out.send_bytes(key, &page);
+        out.push(Verb::NextRequest(key));
+    }
+
+    /// A last answer, and the end.
+    fn turn_away(&mut self, now: Time, key: Key, status: Status, to_head: bool, out: &mut Outbox<'_>) {
+        self.leave_visit(now, key, out);
+        self.close_caller(key, Err((status, to_head)), out);
+    }
+
+    /// A caller goes.
+    pub(super) fn let_caller_go(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        self.leave_visit(now, key, out);
+        self.close_caller(key, Ok(Manner::End), out);
+    }
+
+    /// Closes the connection of a caller who is in no visit: as it is, or with a last answer.
+    fn close_caller(&mut self, key: Key, how: Result<Manner, (Status, bool)>, out: &mut Outbox<'_>) {
+        if !matches!(self.channels.get(key), Some(Channel::Caller(_))) {
+            return;
+        }
+        let manner = how.unwrap_or_else(|(status, to_head)| {
+            let mut page = Vec::new();
+            status.write(to_head, true, "", &mut page);
+            out.send_bytes(key, &page);
+            Manner::End
+        });
+        out.close(key, manner);
+        self.channels.remove(key);
+        self.visitors -= 1;
+        self.stop_if_idle(out);
+    }
+
+    /// A caller has had its time.
+    pub(super) fn caller_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        match self.caller(key).map(|caller| caller.stage) {
+            Some(Stage::Resting { begun: true, deadline, .. }) if deadline <= now => {
+                self.turn_away(now, key, Status::TimedOut, false, out);
+            }
+            Some(Stage::Resting { deadline, .. }) if deadline <= now => {
+                self.let_caller_go(now, key, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// A caller leaves the visit that it is in, if any, and stays.
+    fn leave_visit(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        if let Some(Channel::Visitor(visitor)) = self.channels.get(key)
+            && let Carries::Exchanges(caller) = visitor.carries
+        {
+            let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
+            self.becomes_caller(key, caller);
+            self.let_go(now, key, &visitor, out);
+        }
+    }
+
+    /// A caller's visit is of no use any more: it is cut, and the request of this moment with it.
+    pub(super) fn break_off(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
+        if let Carries::Exchanges(caller) = visitor.carries {
+            self.becomes_caller(key, caller);
+            self.visitor_gone(now, key, &visitor, Event::LocalCut(reason), out);
+            self.unserved(key, reason, out);
+        }
+    }
+
+    /// A caller is in no visit any more.
+    pub(super) fn becomes_caller(&mut self, key: Key, caller: Caller) {
+        self.visitors += 1;
+        self.watch(caller.deadline());
+        self.channels.insert(key, Channel::Caller(caller));
+    }
+
+    /// A caller's visit is over, which it was not to be: whoever had asked for something is told that it will not come.
+    pub(super) fn unserved(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(Channel::Caller(caller)) = self.channels.get(key) else { return };
+        match caller.stage {
+            Stage::Resting { .. } => {}
+            Stage::Asked { to_head, .. } => self.close_caller(key, Err((status_of(reason), to_head)), out),
+            Stage::Answering => self.close_caller(key, Ok(Manner::Cut), out),
+        }
+    }
+
+    /// The same, where the request may be made once more: on a connection of its own this time. A real server may close
+    /// one that was idle at the very moment in which a request goes there.
+    pub(super) fn ask_again(
+        &mut self,
+        now: Time,
+        key: Key,
+        to: (Key, u16),
+        reason: Reason,
+        out: &mut Outbox<'_>,
+    ) {
+        match self.caller(key) {
+            Some(caller) if matches!(caller.stage, Stage::Asked { again: true, .. }) => {
+                if let Stage::Asked { again, .. } = &mut caller.stage {
+                    *again = false;
+                }
+                let caller = *caller;
+                if self.visit_trouble(to.0, to.1).is_none() {
+                    return self.begin_exchanges(now, key, caller, to, out);
+                }
+            }
+            _ => {}
+        }
+        self.unserved(key, reason, out);
+    }
+
+    /// Nobody is asked any more: those who rest go.
+    pub(super) fn dismiss_callers(&mut self, now: Time, out: &mut Outbox<'_>) {
+        let rests = |channel: &Channel| match channel {
+            Channel::Caller(caller) => caller.is_resting(),
+            Channel::Visitor(visitor) => matches!(&visitor.carries, Carries::Exchanges(c) if c.is_resting()),
+            _ => false,
+        };
+        let resting: Vec<Key> =
+            self.channels.iter().filter(|(_, channel)| rests(channel)).map(|(key, _)| key).collect();
+        for key in resting {
+            self.let_caller_go(now, key, out);
+        }
+    }
+}
+
+/// What a visitor is told of a failure.
+fn status_of(reason: Reason) -> Status {
+    match reason {
+        Reason::TimedOut => Status::GatewayTimedOut,
+        Reason::ClientAway | Reason::Busy | Reason::Stopping | Reason::Replaced | Reason::Silent => {
+            Status::Unavailable
+        }
+        Reason::NoSuchMapping | Reason::Revoked | Reason::Denied | Reason::NotPermitted => Status::NotFound,
+        _ => Status::BadGateway,
+    }
+}

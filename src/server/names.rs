@@ -1,0 +1,88 @@
+//! Public names: which mapping serves a host and path.
+
+use std::collections::BTreeMap;
+
+use crate::http::Request;
+use crate::slots::Key;
+
+/// The names of one kind of door.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Names as they are …
+    exact: BTreeMap<String, Vec<Route>>,
+    /// … and those that stand for all below them, without their `*.`.
+    below: BTreeMap<String, Vec<Route>>,
+}
+
+/// Where a name leads, for one of its paths.
+#[derive(Debug)]
+struct Route {
+    path: Option<String>,
+    /// Nobody looks into what is said to it.
+    whole: bool,
+    session: Key,
+    mapping: u16,
+}
+
+impl Names {
+    /// Has a mapping serve `name`, or a path of it, or all that is said to it if `whole`. `false` where another one
+    /// does.
+    #[must_use]
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        path: Option<&str>,
+        whole: bool,
+        (session, mapping): (Key, u16),
+    ) -> bool {
+        let (names, name) = match name.strip_prefix("*.") {
+            Some(name) => (&mut self.below, name),
+            None => (&mut self.exact, name),
+        };
+        let routes = names.entry(name.to_owned()).or_default();
+        if routes.iter().any(|route| whole || route.whole || route.path.as_deref() == path) {
+            return false;
+        }
+        routes.push(Route { path: path.map(str::to_owned), whole, session, mapping });
+        // The longest path first: the first that fits is the most particular.
+        routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
+        true
+    }
+
+    /// A mapping serves its name no longer.
+    pub(super) fn remove(&mut self, session: Key, mapping: u16) {
+        for names in [&mut self.exact, &mut self.below] {
+            names.retain(|_, routes| {
+                routes.retain(|route| (route.session, route.mapping) != (session, mapping));
+                !routes.is_empty()
+            });
+        }
+    }
+
+    /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the
+    /// longest; of one name the longest path.
+    pub(super) fn find(&self, request: &Request<'_>) -> Option<(Key, u16)> {
+        let fits =
+            |route: &&Route| !route.whole && route.path.as_deref().is_none_or(|path| request.is_below(path));
+        let found = self.of(&request.host).find_map(|routes| routes.iter().find(fits));
+        found.map(|route| (route.session, route.mapping))
+    }
+
+    /// A mapping that serves this name, whatever its path.
+    pub(super) fn serving(&self, name: &str) -> Option<(Key, u16)> {
+        let route = self.of(name).find_map(|routes| routes.first());
+        route.map(|route| (route.session, route.mapping))
+    }
+
+    /// What there is for a name, the most particular first.
+    fn of(&self, name: &str) -> impl Iterator<Item = &Vec<Route>> {
+        let above = name.match_indices('.').map(|(at, _)| self.below.get(&name[at + 1..]));
+        std::iter::once(self.exact.get(name)).chain(above).flatten()
+    }
+
+    /// Every mapping that serves a name; for tests.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
+        let routes = self.exact.values().chain(self.below.values()).flatten();
+        routes.map(|route| (route.session, route.mapping))
+    }
+}
