@@ -4,7 +4,9 @@
 
 use crate::config;
 use crate::directory::Directory;
+use crate::http::{Answer, AnswerKind, Body, Malformed, Request, Scheme, Status, header_space};
 use crate::license::License;
+use crate::limits::HTTP_HEADERS_MAX;
 use crate::mapping;
 use crate::policy::Allow;
 use crate::proxy_protocol::{self, Announced, ProxyVersion};
@@ -26,6 +28,9 @@ pub const TARGETS: &[Target] = &[
     ("licenses", licenses),
     ("proxy_protocol", headers),
     ("via", proxies),
+    ("http", requests),
+    ("answer", answers),
+    ("body", bodies),
 ];
 
 /// A stream of frames: each decodes to what encodes to the same bytes, and no prefix of one is taken for
@@ -147,6 +152,123 @@ pub fn proxies(bytes: &[u8]) {
                 Ok(Step::Done(used)) => break assert!(used <= rest.len()),
                 Ok(Step::Wait) | Err(_) => break,
             }
+        }
+    }
+}
+
+/// The head of a request: no prefix of one is one; and what the real server gets of it is one request too, of the same
+/// length and for the same server.
+pub fn requests(bytes: &[u8]) {
+    let mut space = header_space();
+    let Ok(Some((request, length))) = Request::parse(bytes, &mut space) else { return };
+    for cut in 0..length {
+        assert!(matches!(Request::parse(&bytes[..cut], &mut header_space()), Ok(None)));
+    }
+    let _ = (request.knows("me", "secret"), request.is_below("/api"), request.may_be_repeated());
+    for text in ["a.b:1", "a.b:1,host=inner.lan:8080,auth=me:secret,header=X-A:b,header=Cookie:c"] {
+        let Ok([mapping]) = mapping::parse(text).as_deref().map(|all| [all[0].clone()]) else { return };
+        let write = |request: &Request<'_>| {
+            let mut head = Vec::new();
+            request.forward(&mapping.options, Scheme::Http, [192, 0, 2, 7].into(), &mut head);
+            head
+        };
+        let head = write(&request);
+        let mut space = header_space();
+        let (again, used) = match Request::parse(&head, &mut space) {
+            Ok(Some(again)) => again,
+            // What nt says of the visitor comes on top of as many headers as a visitor may send.
+            Err(Status::HeadTooLarge) => {
+                assert!(head.split(|&b| b == b'\n').count() > HTTP_HEADERS_MAX + 2);
+                continue;
+            }
+            other => panic!("{}: {other:?}", head.escape_ascii()),
+        };
+        assert_eq!(used, head.len());
+        assert_eq!((again.body, again.upgrade), (request.body, request.upgrade));
+        assert_eq!(again.last, request.last && !request.upgrade);
+        assert_eq!((again.path(), again.is_head()), (request.path(), request.is_head()));
+        assert_eq!(again.host, mapping.options.host.as_ref().map_or(&*request.host, |_| "inner.lan"));
+        if mapping.options.host.is_none() {
+            assert_eq!(write(&again), head, "what was left out or written is left as it is");
+        }
+    }
+}
+
+/// The head of an answer: no prefix of one is one; and only to HEAD has it no body that it would have.
+pub fn answers(bytes: &[u8]) {
+    for (to_head, to_upgrade) in [(false, false), (true, false), (false, true), (true, true)] {
+        let Ok(Some(answer)) = Answer::parse(bytes, to_head, to_upgrade) else { continue };
+        assert!(answer.length > 0 && answer.length <= bytes.len());
+        for cut in 0..answer.length {
+            assert_eq!(Answer::parse(&bytes[..cut], to_head, to_upgrade), Ok(None));
+        }
+        match answer.kind {
+            AnswerKind::Final { body, last } => {
+                assert!(!to_head || body == Body::NONE);
+                assert!(last || body != Body::UntilEnd);
+            }
+            AnswerKind::Switched => assert!(to_upgrade),
+            AnswerKind::Interim => {}
+        }
+    }
+}
+
+/// Bodies, in different pieces: the same belongs to them, or the same is wrong. Where a chunked one is over, it is over
+/// for a plain reader too.
+pub fn bodies(bytes: &[u8]) {
+    let length = bytes.first().map_or(Body::UntilEnd, |&first| Body::Length(first.into()));
+    for body in [Body::CHUNKED, length, Body::UntilEnd] {
+        let whole = passed(body, bytes, bytes.len().max(1), false);
+        for step in [1, 2, 3, 7, 64] {
+            for unseen in [false, true] {
+                assert_eq!(passed(body, bytes, step, unseen), whole, "by {step}");
+            }
+        }
+        if let (Body::Chunked(_), Ok((passed, end))) = (body, whole) {
+            assert!(!end.is_over() || dechunked(bytes) == Some(passed));
+        }
+    }
+}
+
+/// How much of `bytes` belongs to a body, given in pieces, and what is left of it then. What is opaque may be skipped
+/// `unseen`.
+fn passed(mut body: Body, bytes: &[u8], step: usize, unseen: bool) -> Result<(usize, Body), Malformed> {
+    let mut passed = 0;
+    for piece in bytes.chunks(step) {
+        let skipped = if unseen { body.opaque().min(piece.len() as u64) } else { 0 };
+        body.skip(skipped);
+        let count = skipped as usize + body.pass(&piece[skipped as usize..])?;
+        passed += count;
+        if count < piece.len() {
+            assert!(body.is_over());
+            break;
+        }
+    }
+    Ok((passed, body))
+}
+
+/// How long a chunked body is for a reader that has all of it at hand.
+fn dechunked(bytes: &[u8]) -> Option<usize> {
+    let line = |at: usize| {
+        let length = bytes.get(at..)?.windows(2).position(|two| two == b"\r\n")?;
+        Some((&bytes[at..at + length], at + length + 2))
+    };
+    let mut at = 0;
+    loop {
+        let (size, behind) = line(at)?;
+        let digits = std::str::from_utf8(size.split(|&b| b == b';').next()?).ok()?;
+        let size = usize::from_str_radix(digits, 16).ok()?;
+        at = behind;
+        if size == 0 {
+            break;
+        }
+        at = at.checked_add(size)?.checked_add(2)?;
+    }
+    loop {
+        let (trailer, behind) = line(at)?;
+        at = behind;
+        if trailer.is_empty() {
+            return Some(at);
         }
     }
 }

@@ -96,6 +96,13 @@ fn the_corpora_are_good() {
     holds("config", &|text| nt::config::parse_server(text).is_ok());
     holds("config", &|text| nt::config::parse_client(text).is_ok());
     holds("licenses", &|text| nt::directory::Directory::parse(text).is_ok_and(|d| !d.is_empty()));
+    let is_request = |text: &str| {
+        let mut space = nt::http::header_space();
+        matches!(nt::http::Request::parse(text.as_bytes(), &mut space), Ok(Some(_)))
+    };
+    assert!(corpus("http").iter().all(|file| std::str::from_utf8(file).is_ok_and(is_request)));
+    let is_answer = |file: &Vec<u8>| matches!(nt::http::Answer::parse(file, false, true), Ok(Some(_)));
+    assert!(corpus("answer").iter().all(is_answer));
     let headers = corpus("proxy_protocol");
     assert!(headers.iter().all(|file| matches!(nt::proxy_protocol::parse(file), Ok(Some(_)))));
     let wire = corpus("wire");

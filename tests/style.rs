@@ -67,7 +67,9 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "config",
             "directory",
+            "http",
             "license",
+            "limits",
             "mapping",
             "policy",
             "proxy_protocol",

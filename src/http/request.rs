@@ -71,7 +71,7 @@ impl<'a> Request<'a> {
         let upgrade = minor == 1
             && body == Body::NONE
             && connection("upgrade")
-            && values(headers, "upgrade").eq([&b"websocket"[..]]);
+            && values(headers, "upgrade").map(<[u8]>::to_ascii_lowercase).eq([b"websocket"]);
         let last = minor == 0 || connection("close");
         let host = host_of(authority).ok_or(Status::BadRequest)?;
         let request = Self { method, target, authority, host, minor, headers, body, last, upgrade };
@@ -96,9 +96,8 @@ impl<'a> Request<'a> {
     /// Whether its path is `prefix`, or below it. A path that leads back up is below nothing.
     pub fn is_below(&self, prefix: &str) -> bool {
         let path = self.path();
-        let is_up = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            && !path.split(['/', '\\']).any(is_up)
+            && !leads_up(path)
     }
 
     /// Whether the answer has no body, whatever its head says (RFC 9110 section 9.3.2).
@@ -158,8 +157,11 @@ impl<'a> Request<'a> {
 
     /// Whether a header of the visitor's goes on to the real server.
     fn travels(&self, name: &str, options: &Options) -> bool {
-        const HERE: [&str; 9] = [
+        const HERE: [&str; 11] = [
             "host",
+            // In disguise: with `_` for `-`, where the real server may take one for the other.
+            "content-length",
+            "transfer-encoding",
             "connection",
             "keep-alive",
             "proxy-connection",
@@ -171,7 +173,7 @@ impl<'a> Request<'a> {
         ];
         let begins = |start: &str| name.get(..start.len()).is_some_and(|first| same_name(first, start));
         // What says where the message ends cannot be struck out by naming it.
-        let framing = same_name(name, "content-length") || same_name(name, "transfer-encoding");
+        let framing = ["content-length", "transfer-encoding"].iter().any(|it| name.eq_ignore_ascii_case(it));
         framing
             || !(HERE.iter().any(|here| same_name(name, here))
                 || begins("x-forwarded-")
@@ -179,6 +181,13 @@ impl<'a> Request<'a> {
                 || (options.auth.is_some() && same_name(name, "authorization"))
                 || lists(self.headers, "connection", name))
     }
+}
+
+/// Whether a server could resolve a path to another one: some decode before they look for `..`, some take `\` for `/`,
+/// and some leave out what stands behind a `;`.
+fn leads_up(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 /// Whether two names of headers are one, as they are to the many programs that take `_` for `-`.
@@ -232,7 +241,7 @@ fn authority_and_target<'a>(
 fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     if authority.starts_with('[') {
         let (address, port) = authority.split_once(']')?;
-        let port = port.strip_prefix(':').unwrap_or(port);
+        let port = if port.is_empty() { port } else { port.strip_prefix(':')? };
         let good = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
         let good = address[1..].bytes().all(good) && port.bytes().all(|b| b.is_ascii_digit());
         return good.then_some(Cow::Borrowed(authority));
