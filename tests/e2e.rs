@@ -31,6 +31,8 @@ mod faults;
 mod harness;
 #[path = "e2e/herd.rs"]
 mod herd;
+#[path = "e2e/https.rs"]
+mod https;
 #[path = "e2e/machine.rs"]
 mod machine;
 #[path = "e2e/names.rs"]
