@@ -53,7 +53,7 @@ enum Stage {
         to_head: bool,
     },
     /// It has.
-    Answering,
+    Answering { to_head: bool },
 }
 
 impl Caller {
@@ -61,7 +61,7 @@ impl Caller {
     pub(super) fn deadline(&self) -> Time {
         match self.stage {
             Stage::Resting { deadline, .. } => deadline,
-            Stage::Asked { .. } | Stage::Answering => Time::NEVER,
+            Stage::Asked { .. } | Stage::Answering { .. } => Time::NEVER,
         }
     }
 
@@ -71,7 +71,7 @@ impl Caller {
 
     /// How far the answer is: whether the real server's end is one that the visitor must be told.
     pub(super) fn is_answering(&self) -> bool {
-        self.stage == Stage::Answering
+        matches!(self.stage, Stage::Answering { .. })
     }
 
     fn rest(&mut self, now: Time) {
@@ -124,7 +124,11 @@ impl Server {
             }
             Talk::Asked(request) => self.asked(now, key, request, out),
             Talk::Malformed(status) => self.turn_away(now, key, status, false, out),
-            Talk::Answering => caller.stage = Stage::Answering,
+            Talk::Answering => {
+                if let Stage::Asked { to_head, .. } = caller.stage {
+                    caller.stage = Stage::Answering { to_head };
+                }
+            }
             Talk::Switched => {
                 if let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) {
                     visitor.carries = Carries::Bytes;
@@ -139,8 +143,8 @@ impl Server {
                 }
             }
             Talk::Nonsense { begun } => {
-                if !begun && caller.is_answering() {
-                    caller.stage = Stage::Asked { again: false, to_head: false };
+                if let (Stage::Answering { to_head }, false) = (caller.stage, begun) {
+                    caller.stage = Stage::Asked { again: false, to_head };
                 }
                 self.break_off(now, key, Reason::Nonsense, out);
             }
@@ -324,7 +328,7 @@ impl Server {
         match caller.stage {
             Stage::Resting { .. } => {}
             Stage::Asked { to_head, .. } => self.close_caller(key, Err((status_of(reason), to_head)), out),
-            Stage::Answering => self.close_caller(key, Ok(Manner::Cut), out),
+            Stage::Answering { .. } => self.close_caller(key, Ok(Manner::Cut), out),
         }
     }
 
