@@ -7,7 +7,7 @@ CARGO ?= cargo
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 	@echo '  bench is set by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,nt-tls,rathole,…'
-	@echo '    NT_BENCH_LOADS=bulk,http,echo,memory,crowd,scale,wan NT_BENCH_BIN=, NT_BENCH_BASE=, NT_BENCH_STATIC=PATH'
+	@echo '    NT_BENCH_LOADS=bulk,udp,http,names,echo,memory,crowd,scale,wan NT_BENCH_BIN=, NT_BENCH_BASE=, NT_BENCH_STATIC=PATH'
 
 build:           ## the release binary: target/release/nt
 	$(CARGO) build --release --locked

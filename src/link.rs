@@ -221,7 +221,7 @@ impl<N: Net> Link<N> {
     /// answer.
     pub fn may_say_more(&self) -> bool {
         let in_head = self.exchange.as_ref().is_some_and(|exchange| exchange.is_in_head());
-        self.held.len() < PAYLOAD_BYTES_MAX && !(in_head && !self.held.is_empty())
+        self.held.len() < PAYLOAD_BYTES_MAX && (!in_head || self.held.is_empty())
     }
 
     /// Whether something has come that was not handled yet.

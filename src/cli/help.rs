@@ -31,14 +31,18 @@ the client.
 Flags:
   --listen ADDR:PORT    the tunnel port under TLS (default [::]:9002, IPv4 and IPv6)
   --plain ADDR:PORT     an unencrypted tunnel port as well (default off; 9000 by habit)
+  --http ADDR:PORT      serve public names over HTTP, as in --http :80 (default off)
+  --https ADDR:PORT     serve public names over TLS, as in --https :443 (default off), and clients as well;
+                        certificates come from the folder `certs` of nt.toml
   --config FILE         nt.toml, for what the flags do not name; flags count more
   --state DIR           where key and licenses are kept (default $STATE_DIRECTORY, else /var/lib/nt for
                         root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt)
-Not served yet: --http, --https and --admin ADDR:PORT.
+Not served yet: --admin ADDR:PORT.
 
 Examples:
   nt -s
   nt -s --listen 192.0.2.1:443 --state /srv/nt
+  nt -s --http :80 --https :443
   nt -s --config /etc/nt/nt.toml
 ";
 
@@ -61,8 +65,10 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
   127.0.0.1:8081:80     public at one address of the server only
   2222:22,proxy=v2      and tell the target who visits, by the PROXY protocol, v1 or v2;
                         accept-proxy=10.0.0.0/8 believes what fronts there say of it
-Read, but not served yet: names (blog.example.com:3000), /http /https /tls behind the target,
-and the other options (2222:22,allow=10.0.0.0/8,rate=2M).
+  blog.example.com:3000 by name, where the server has --http; *.example.com for all below a name,
+                        example.com/api:4000 for a path. Behind the target /https ends TLS on the
+                        server, /tls passes it through; auth=USER:PASSWORD, host=NAME, header=NAME:VALUE
+Read, but not served yet: the options allow, rate and check.
 A license may have mappings of its own on the server; then none is needed here.
 
 Flags:

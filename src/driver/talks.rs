@@ -35,6 +35,15 @@ impl<N: Net> Driver<N> {
     fn hear_once(&mut self, key: Key) -> Heard {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return Heard::Nothing };
         let (role, open) = (link.role(), link.incoming == Incoming::Open);
+        // Whoever does not take its answers is not heard on.
+        match link.flush(key, &mut self.net, &mut self.arena) {
+            Ok(true) => {}
+            Ok(false) => return Heard::Nothing,
+            Err(reason) => {
+                self.fail(key, reason);
+                return Heard::Nothing;
+            }
+        }
         let Some(exchange) = link.exchange.as_mut().filter(|exchange| exchange.listens()) else {
             return Heard::Nothing;
         };

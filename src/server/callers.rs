@@ -93,11 +93,23 @@ impl Server {
         if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
             return out.close(key, Manner::Cut);
         }
+        self.make_place(now, out);
         let deadline = now + HTTP_HEAD_TIMEOUT;
         let stage = Stage::Resting { since: now, deadline, begun: false };
         self.watch(deadline);
         self.visitors += 1;
         self.channels.insert(key, Channel::Caller(Caller { peer, came_to, scheme, only, stage }));
+    }
+
+    /// Where places run short, whoever has asked for nothing the longest gives way to who may ask for something.
+    pub(super) fn make_place(&mut self, now: Time, out: &mut Outbox<'_>) {
+        if self.visitors < self.config.visitors_max * 7 / 8 {
+            return;
+        }
+        let longest = self.channels.iter().filter(|(_, channel)| channel.asks_nothing());
+        if let Some((key, _)) = longest.min_by_key(|(_, channel)| channel.deadline()) {
+            self.let_caller_go(now, key, out);
+        }
     }
 
     fn caller(&mut self, key: Key) -> Option<&mut Caller> {
@@ -266,7 +278,7 @@ impl Server {
 
     /// Closes the connection of a caller who is in no visit: as it is, or with a last answer.
     fn close_caller(&mut self, key: Key, how: Result<Manner, (Status, bool)>, out: &mut Outbox<'_>) {
-        if !matches!(self.channels.get(key), Some(Channel::Caller(_))) {
+        if !matches!(self.channels.get(key), Some(Channel::Caller(_) | Channel::Greeter(_))) {
             return;
         }
         let manner = how.unwrap_or_else(|(status, to_head)| {
@@ -359,15 +371,24 @@ impl Server {
 
     /// Nobody is asked any more: those who rest go.
     pub(super) fn dismiss_callers(&mut self, now: Time, out: &mut Outbox<'_>) {
-        let rests = |channel: &Channel| match channel {
-            Channel::Caller(caller) => caller.is_resting(),
-            Channel::Visitor(visitor) => matches!(&visitor.carries, Carries::Exchanges(c) if c.is_resting()),
-            _ => false,
-        };
-        let resting: Vec<Key> =
-            self.channels.iter().filter(|(_, channel)| rests(channel)).map(|(key, _)| key).collect();
+        let resting = self.channels.iter().filter(|(_, channel)| channel.asks_nothing());
+        let resting: Vec<Key> = resting.map(|(key, _)| key).collect();
         for key in resting {
             self.let_caller_go(now, key, out);
+        }
+    }
+}
+
+impl Channel {
+    /// Whether it is a caller between two requests, or one that has not said yet to whom it speaks.
+    fn asks_nothing(&self) -> bool {
+        match self {
+            Self::Caller(caller) => caller.is_resting(),
+            Self::Visitor(visitor) => {
+                matches!(&visitor.carries, Carries::Exchanges(caller) if caller.is_resting())
+            }
+            Self::Greeter(_) => true,
+            Self::Stranger(_) | Self::Cmd(_) | Self::Proxy(_) | Self::Front(_) => false,
         }
     }
 }

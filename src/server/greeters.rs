@@ -39,6 +39,7 @@ impl Server {
         if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
             return out.close(key, Manner::Cut);
         }
+        self.make_place(now, out);
         let deadline = now + HTTP_HEAD_TIMEOUT;
         self.watch(deadline);
         self.visitors += 1;

@@ -12,6 +12,8 @@ pub(super) struct Names {
     exact: BTreeMap<String, Vec<Route>>,
     /// … and those that stand for all below them, without their `*.`.
     below: BTreeMap<String, Vec<Route>>,
+    /// What each mapping serves, as it was added.
+    places: BTreeMap<(Key, u16), String>,
 }
 
 /// Where a name leads, for one of its paths.
@@ -35,10 +37,8 @@ impl Names {
         whole: bool,
         (session, mapping): (Key, u16),
     ) -> bool {
-        let (names, name) = match name.strip_prefix("*.") {
-            Some(name) => (&mut self.below, name),
-            None => (&mut self.exact, name),
-        };
+        let place = name.to_owned();
+        let (names, name) = self.side_of(name);
         let routes = names.entry(name.to_owned()).or_default();
         if routes.iter().any(|route| whole || route.whole || route.path.as_deref() == path) {
             return false;
@@ -46,16 +46,27 @@ impl Names {
         routes.push(Route { path: path.map(str::to_owned), whole, session, mapping });
         // The longest path first: the first that fits is the most particular.
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
+        self.places.insert((session, mapping), place);
         true
+    }
+
+    /// Where a name stands, and as what.
+    fn side_of<'a>(&mut self, name: &'a str) -> (&mut BTreeMap<String, Vec<Route>>, &'a str) {
+        match name.strip_prefix("*.") {
+            Some(name) => (&mut self.below, name),
+            None => (&mut self.exact, name),
+        }
     }
 
     /// A mapping serves its name no longer.
     pub(super) fn remove(&mut self, session: Key, mapping: u16) {
-        for names in [&mut self.exact, &mut self.below] {
-            names.retain(|_, routes| {
-                routes.retain(|route| (route.session, route.mapping) != (session, mapping));
-                !routes.is_empty()
-            });
+        let Some(place) = self.places.remove(&(session, mapping)) else { return };
+        let (names, name) = self.side_of(&place);
+        if let Some(routes) = names.get_mut(name) {
+            routes.retain(|route| (route.session, route.mapping) != (session, mapping));
+            if routes.is_empty() {
+                names.remove(name);
+            }
         }
     }
 
@@ -80,9 +91,10 @@ impl Names {
         std::iter::once(self.exact.get(name)).chain(above).flatten()
     }
 
-    /// Every mapping that serves a name; for tests.
+    /// Every mapping that serves a name; for tests, which ask whether both sides agree.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
-        let routes = self.exact.values().chain(self.below.values()).flatten();
-        routes.map(|route| (route.session, route.mapping))
+        let routes = self.exact.values().chain(self.below.values()).map(Vec::len).sum::<usize>();
+        assert_eq!(routes, self.places.len(), "a name without a place, or a place without a name");
+        self.places.keys().copied()
     }
 }

@@ -86,7 +86,7 @@ impl Certificates {
             let leaf = key.end_entity_cert().ok().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
             leaf.zip(wanted.as_ref()).is_some_and(|(leaf, wanted)| verify_server_name(&leaf, wanted).is_ok())
         };
-        self.0.iter().find(is_for).or(self.0.last()).cloned()
+        self.0.iter().find(is_for).or_else(|| self.0.last()).cloned()
     }
 }
 

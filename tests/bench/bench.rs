@@ -6,7 +6,7 @@
 //! bore, two haproxies in a row, and `ssh -R`; those whose programs are missing are named. Set by environment:
 //!
 //! - `NT_BENCH_ROUNDS=3`, `NT_BENCH_SECONDS=3`: how often, and how long each load lasts.
-//! - `NT_BENCH_ONLY=nt,rathole`, `NT_BENCH_LOADS=bulk,udp,http,echo,memory,crowd,scale,wan`: these alone.
+//! - `NT_BENCH_ONLY=nt,rathole`, `NT_BENCH_LOADS=bulk,udp,http,names,echo,memory,crowd,scale,wan`: these alone.
 //! - `NT_BENCH_BIN=PATH`: the nt that is measured instead of `target/release/nt`.
 //! - `NT_BENCH_BASE=PATH`: another nt beside it, to compare two: adds `nt-base` and `nt-base-tls`.
 //! - `NT_BENCH_STATIC=PATH`: a static musl build beside it: adds `nt-static` and `nt-static-tls`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 const ROUNDS_MIN: usize = 3;
 
 /// What a round consists of, in this order.
-pub const LOADS: [&str; 8] = ["bulk", "udp", "http", "echo", "memory", "crowd", "scale", "wan"];
+pub const LOADS: [&str; 9] = ["bulk", "udp", "http", "names", "echo", "memory", "crowd", "scale", "wan"];
 
 pub struct Knobs {
     pub rounds: usize,

@@ -49,6 +49,7 @@ pub fn run(load: &str, system: &System, stage: &Stage, results: &mut Results) ->
         "bulk" => bulk(system, stage, results),
         "udp" => udp(system, stage, results),
         "http" => http(system, stage, results),
+        "names" => names(system, stage, results),
         "echo" => echo(system, stage, results),
         "memory" => idle(system, stage, results),
         "crowd" => crowd(system, stage, results),
@@ -58,7 +59,7 @@ pub fn run(load: &str, system: &System, stage: &Stage, results: &mut Results) ->
 }
 
 pub fn asks_nginx(load: &str) -> bool {
-    matches!(load, "http" | "scale")
+    matches!(load, "http" | "names" | "scale")
 }
 
 /// Why a load cannot be put on anything here, if it cannot.
@@ -82,7 +83,7 @@ pub fn applies(load: &str, system: &System) -> bool {
     match load {
         "memory" => !system.is_direct(),
         "udp" => system.carries_datagrams(),
-        "crowd" | "scale" => system.is_nt(),
+        "names" | "crowd" | "scale" => system.is_nt(),
         _ => true,
     }
 }
@@ -133,7 +134,7 @@ fn requests(
 ) -> Result<(f64, f64), String> {
     let visitors = if asking == Asking::KeepAlive { KEEP_ALIVE_VISITORS } else { CLOSE_VISITORS };
     let before = cpu_seconds(&tunnel.ids());
-    let requests = wrk(port, visitors, asking, stage.lasting)?;
+    let requests = wrk(port, tunnel.name_at(port), visitors, asking, stage.lasting)?;
     let used = cpu_seconds(&tunnel.ids()) - before;
     for error in requests.errors {
         let how = if asking == Asking::KeepAlive { "keep-alive" } else { "a connection each" };
@@ -155,6 +156,22 @@ fn http(system: &System, stage: &Stage, results: &mut Results) -> Result<(), Str
         if !system.is_direct() {
             results.add(cpu, system.name, micros);
         }
+    }
+    Ok(())
+}
+
+/// The same service by name and by port: what it costs to read every head.
+fn names(system: &System, stage: &Stage, results: &mut Results) -> Result<(), String> {
+    let nginx = stage.nginx.as_ref().ok_or("nginx does not run")?;
+    let tunnel = system.start_named(nginx.port)?;
+    tunnel.ready(|| Nginx::answers(tunnel.ports[0]))?;
+    for (place, rate, cpu) in [
+        (tunnel.ports[0], Metric::ByPort, Metric::ByPortCpu),
+        (tunnel.ports[1], Metric::ByName, Metric::ByNameCpu),
+    ] {
+        let (per_second, micros) = requests(system, &tunnel, place, Asking::KeepAlive, stage, results)?;
+        results.add(rate, system.name, per_second);
+        results.add(cpu, system.name, micros);
     }
     Ok(())
 }

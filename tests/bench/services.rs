@@ -101,12 +101,21 @@ pub struct Requests {
 
 /// # Errors
 /// A sentence, where wrk is missing or fails.
-pub fn wrk(public: u16, connections: usize, asking: Asking, lasting: Duration) -> Result<Requests, String> {
+pub fn wrk(
+    public: u16,
+    host: Option<&str>,
+    connections: usize,
+    asking: Asking,
+    lasting: Duration,
+) -> Result<Requests, String> {
     let program = find("wrk").ok_or("wrk is missing: apt install wrk")?;
     let mut command = mortal(program);
     command.args(["-t", "1", "-c", &connections.to_string(), "-d", &format!("{}s", lasting.as_secs())]);
     if asking == Asking::Close {
         command.args(["-H", "Connection: close"]);
+    }
+    if let Some(host) = host {
+        command.args(["-H", &format!("Host: {host}")]);
     }
     let said = run(command.arg(format!("http://127.0.0.1:{public}/page")), lasting + MARGIN)?;
     let after = |mark: &str| said.lines().find_map(|line| line.split_once(mark));

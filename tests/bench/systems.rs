@@ -33,12 +33,23 @@ enum Make {
     Openssh { server: PathBuf, client: PathBuf },
 }
 
+/// What a tunnel's ports are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    Streams,
+    Datagrams,
+    /// The first for streams, the second for whoever asks for [`NAME`]; both lead to the one target.
+    Name,
+}
+
+/// The public name of what is served by name.
+const NAME: &str = "page.example.com";
+
 /// A system that runs, until this is dropped.
 pub struct Tunnel {
     /// The public ports, in the order of the targets.
     pub ports: Vec<u16>,
-    /// They are for datagrams.
-    datagrams: bool,
+    serves: Serves,
     processes: Vec<Process>,
     folder: Folder,
 }
@@ -46,7 +57,7 @@ pub struct Tunnel {
 impl Tunnel {
     fn new(targets: &[u16]) -> Self {
         let ports = targets.iter().map(|_| port()).collect();
-        Self { ports, datagrams: false, processes: Vec::new(), folder: Folder::new() }
+        Self { ports, serves: Serves::Streams, processes: Vec::new(), folder: Folder::new() }
     }
 
     fn run(&mut self, command: &mut Command) -> &Process {
@@ -67,6 +78,11 @@ impl Tunnel {
             let last = self.processes.iter().filter_map(|process| process.log().lines().pop());
             [why].into_iter().chain(last).collect::<Vec<_>>().join("; ")
         })
+    }
+
+    /// What a visitor of this port must ask for.
+    pub fn name_at(&self, port: u16) -> Option<&'static str> {
+        (self.serves == Serves::Name && port == self.ports[1]).then_some(NAME)
     }
 
     /// Public port and target of each mapping, with its number.
@@ -190,7 +206,20 @@ impl System {
     /// # Errors
     /// As [`System::start`].
     pub fn start_datagrams(&self, targets: &[u16]) -> Result<Tunnel, String> {
-        self.start_tunnel(Tunnel { datagrams: true, ..Tunnel::new(targets) }, &Ends::loopback(), targets)
+        self.start_tunnel(
+            Tunnel { serves: Serves::Datagrams, ..Tunnel::new(targets) },
+            &Ends::loopback(),
+            targets,
+        )
+    }
+
+    /// As [`System::start`], for one target that is served at a port and by name.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    pub fn start_named(&self, target: u16) -> Result<Tunnel, String> {
+        let tunnel = Tunnel { serves: Serves::Name, ..Tunnel::new(&[target, target]) };
+        self.start_tunnel(tunnel, &Ends::loopback(), &[target])
     }
 
     /// As [`System::start`]; only nt can have its ends apart.
@@ -227,6 +256,9 @@ fn start_nt(
     let [listen, plain] = entrances.map(|port| format!("{}:{port}", ends.host));
     let mut server = within(&ends.server, binary);
     server.arg("-s").arg("--state").arg(state).args(["--listen", &listen, "--plain", &plain]);
+    if tunnel.serves == Serves::Name {
+        server.arg("--http").arg(format!("{}:{}", ends.host, tunnel.ports[1]));
+    }
     let server = tunnel.run(&mut server);
     let line = server.hears("nt -c nt1", PATIENCE).ok_or("nt -s prints no license")?;
     server.hears("WITHOUT encryption", PATIENCE).ok_or("nt -s does not listen")?;
@@ -234,8 +266,11 @@ fn start_nt(
     let license = tunnel.folder.write("license", format!("{word}@{}\n", if tls { &listen } else { &plain }));
     let mut client = within(&ends.client, binary);
     client.arg("-c").arg(format!("@{}", license.display())).args((!tls).then_some("--plain"));
+    if let (Serves::Name, [target]) = (tunnel.serves, targets) {
+        client.arg(format!("{NAME}:{target}"));
+    }
     for (_, public, target) in tunnel.mappings(targets) {
-        let kind = if tunnel.datagrams { "/udp" } else { "" };
+        let kind = if tunnel.serves == Serves::Datagrams { "/udp" } else { "" };
         client.arg(format!("127.0.0.1:{public}:127.0.0.1:{target}{kind}"));
     }
     tunnel.run(&mut client);
@@ -259,7 +294,7 @@ fn start_rathole(tunnel: &mut Tunnel, program: &Path, noise: bool, targets: &[u1
                 &format!("[{end}.transport]\ntype = \"noise\"\n[{end}.transport.noise]\n{pattern}\n{key}\n");
         }
     }
-    let kind = if tunnel.datagrams { "type = \"udp\"\n" } else { "" };
+    let kind = if tunnel.serves == Serves::Datagrams { "type = \"udp\"\n" } else { "" };
     for (n, public, target) in tunnel.mappings(targets) {
         server += &format!("[server.services.s{n}]\n{kind}bind_addr = \"127.0.0.1:{public}\"\n");
         client += &format!("[client.services.s{n}]\n{kind}local_addr = \"127.0.0.1:{target}\"\n");
@@ -277,7 +312,7 @@ fn start_frp(tunnel: &mut Tunnel, server: &Path, client: &Path, targets: &[u16])
     let local = "127.0.0.1";
     let serve = format!("bindAddr = \"{local}\"\nproxyBindAddr = \"{local}\"\nbindPort = {control}\n");
     let mut publish = format!("serverAddr = \"{local}\"\nserverPort = {control}\n");
-    let kind = if tunnel.datagrams { "udp" } else { "tcp" };
+    let kind = if tunnel.serves == Serves::Datagrams { "udp" } else { "tcp" };
     for (n, public, target) in tunnel.mappings(targets) {
         publish += &format!("[[proxies]]\nname = \"s{n}\"\ntype = \"{kind}\"\nlocalIP = \"{local}\"\n");
         publish += &format!("localPort = {target}\nremotePort = {public}\n");

@@ -125,6 +125,10 @@ fn requests(targets: &mut Targets<'_>) {
     targets.group = "keep-alive".to_owned();
     targets.ratio(Metric::KeepAlive, "nt", "rathole", AtLeast(1.15));
     targets.ratio(Metric::KeepAlive, "nt-tls", "nt", AtLeast(0.85));
+    for nt in ["nt", "nt-tls"] {
+        let by_name = "keep-alive, by name / by port, requests/s".to_owned();
+        targets.compare(by_name, (Metric::ByName, nt), (Metric::ByPort, nt), AtLeast(0.8));
+    }
     targets.ratio(Metric::Added, "nt", "haproxy2", AtMost(1.0));
 }
 
