@@ -178,7 +178,7 @@ impl Server {
         };
         let present = matches!(self.channels.get(key), Some(Channel::Visitor(visitor))
             if (visitor.session, visitor.mapping) == (owner, index));
-        let trouble = if present { None } else { self.visit_trouble(owner, index) };
+        let trouble = if present { None } else { self.visit_trouble(owner, index, Some(key)) };
         if let Some(reason) = trouble {
             return self.refuse(now, key, request, status_of(reason), "", out);
         }
@@ -360,7 +360,7 @@ impl Server {
                     *again = false;
                 }
                 let caller = *caller;
-                if self.visit_trouble(to.0, to.1).is_none() {
+                if self.visit_trouble(to.0, to.1, Some(key)).is_none() {
                     return self.begin_exchanges(now, key, caller, to, out);
                 }
             }
