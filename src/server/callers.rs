@@ -53,7 +53,7 @@ enum Stage {
         to_head: bool,
     },
     /// It has.
-    Answering,
+    Answering { to_head: bool },
 }
 
 impl Caller {
@@ -61,7 +61,7 @@ impl Caller {
     pub(super) fn deadline(&self) -> Time {
         match self.stage {
             Stage::Resting { deadline, .. } => deadline,
-            Stage::Asked { .. } | Stage::Answering => Time::NEVER,
+            Stage::Asked { .. } | Stage::Answering { .. } => Time::NEVER,
         }
     }
 
@@ -71,7 +71,7 @@ impl Caller {
 
     /// How far the answer is: whether the real server's end is one that the visitor must be told.
     pub(super) fn is_answering(&self) -> bool {
-        self.stage == Stage::Answering
+        matches!(self.stage, Stage::Answering { .. })
     }
 
     fn rest(&mut self, now: Time) {
@@ -136,7 +136,11 @@ impl Server {
             }
             Talk::Asked(request) => self.asked(now, key, request, out),
             Talk::Malformed(status) => self.turn_away(now, key, status, false, out),
-            Talk::Answering => caller.stage = Stage::Answering,
+            Talk::Answering => {
+                if let Stage::Asked { to_head, .. } = caller.stage {
+                    caller.stage = Stage::Answering { to_head };
+                }
+            }
             Talk::Switched => {
                 if let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) {
                     visitor.carries = Carries::Bytes;
@@ -151,8 +155,8 @@ impl Server {
                 }
             }
             Talk::Nonsense { begun } => {
-                if !begun && caller.is_answering() {
-                    caller.stage = Stage::Asked { again: false, to_head: false };
+                if let (Stage::Answering { to_head }, false) = (caller.stage, begun) {
+                    caller.stage = Stage::Asked { again: false, to_head };
                 }
                 self.break_off(now, key, Reason::Nonsense, out);
             }
@@ -174,7 +178,7 @@ impl Server {
         };
         let present = matches!(self.channels.get(key), Some(Channel::Visitor(visitor))
             if (visitor.session, visitor.mapping) == (owner, index));
-        let trouble = if present { None } else { self.visit_trouble(owner, index) };
+        let trouble = if present { None } else { self.visit_trouble(owner, index, Some(key)) };
         if let Some(reason) = trouble {
             return self.refuse(now, key, request, status_of(reason), "", out);
         }
@@ -336,7 +340,7 @@ impl Server {
         match caller.stage {
             Stage::Resting { .. } => {}
             Stage::Asked { to_head, .. } => self.close_caller(key, Err((status_of(reason), to_head)), out),
-            Stage::Answering => self.close_caller(key, Ok(Manner::Cut), out),
+            Stage::Answering { .. } => self.close_caller(key, Ok(Manner::Cut), out),
         }
     }
 
@@ -356,7 +360,7 @@ impl Server {
                     *again = false;
                 }
                 let caller = *caller;
-                if self.visit_trouble(to.0, to.1).is_none() {
+                if self.visit_trouble(to.0, to.1, Some(key)).is_none() {
                     return self.begin_exchanges(now, key, caller, to, out);
                 }
             }

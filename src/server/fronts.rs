@@ -42,7 +42,7 @@ impl Server {
         if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
             return self.arrived(now, key, arrival, out);
         }
-        if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping) {
+        if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping, None) {
             self.front_failed(&arrival, reason, out);
             return out.close(key, Manner::Cut);
         }

@@ -28,7 +28,7 @@ impl Server {
     /// bound.
     pub(super) fn visitor_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
         let Arrival { session: owner, mapping, visitor: peer, .. } = arrival;
-        if let Some(reason) = self.visit_trouble(owner, mapping) {
+        if let Some(reason) = self.visit_trouble(owner, mapping, None) {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
         }
@@ -65,7 +65,9 @@ impl Server {
         self.serve(now, owner, out);
     }
 
-    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
+    /// What is in the way of a visit. A `caller` has its place already, perhaps in another visit, which it leaves for this
+    /// one.
+    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16, caller: Option<Key>) -> Option<Reason> {
         if self.stopping.is_some() {
             return Some(Reason::Stopping);
         }
@@ -79,12 +81,15 @@ impl Server {
         };
         let flow = mapping.spec.kind == Kind::Udp;
         let (visitors, flows) = session.waiting.len();
+        let moves = caller.and_then(|key| self.visit_of(key)).is_some_and(|(session, _)| session == owner);
+        let of_session = session.visitors - usize::from(moves);
+        let full = caller.is_none() && self.visitors >= self.config.visitors_max;
         let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
         match entry {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
             Some(entry) if !mapping.is_live(entry) => Some(Reason::NotPermitted),
-            Some(entry) if entry.max_visitors.is_some_and(|most| session.visitors >= most as usize) => {
+            Some(entry) if entry.max_visitors.is_some_and(|most| of_session >= most as usize) => {
                 Some(Reason::Busy)
             }
             Some(entry)
@@ -92,7 +97,7 @@ impl Server {
             {
                 Some(Reason::Busy)
             }
-            Some(_) if waiting >= most || self.visitors >= self.config.visitors_max => Some(Reason::Busy),
+            Some(_) if waiting >= most || full => Some(Reason::Busy),
             Some(_) => None,
         }
     }
