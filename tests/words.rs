@@ -110,7 +110,7 @@ fn a_range_is_as_many_mappings() {
 }
 
 /// Text, and what the error says behind "in `TEXT`: ".
-const REFUSED: [(&str, &str); 79] = [
+const REFUSED: [(&str, &str); 81] = [
     ("", "there is no mapping; the simplest is a port, as in `8080`"),
     ("2222:70000", "port `70000` is not in 1..65535"),
     ("70000", "port `70000` is not in 1..65535"),
@@ -182,6 +182,8 @@ const REFUSED: [(&str, &str); 79] = [
     ("a.com/x:80/tls", "/tls cannot see a path: leave it out, or let the server end TLS with /https"),
     ("443:443/tls", "/tls tells visitors apart by name: write a public name, or /tcp for all of a port"),
     ("53:unix:/x/udp", "a Unix socket takes no datagrams here: /udp needs HOST:PORT"),
+    ("2:unix.:2", "a host cannot be called `unix`: write its address"),
+    ("2:UNIX:2", "a host cannot be called `unix`: write its address"),
     ("53:53/upd", "`upd` is not a kind (tcp, udp, http, https, tls); did you mean `udp`?"),
     ("53:53/", "`` is not a kind (tcp, udp, http, https, tls)"),
     ("53:53/sctp", "`sctp` is not a kind (tcp, udp, http, https, tls)"),

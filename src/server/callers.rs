@@ -56,6 +56,27 @@ enum Stage {
     Answering { to_head: bool },
 }
 
+/// What nt answers itself.
+#[derive(Clone, Copy, Debug)]
+struct Page<'a> {
+    status: Status,
+    to_head: bool,
+    /// As in [`Status::write`].
+    detail: &'a str,
+}
+
+impl Page<'_> {
+    fn of(status: Status, to_head: bool) -> Self {
+        Self { status, to_head, detail: "" }
+    }
+
+    fn write(self, last: bool) -> Vec<u8> {
+        let mut page = Vec::new();
+        self.status.write(self.to_head, last, self.detail, &mut page);
+        page
+    }
+}
+
 impl Caller {
     /// When it has had its time.
     pub(super) fn deadline(&self) -> Time {
@@ -135,7 +156,7 @@ impl Server {
                 }
             }
             Talk::Asked(request) => self.asked(now, key, request, out),
-            Talk::Malformed(status) => self.turn_away(now, key, status, false, out),
+            Talk::Malformed(status) => self.turn_away(now, key, Page::of(status, false), out),
             Talk::Answering => {
                 if let Stage::Asked { to_head, .. } = caller.stage {
                     caller.stage = Stage::Answering { to_head };
@@ -251,23 +272,22 @@ impl Server {
         detail: &str,
         out: &mut Outbox<'_>,
     ) {
+        let page = Page { detail, ..Page::of(status, request.is_head()) };
         if request.last || !request.body.is_over() {
-            return self.turn_away(now, key, status, request.is_head(), out);
+            return self.turn_away(now, key, page, out);
         }
         let Some(caller) = self.caller(key) else { return };
         caller.rest(now);
         let deadline = caller.deadline();
         self.watch(deadline);
-        let mut page = Vec::new();
-        status.write(request.is_head(), false, detail, &mut page);
-        out.send_bytes(key, &page);
+        out.send_bytes(key, &page.write(false));
         out.push(Verb::NextRequest(key));
     }
 
     /// A last answer, and the end.
-    fn turn_away(&mut self, now: Time, key: Key, status: Status, to_head: bool, out: &mut Outbox<'_>) {
+    fn turn_away(&mut self, now: Time, key: Key, page: Page<'_>, out: &mut Outbox<'_>) {
         self.leave_visit(now, key, out);
-        self.close_caller(key, Err((status, to_head)), out);
+        self.close_caller(key, Err(page), out);
     }
 
     /// A caller goes.
@@ -277,14 +297,12 @@ impl Server {
     }
 
     /// Closes the connection of a caller who is in no visit: as it is, or with a last answer.
-    fn close_caller(&mut self, key: Key, how: Result<Manner, (Status, bool)>, out: &mut Outbox<'_>) {
+    fn close_caller(&mut self, key: Key, how: Result<Manner, Page<'_>>, out: &mut Outbox<'_>) {
         if !matches!(self.channels.get(key), Some(Channel::Caller(_) | Channel::Greeter(_))) {
             return;
         }
-        let manner = how.unwrap_or_else(|(status, to_head)| {
-            let mut page = Vec::new();
-            status.write(to_head, true, "", &mut page);
-            out.send_bytes(key, &page);
+        let manner = how.unwrap_or_else(|page| {
+            out.send_bytes(key, &page.write(true));
             Manner::End
         });
         out.close(key, manner);
@@ -297,7 +315,7 @@ impl Server {
     pub(super) fn caller_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         match self.caller(key).map(|caller| caller.stage) {
             Some(Stage::Resting { begun: true, deadline, .. }) if deadline <= now => {
-                self.turn_away(now, key, Status::TimedOut, false, out);
+                self.turn_away(now, key, Page::of(Status::TimedOut, false), out);
             }
             Some(Stage::Resting { deadline, .. }) if deadline <= now => {
                 self.let_caller_go(now, key, out);
@@ -339,7 +357,9 @@ impl Server {
         let Some(Channel::Caller(caller)) = self.channels.get(key) else { return };
         match caller.stage {
             Stage::Resting { .. } => {}
-            Stage::Asked { to_head, .. } => self.close_caller(key, Err((status_of(reason), to_head)), out),
+            Stage::Asked { to_head, .. } => {
+                self.close_caller(key, Err(Page::of(status_of(reason), to_head)), out);
+            }
             Stage::Answering { .. } => self.close_caller(key, Ok(Manner::Cut), out),
         }
     }

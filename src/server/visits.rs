@@ -65,8 +65,8 @@ impl Server {
         self.serve(now, owner, out);
     }
 
-    /// What is in the way of a visit. A `caller` has its place already, perhaps in another visit, which it leaves for this
-    /// one.
+    /// What is in the way of a visit. A `caller` has its place already, perhaps in another visit, which it leaves for
+    /// this one.
     pub(super) fn visit_trouble(&self, owner: Key, mapping: u16, caller: Option<Key>) -> Option<Reason> {
         if self.stopping.is_some() {
             return Some(Reason::Stopping);

@@ -21,7 +21,17 @@ fn certificate(folder: &Folder, name: &str, hosts: &[&str]) -> PathBuf {
     let alternatives: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
     let (certificate, key) = (folder.join(&format!("{name}.crt")), folder.join(&format!("{name}.key")));
     run(Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "9",
+        ])
         .args(["-subj", &format!("/CN={name}"), "-addext"])
         .arg(format!("subjectAltName={}", alternatives.join(",")))
         .arg("-keyout")
@@ -212,7 +222,10 @@ fn names_that_nobody_serves_are_said_so_and_plain_http_is_sent_to_tls() {
     let mut answer = String::new();
     plain.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
-    assert!(answer.contains(&format!("Location: https://blog.example.com:{}/a?b\r\n", site.https)), "{answer}");
+    assert!(
+        answer.contains(&format!("Location: https://blog.example.com:{}/a?b\r\n", site.https)),
+        "{answer}"
+    );
 }
 
 #[test]
