@@ -197,7 +197,7 @@ impl Head<'_> {
     }
 }
 
-impl fmt::Write for Head<'_> {
+impl Write for Head<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
