@@ -14,14 +14,10 @@ const POST: Matter = Matter { method: "POST", up: 3_000, ..GET };
 
 /// Two clients with a name each; the second serves a path of the first one's name, too.
 fn up(seed: u64, visitors: usize) -> Sim {
-    let mut sim = Sim::new(seed, CALM, Transport::Plain);
-    sim.kill_server();
-    sim.budget = Budget { raws: visitors, callers: visitors, ..BUDGET };
-    sim.names = true;
+    let mut sim = Sim::with_names(seed, CALM, Transport::Plain, visitors);
     sim.speakers = (REAL_PORT..REAL_PORT + 3).collect();
     sim.open(REAL_PORT + 1);
     sim.open(REAL_PORT + 2);
-    sim.start_server();
     sim.budget = Budget { raws: 40, callers: 0, ..BUDGET };
     sim.start_client(CLIENT, 0, &["one.example.com:10.0.0.9:700"]);
     let second = ["two.example.com:10.0.0.9:701", "one.example.com/api:10.0.0.9:702"];

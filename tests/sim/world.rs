@@ -168,6 +168,16 @@ impl Sim {
         sim
     }
 
+    /// With a door for names, and so many visitors at once.
+    pub fn with_names(seed: u64, nasty: Nasty, transport: Transport, visitors: usize) -> Self {
+        let mut sim = Self::new(seed, nasty, transport);
+        sim.kill_server();
+        sim.names = true;
+        sim.budget = Budget { raws: visitors, callers: visitors, ..BUDGET };
+        sim.start_server();
+        sim
+    }
+
     fn entropy(&mut self) -> Entropy {
         self.lives += 1;
         let mut seed = [7; 32];
