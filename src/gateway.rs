@@ -8,7 +8,7 @@
 use crate::arena::Arena;
 use crate::http::{Answers, Asks, Body, Exchange, HeaderSpace, Request, Status};
 use crate::limits::{
-    CONTROL_FRAME_BYTES_MAX, HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN,
+    FRAMES_PER_TURN, HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN,
 };
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
 use crate::net::{Net, reason_of};
@@ -55,16 +55,16 @@ pub fn outbound<N: Net>(
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<Stop, Fault> {
-    let mut moved = 0;
+    let (mut moved, mut pieces) = (0, 0);
     loop {
-        if (proxy.spliced.is_some() || proxy.tx.len() > CONTROL_FRAME_BYTES_MAX)
-            && !proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?
-        {
+        if !relay::has_room((proxy_key, proxy), net, arena)? {
             return Ok(Stop::Blocked);
         }
-        if moved >= PUMP_BYTES_PER_TURN {
+        // Who sends it byte by byte has its turn, and no more.
+        if moved >= PUMP_BYTES_PER_TURN || pieces >= FRAMES_PER_TURN {
             return Ok(Stop::Budget);
         }
+        pieces += 1;
         let Some(body) = raw.exchange.as_ref().and_then(|exchange| exchange.body()) else { break };
         if body.is_over() || raw.phase != Phase::Up || raw.incoming == Incoming::Ended || !raw.may_say_more()
         {
@@ -79,21 +79,13 @@ pub fn outbound<N: Net>(
                 break;
             }
             let most = usize::try_from(body.opaque()).unwrap_or(usize::MAX);
-            match relay::take((raw_key, raw), proxy, most, net, arena, scratch).map_err(Fault::Proxy)? {
-                Ok(n) => {
-                    moved += n;
-                    if let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) {
-                        body.skip(n as u64);
-                    }
-                    n == 0
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    raw.readable = false;
-                    false
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => false,
-                Err(error) => return Err(Fault::Raw(reason_of(&error))),
+            let came = relay::take((raw_key, raw), proxy, most, net, arena, scratch)?;
+            let n = came.unwrap_or_default();
+            if let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) {
+                body.skip(n as u64);
             }
+            moved += n;
+            came == Some(0)
         } else {
             match raw.fill(raw_key, net, arena).map_err(Fault::Raw)? {
                 Fill::More => false,

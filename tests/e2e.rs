@@ -31,6 +31,16 @@ mod faults;
 mod harness;
 #[path = "e2e/herd.rs"]
 mod herd;
+#[path = "e2e/http.rs"]
+mod http;
+#[path = "e2e/http_ends.rs"]
+mod http_ends;
+#[path = "e2e/http_limits.rs"]
+mod http_limits;
+#[path = "e2e/http_programs.rs"]
+mod http_programs;
+#[path = "e2e/https.rs"]
+mod https;
 #[path = "e2e/machine.rs"]
 mod machine;
 #[path = "e2e/names.rs"]
@@ -67,3 +77,5 @@ mod via;
 mod waiting;
 #[path = "wan/mod.rs"]
 mod wan;
+#[path = "e2e/web.rs"]
+mod web;

@@ -110,7 +110,7 @@ fn a_range_is_as_many_mappings() {
 }
 
 /// Text, and what the error says behind "in `TEXT`: ".
-const REFUSED: [(&str, &str); 79] = [
+const REFUSED: [(&str, &str); 81] = [
     ("", "there is no mapping; the simplest is a port, as in `8080`"),
     ("2222:70000", "port `70000` is not in 1..65535"),
     ("70000", "port `70000` is not in 1..65535"),
@@ -182,6 +182,8 @@ const REFUSED: [(&str, &str); 79] = [
     ("a.com/x:80/tls", "/tls cannot see a path: leave it out, or let the server end TLS with /https"),
     ("443:443/tls", "/tls tells visitors apart by name: write a public name, or /tcp for all of a port"),
     ("53:unix:/x/udp", "a Unix socket takes no datagrams here: /udp needs HOST:PORT"),
+    ("2:unix.:2", "a host cannot be called `unix`: write its address"),
+    ("2:UNIX:2", "a host cannot be called `unix`: write its address"),
     ("53:53/upd", "`upd` is not a kind (tcp, udp, http, https, tls); did you mean `udp`?"),
     ("53:53/", "`` is not a kind (tcp, udp, http, https, tls)"),
     ("53:53/sctp", "`sctp` is not a kind (tcp, udp, http, https, tls)"),
@@ -313,12 +315,10 @@ fn nothing_secret_is_printed() {
 
 #[test]
 fn a_frame_carries_one_mapping() {
-    for text in ["8080:8080", "0:22", "2222:unix:/x,proxy=v1"] {
+    for text in ["8080:8080", "0:22", "2222:unix:/x,proxy=v1", "blog.example.com:80", "*.a.b/c:1/https"] {
         assert_eq!(Mapping::from_wire(text).map(|mapping| mapping.to_string()).as_deref(), Some(text));
     }
-    for text in
-        ["1000-2000:1000-2000", "6000-6001", "53:53/tls", "blog.example.com:80", "1:2,rate=1", "", "nonsense"]
-    {
+    for text in ["1000-2000:1000-2000", "6000-6001", "53:53/tls", "1:2,rate=1", "", "nonsense"] {
         assert_eq!(Mapping::from_wire(text), None, "{text}");
     }
 }

@@ -5,6 +5,7 @@
 //! passed on has one reading.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
@@ -13,6 +14,7 @@ use httparse::Header;
 use super::{Body, Scheme, Status};
 use crate::limits::HTTP_HEADERS_MAX;
 use crate::mapping::Options;
+use crate::names::NAME_BYTES_MAX;
 use crate::text::base64;
 
 /// Room for the headers of a message while it is read.
@@ -100,6 +102,13 @@ impl<'a> Request<'a> {
             && !leads_up(path)
     }
 
+    /// Whether its path could be read as another one by whoever serves it. Where names are divided by path, such a
+    /// request is nobody's.
+    pub fn may_mean_another_path(&self) -> bool {
+        let path = self.path();
+        path.contains("//") || leads_up(path) || encodes_what_needs_none(path)
+    }
+
     /// Whether the answer has no body, whatever its head says (RFC 9110 section 9.3.2).
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
@@ -128,36 +137,39 @@ impl<'a> Request<'a> {
     /// What concerns this connection alone stays here (RFC 9110 section 7.6.1), and who visits is said as it is, not
     /// as the visitor says it: `X-Forwarded-For`, `-Proto`, `-Host`, and `Forwarded` (RFC 7239).
     pub fn forward(&self, options: &Options, scheme: Scheme, visitor: IpAddr, out: &mut Vec<u8>) {
-        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-        let slash: &[u8] = if self.target.starts_with(['/', '*']) { b"" } else { b"/" };
-        let version: &[u8] = if self.minor == 0 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" };
-        put(&[self.method.as_bytes(), b" ", slash, self.target.as_bytes(), version]);
-        let host = options.host.as_deref().unwrap_or(self.authority);
-        put(&[b"Host: ", host.as_bytes(), b"\r\n"]);
+        let Self { method, target, authority, minor, .. } = self;
+        let mut head = Head(out);
+        let slash = if target.starts_with(['/', '*']) { "" } else { "/" };
+        let host = options.host.as_deref().unwrap_or(authority);
+        head.put(format_args!("{method} {slash}{target} HTTP/1.{minor}\r\nHost: {host}\r\n"));
         for header in self.headers.iter().filter(|header| self.travels(header.name, options)) {
-            put(&[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+            head.put(format_args!("{}: ", header.name));
+            // Not every value is text.
+            head.0.extend_from_slice(header.value);
+            head.put(format_args!("\r\n"));
         }
         for header in &options.headers {
-            put(&[header.name.as_bytes(), b": ", header.value.as_bytes(), b"\r\n"]);
+            head.put(format_args!("{}: {}\r\n", header.name, header.value));
         }
-        let visitor = visitor.to_canonical();
-        let (shown, quoted) = (visitor.to_string(), visitor.is_ipv6());
-        let node = if quoted { format!("\"[{shown}]\"") } else { shown.clone() };
-        put(&[b"X-Forwarded-For: ", shown.as_bytes(), b"\r\nX-Forwarded-Proto: ", scheme.word().as_bytes()]);
-        put(&[b"\r\nX-Forwarded-Host: ", self.authority.as_bytes()]);
-        put(&[b"\r\nForwarded: for=", node.as_bytes(), b";host=\"", self.authority.as_bytes()]);
-        put(&[b"\";proto=", scheme.word().as_bytes(), b"\r\n"]);
-        if self.upgrade {
-            put(&[b"Connection: upgrade\r\nUpgrade: websocket\r\n"]);
-        } else if self.last {
-            put(&[b"Connection: close\r\n"]);
-        }
-        put(&[b"\r\n"]);
+        let (visitor, scheme) = (visitor.to_canonical(), scheme.word());
+        let [open, close] = if visitor.is_ipv6() { ["\"[", "]\""] } else { ["", ""] };
+        head.put(format_args!(
+            "X-Forwarded-For: {visitor}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {authority}\r\n\
+             Forwarded: for={open}{visitor}{close};host=\"{authority}\";proto={scheme}\r\n"
+        ));
+        head.put(format_args!(
+            "{}",
+            match (self.upgrade, self.last) {
+                (true, _) => "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                (false, true) => "Connection: close\r\n\r\n",
+                (false, false) => "\r\n",
+            }
+        ));
     }
 
     /// Whether a header of the visitor's goes on to the real server.
     fn travels(&self, name: &str, options: &Options) -> bool {
-        const HERE: [&str; 11] = [
+        const HERE: [&str; 13] = [
             "host",
             // In disguise: with `_` for `-`, where the real server may take one for the other.
             "content-length",
@@ -170,6 +182,9 @@ impl<'a> Request<'a> {
             "upgrade",
             "forwarded",
             "x-real-ip",
+            // Some programs serve this path instead of the one that was asked for.
+            "x-original-url",
+            "x-rewrite-url",
         ];
         let begins = |start: &str| name.get(..start.len()).is_some_and(|first| same_name(first, start));
         // What says where the message ends cannot be struck out by naming it.
@@ -183,11 +198,37 @@ impl<'a> Request<'a> {
     }
 }
 
+/// A head that is being written.
+struct Head<'a>(&'a mut Vec<u8>);
+
+impl Head<'_> {
+    fn put(&mut self, what: fmt::Arguments<'_>) {
+        let written = self.write_fmt(what);
+        assert!(written.is_ok(), "memory takes whatever is written");
+    }
+}
+
+impl Write for Head<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// Whether a server could resolve a path to another one: some decode before they look for `..`, some take `\` for `/`,
 /// and some leave out what stands behind a `;`.
 fn leads_up(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
     path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// Whether something is percent-encoded that means the same as it is, or divides the path (RFC 3986 section 2.3).
+fn encodes_what_needs_none(path: &str) -> bool {
+    let encoded = path.split('%').skip(1).map(|rest| rest.get(..2).map(|hex| u8::from_str_radix(hex, 16)));
+    encoded.into_iter().any(|byte| match byte {
+        Some(Ok(byte)) => byte.is_ascii_alphanumeric() || b"-._~/\\".contains(&byte),
+        Some(Err(_)) | None => true,
+    })
 }
 
 /// Whether two names of headers are one, as they are to the many programs that take `_` for `-`.
@@ -243,17 +284,22 @@ fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         let (address, port) = authority.split_once(']')?;
         let port = if port.is_empty() { port } else { port.strip_prefix(':')? };
         let good = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
-        let good = address[1..].bytes().all(good) && port.bytes().all(|b| b.is_ascii_digit());
+        let good = address.len() <= NAME_BYTES_MAX && address[1..].bytes().all(good) && is_port(port);
         return good.then_some(Cow::Borrowed(authority));
     }
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if !name.bytes().all(good) || !port.bytes().all(|b| b.is_ascii_digit()) {
+    if name.len() > NAME_BYTES_MAX || !name.bytes().all(good) || !is_port(port) {
         return None;
     }
     let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
     Some(if lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
+}
+
+/// Whether this is a port, or nothing. It goes on with the host, three times: its length must have a bound.
+fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// What follows the head (RFC 9112 section 6.3).

@@ -393,7 +393,11 @@ fn parse_address(text: &str) -> Result<Option<IpAddr>, String> {
 fn parse_host(text: &str) -> Result<Host, String> {
     match parse_address(text)? {
         Some(address) => Ok(Host::Ip(address)),
-        None => Ok(Host::Name(names::host_name(text, Use::Dial)?)),
+        None => match names::host_name(text, Use::Dial)?.as_str() {
+            // It would be written as it is read: as a socket.
+            "unix" => Err("a host cannot be called `unix`: write its address".to_string()),
+            name => Ok(Host::Name(name.to_string())),
+        },
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Server {
     pub process: Nt,
     pub tls: u16,
     pub plain: u16,
+    /// The port for visitors of names, where there is one.
+    pub names: Option<u16>,
     /// The license `default`.
     pub license: String,
 }
@@ -112,15 +114,26 @@ impl Server {
 
     /// The first start, at another address.
     pub fn start_at(host: &str) -> Self {
+        Self::start_as(host, None)
+    }
+
+    /// The first start, with a port for visitors of names.
+    pub fn start_with_names() -> Self {
+        Self::start_as("127.0.0.1", Some(port()))
+    }
+
+    fn start_as(host: &str, names: Option<u16>) -> Self {
         super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tls, plain) = (port(), port());
-        let process = Nt::start(&mut Self::command_at(host, &folder, tls, plain), &[tls, plain]);
+        let command = &mut Self::command_at(host, &folder, tls, plain);
+        command.args(names.iter().flat_map(|port| ["--http".to_owned(), format!("127.0.0.1:{port}")]));
+        let process = Nt::start(command, &[tls, plain]);
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
         process.wait_for("WITHOUT encryption", SOON);
         process.note_untouched();
-        Self { folder, process, tls, plain, license }
+        Self { folder, process, tls, plain, names, license }
     }
 
     pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
@@ -143,6 +156,7 @@ impl Server {
     /// The same at another address.
     pub fn again_at(&mut self, host: &str) {
         let command = &mut Self::command_at(host, &self.folder, self.tls, self.plain);
+        command.args(self.names.iter().flat_map(|port| ["--http".to_owned(), format!("127.0.0.1:{port}")]));
         self.process = Nt::start(command, &self.tunnel_ports());
     }
 

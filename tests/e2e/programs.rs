@@ -13,7 +13,7 @@ use super::process::{Process, mortal, need};
 use super::servers;
 
 /// Runs a program to its end, which must be a good one.
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
@@ -21,18 +21,18 @@ fn run(command: &mut Command) -> Output {
 }
 
 /// A file of bytes that do not compress, with its path.
-fn random_file(folder: &Folder, name: &str, size: usize, seed: u64) -> PathBuf {
+pub fn random_file(folder: &Folder, name: &str, size: usize, seed: u64) -> PathBuf {
     let mut random = Random(seed);
     let bytes: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).take(size).collect();
     folder.write(name, bytes)
 }
 
-fn same(one: &Path, other: &Path) -> bool {
+pub fn same(one: &Path, other: &Path) -> bool {
     fs::read(one).unwrap() == fs::read(other).unwrap()
 }
 
 /// nginx with one folder that can be read, and written by PUT.
-fn nginx(folder: &Folder) -> (Process, u16) {
+pub fn nginx(folder: &Folder) -> (Process, u16) {
     fs::create_dir_all(folder.join("www")).unwrap();
     servers::nginx(folder, "", &format!("root {}/www; dav_methods PUT;", folder.path().display()))
 }

@@ -104,6 +104,7 @@ fn what_nt_itself_answers() {
     for (status, line) in [
         (BadRequest, "400 Bad Request"),
         (Unauthorized, "401 Unauthorized"),
+        (Moved, "308 Permanent Redirect"),
         (NotFound, "404 Not Found"),
         (TimedOut, "408 Request Timeout"),
         (HeadTooLarge, "431 Request Header Fields Too Large"),
@@ -127,6 +128,7 @@ fn what_nt_itself_answers() {
             assert_eq!(answer(&head, false, false), Ok(AnswerKind::Final { body, last }), "{head}");
             let asks = head.contains("\r\nWWW-Authenticate: Basic realm=\"a.com\", charset=\"UTF-8\"\r\n");
             assert_eq!(asks, status == Unauthorized, "{head}");
+            assert_eq!(head.contains("\r\nLocation: a.com\r\n"), status == Moved, "{head}");
             assert_eq!(head.contains("\r\nRetry-After: "), status == Unavailable, "{head}");
         }
     }

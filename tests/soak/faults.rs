@@ -58,7 +58,7 @@ fn suffer(ledger: &Ledger, client: &Client, kind: &'static str, doing: impl FnOn
 
 /// Waits until the client serves.
 fn come_back(ledger: &Ledger, client: &Client, fault: usize) {
-    while !probe(client) {
+    while !probe(ledger, client) {
         if ledger.is_overdue(client.number) {
             return ledger.fail(format!("{} is not back long after the last fault", client.name));
         }
@@ -97,7 +97,7 @@ fn strike(ledger: &Ledger, stage: &Stage, client: &Client, random: &mut Random) 
         _ => suffer(ledger, client, "license revoked", || {
             client.revoke(stage);
             let revoked = Instant::now();
-            while probe(client) {
+            while probe(ledger, client) {
                 if revoked.elapsed() > REVOKED {
                     return ledger.fail(format!("{} serves on without a license", client.name));
                 }

@@ -54,6 +54,8 @@ pub struct Ledger {
     fault_kinds: Mutex<BTreeMap<&'static str, u64>>,
     /// Visits that ended whole, and cut, by kind.
     visits: Mutex<BTreeMap<&'static str, [u64; 2]>>,
+    /// Datagrams that waited for an answer, and those that had one.
+    datagrams: [AtomicU64; 2],
     verdicts: Mutex<BTreeMap<u64, End>>,
     judged: Condvar,
     failure: Mutex<Option<String>>,
@@ -71,6 +73,7 @@ impl Ledger {
             faults: Mutex::default(),
             fault_kinds: Mutex::default(),
             visits: Mutex::default(),
+            datagrams: Default::default(),
             verdicts: Mutex::default(),
             judged: Condvar::new(),
             failure: Mutex::default(),
@@ -219,6 +222,17 @@ impl Ledger {
 
     pub fn visit_count(&self) -> u64 {
         self.visits.lock().unwrap().values().flatten().sum()
+    }
+
+    /// So many datagrams waited for an answer, and so many had one.
+    pub fn talked(&self, said: u64, answered: u64) {
+        for (count, more) in self.datagrams.iter().zip([said, answered]) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    pub fn datagrams(&self) -> [u64; 2] {
+        self.datagrams.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// How the real server saw the end of a visit.

@@ -1,4 +1,4 @@
-//! Real servers: one does what its visitor orders, one speaks first, one never speaks.
+//! Real servers: one does what its visitor orders, one speaks first, one never speaks, and one echoes datagrams.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 
 use super::data::Pattern;
+use super::datagrams;
 use super::harness::Backend;
 use super::ledger::{End, Ledger};
 
@@ -98,6 +99,8 @@ pub struct RealServers {
     pub obedient: Backend,
     pub first: Backend,
     pub mute: Backend,
+    /// The port of the one that echoes datagrams.
+    pub datagrams: u16,
     open: Arc<AtomicUsize>,
 }
 
@@ -128,7 +131,7 @@ impl RealServers {
             })
         };
         let (obedient, first, mute) = (server(obey), server(speak_first), server(keep_silent));
-        Self { obedient, first, mute, open }
+        Self { obedient, first, mute, datagrams: datagrams::echo(ledger), open }
     }
 
     /// Connections that have not ended.

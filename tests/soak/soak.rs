@@ -2,8 +2,9 @@
 //!
 //! One server and five clients, over TLS and plainly, as they were built; visitors of every kind; and faults: processes
 //! killed, stopped and frozen, links cut and stalled, licenses revoked, strangers at the door. All is drawn from one seed.
-//! Each visit has to end whole, or visibly cut by a fault of that moment; every byte is checked. Afterwards all must be at
-//! rest, and neither memory nor open files may have grown.
+//! Each visit has to end whole, or visibly cut by a fault of that moment; every byte is checked. Datagrams may be lost, but a
+//! visitor who asks again is answered, unless there is a fault. Afterwards all must be at rest, and neither memory nor open
+//! files may have grown.
 //!
 //! - `NT_SOAK_MINUTES=60`: how long.
 //! - `NT_SOAK_SEED=17`: plays the same dice again; what happens at the same moment does so in another order each time.
@@ -20,6 +21,7 @@ mod book;
 mod chart;
 #[path = "../e2e/data.rs"]
 mod data;
+mod datagrams;
 #[path = "../dice/mod.rs"]
 mod dice;
 mod faults;
@@ -78,6 +80,8 @@ const MINUTES_MIN: u64 = 60;
 const LINES_SHOWN: usize = 60;
 /// The last real servers learn of the end of their visits.
 const LAST_ENDS: Duration = Duration::from_secs(60);
+/// The last flows are forgotten: a minute after their last datagram.
+const LAST_FLOWS: Duration = Duration::from_secs(60 + 20);
 /// How long the picture shows that nothing happens any more.
 const REST: Duration = Duration::from_secs(20);
 
@@ -131,7 +135,8 @@ fn soak(ledger: &Arc<Ledger>) -> Samples {
     let stage = Stage::start(ledger);
     // Nobody has visited yet.
     let baseline = stage.files();
-    eventually("all serve", harness::SOON, || stage.clients.iter().all(visitors::probe));
+    let all_serve = || stage.clients.iter().all(|client| visitors::probe(ledger, client));
+    eventually("all serve", harness::SOON, all_serve);
     let samples = Mutex::new(Samples::default());
     let mut random = Random(ledger.seed);
     let mut dice = || Random(random.next());
@@ -156,8 +161,9 @@ fn soak(ledger: &Arc<Ledger>) -> Samples {
         }
         if !ledger.has_failed() {
             // A panic in here must not keep the others waiting for the end.
-            let _ =
-                thread::Builder::new().spawn_scoped(scope, || rest(stage, &baseline)).map(|rest| rest.join());
+            let _ = thread::Builder::new()
+                .spawn_scoped(scope, || rest(ledger, stage, &baseline))
+                .map(|rest| rest.join());
         }
         if ledger.has_failed() {
             tell_logs(stage);
@@ -168,14 +174,15 @@ fn soak(ledger: &Arc<Ledger>) -> Samples {
 }
 
 /// Nobody visits any more: nothing is left, and nothing runs.
-fn rest(stage: &Stage, baseline: &[Files]) {
-    eventually("every client serves", ledger::BACK, || stage.clients.iter().all(visitors::probe));
+fn rest(ledger: &Ledger, stage: &Stage, baseline: &[Files]) {
+    let all_serve = || stage.clients.iter().all(|client| visitors::probe(ledger, client));
+    eventually("every client serves", ledger::BACK, all_serve);
     eventually("every real server is alone", LAST_ENDS, || stage.real.open() == 0);
     let mut baseline = baseline.iter();
     stage.each(|name, process, doors| {
         let sessions = if name == "server" { stage.clients.len() } else { 1 };
         let others = baseline.next().unwrap().others;
-        eventually(&format!("{name} has no visit's file and {others} others"), LAST_ENDS, || {
+        eventually(&format!("{name} has no visit's file and {others} others"), LAST_FLOWS, || {
             Files::of(process, &doors).are_at_rest(others, sessions)
         });
     });

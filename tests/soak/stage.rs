@@ -43,6 +43,9 @@ pub struct Ports {
     pub mute: u16,
     /// The target that nobody listens on.
     pub nobody: u16,
+    /// Those of datagrams: to their real server, and to nobody.
+    pub datagrams: u16,
+    pub datagrams_to_nobody: u16,
 }
 
 pub struct Client {
@@ -117,21 +120,30 @@ impl Client {
         real: &RealServers,
     ) -> Self {
         let link = (fate == Fate::Link).then(|| Link::to(server.port(kind)));
-        let ports = Ports { obedient: port(), first: port(), mute: port(), nobody: port() };
+        let ports = Ports {
+            obedient: port(),
+            first: port(),
+            mute: port(),
+            nobody: port(),
+            datagrams: port(),
+            datagrams_to_nobody: port(),
+        };
         let targets = [
-            (ports.obedient, real.obedient.port),
-            (ports.first, real.first.port),
-            (ports.mute, real.mute.port),
-            (ports.nobody, port()),
+            (ports.obedient, real.obedient.port, ""),
+            (ports.first, real.first.port, ""),
+            (ports.mute, real.mute.port, ""),
+            (ports.nobody, port(), ""),
+            (ports.datagrams, real.datagrams, "/udp"),
+            (ports.datagrams_to_nobody, port(), "/udp"),
         ];
-        let mappings = targets.map(|(public, target)| format!("{public}:127.0.0.1:{target}")).to_vec();
+        let mappings = targets.map(|(public, target, kind)| format!("{public}:127.0.0.1:{target}{kind}"));
         let license = server.license(&["add", &format!("client-{number}")]);
         let door = link.as_ref().map_or_else(|| server.port(kind), Link::port);
         let process = server.client_at("127.0.0.1", door, kind, &license, &mappings, |_| {});
-        for (_, target) in targets {
+        for (_, target, _) in targets {
             process.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
         }
-        let (license, process) = (Mutex::new(license), Mutex::new(process));
+        let (license, process, mappings) = (Mutex::new(license), Mutex::new(process), mappings.to_vec());
         Self { number, name, fate, link, ports, door, kind, mappings, license, process }
     }
 

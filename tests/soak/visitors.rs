@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::data::Pattern;
+use super::datagrams::{ANSWER, Talk};
 use super::dice::Random;
 use super::ledger::{End, Ledger, Trouble};
 use super::real::{Act, Order, end_of, is_cut};
@@ -28,13 +29,18 @@ const PAUSE_MILLIS: Range<u64> = 0..300;
 const DISAPPOINTED_MILLIS: Range<u64> = 1_000..3_000;
 /// Visitors of a burst.
 const BURST: u64 = 100;
+/// Those that send a datagram: each leaves a flow that is there for a minute.
+const DATAGRAM_BURST: u64 = 30;
+/// Datagrams of one conversation, and of those how many at once.
+const CONVERSATION: u64 = 20;
+const DATAGRAMS_AT_ONCE: u64 = 8;
 
 /// One burst at a time, so that the greatest crowd is as great at the beginning as at the end.
 static BURSTING: Mutex<()> = Mutex::new(());
 
 /// Kinds, with the share of each in percent.
-const KINDS: [(&str, u64, Visit); 15] = [
-    ("echo", 30, echo),
+const KINDS: [(&str, u64, Visit); 20] = [
+    ("echo", 20, echo),
     ("up only", 9, up_only),
     ("down only", 11, down_only),
     ("both ways at once", 6, both_ways),
@@ -49,6 +55,11 @@ const KINDS: [(&str, u64, Visit); 15] = [
     ("the real server never speaks", 2, unheard),
     ("nobody listens there", 4, refused),
     ("a hundred at once", 1, burst),
+    ("datagrams", 4, datagrams),
+    ("datagrams after a while", 2, datagrams_after_a_while),
+    ("one datagram, and gone", 2, datagram_and_gone),
+    ("datagrams to nobody", 1, datagrams_to_nobody),
+    ("a datagram each of thirty", 1, datagram_burst),
 ];
 
 type Visit = fn(&mut Guest<'_>) -> Result<(), Trouble>;
@@ -77,7 +88,7 @@ pub fn visit(ledger: &Ledger, client: &Client, mut random: Random) {
 }
 
 /// Whether the client's mappings serve.
-pub fn probe(client: &Client) -> bool {
+pub fn probe(ledger: &Ledger, client: &Client) -> bool {
     let first = || -> std::io::Result<()> {
         let order = Order::hear(&connect(client.ports.first, PROBE)?)?;
         // It is not visited for its words: leaving is right.
@@ -92,7 +103,13 @@ pub fn probe(client: &Client) -> bool {
         let heard = order.words_up().read(&stream);
         (heard == (order.up, Ok(()))).then_some(()).ok_or_else(|| ErrorKind::InvalidData.into())
     };
-    echo().and_then(|()| first()).is_ok()
+    let datagram = || -> Result<(), Trouble> {
+        let mut talk = Talk::begin(ledger.number(), client.ports.datagrams)?;
+        talk.say(1)?;
+        // What is wrong with an answer is for visitors to tell.
+        talk.hear(PROBE)?.then_some(()).ok_or_else(|| Trouble::Cut("no answer".to_owned()))
+    };
+    echo().and_then(|()| first()).is_ok() && datagram().is_ok()
 }
 
 fn connect(port: u16, patience: Duration) -> std::io::Result<TcpStream> {
@@ -344,4 +361,60 @@ fn burst(guest: &mut Guest<'_>) -> Result<(), Trouble> {
         guest.agrees(order, End::Whole)?;
     }
     Ok(())
+}
+
+/// A conversation in datagrams, whose last answers are waited for.
+fn talk(
+    guest: &mut Guest<'_>,
+    converse: impl FnOnce(&mut Guest<'_>, &mut Talk) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let mut talk = Talk::begin(guest.ledger.number(), guest.client.ports.datagrams)?;
+    let end = converse(guest, &mut talk).and_then(|()| talk.hear_out());
+    guest.ledger.talked(talk.said, talk.answered());
+    end
+}
+
+fn datagrams(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    talk(guest, |guest, talk| {
+        let length = 1 + guest.random.below(CONVERSATION);
+        (0..length).try_for_each(|_| talk.ask(1 + guest.random.below(DATAGRAMS_AT_ONCE)))
+    })
+}
+
+/// Somebody whose flow is quiet, but not for long enough to be forgotten, except to make room: it is answered all the same.
+fn datagrams_after_a_while(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    talk(guest, |guest, talk| {
+        talk.ask(1)?;
+        guest.ledger.pause(&mut guest.random, 1_000..30_000, Ledger::churns);
+        talk.ask(1)
+    })
+}
+
+/// Somebody who does not wait for the answer, which finds nobody.
+fn datagram_and_gone(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    Talk::begin(guest.ledger.number(), guest.client.ports.datagrams)?.say(1)
+}
+
+/// Nobody answers, and nobody says so.
+fn datagrams_to_nobody(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    let mut talk = Talk::begin(guest.ledger.number(), guest.client.ports.datagrams_to_nobody)?;
+    for _ in 0..1 + guest.random.below(3) {
+        talk.say(1)?;
+        if talk.hear(ANSWER)? {
+            return Err(Trouble::Wrong("an answer of nobody".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn datagram_burst(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    let Ok(_alone) = BURSTING.try_lock() else { return datagrams(guest) };
+    let begin = |_| Talk::begin(guest.ledger.number(), guest.client.ports.datagrams);
+    let mut talks: Vec<Talk> = (0..DATAGRAM_BURST).map(begin).collect::<Result<_, _>>()?;
+    talks.iter_mut().try_for_each(|talk| talk.say(1))?;
+    // Who was not answered asks again.
+    let heard = |talk: &mut Talk| if talk.hear(ANSWER)? { Ok(()) } else { talk.ask(1) };
+    let end = talks.iter_mut().try_for_each(heard);
+    talks.iter().for_each(|talk| guest.ledger.talked(talk.said, talk.answered()));
+    end
 }

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use nt::directory::Directory;
-use nt::net::{Accept, Event, Net, Ready};
+use nt::limits::DATAGRAM_BYTES_MAX;
+use nt::net::{self, Accept, Event, Net, Ready};
 use nt::note::Note;
 use nt::reason::Reason;
 use nt::role::{Manner, Place, Query, Speech};
@@ -39,12 +40,17 @@ impl Ends {
     }
 }
 
+/// Datagrams, and whom each is from.
+type Letters = Vec<(net::Ends, Vec<u8>)>;
+
 #[derive(Clone)]
 pub struct Hand {
     /// Connections that wait to be accepted, by door.
     coming: Rc<RefCell<BTreeMap<usize, Vec<Pipe>>>>,
+    /// Datagrams that wait to be received, by door: there is an entry for each door that takes them.
+    letters: Rc<RefCell<BTreeMap<usize, Letters>>>,
     tokens: Rc<RefCell<BTreeSet<usize>>>,
-    /// Listeners there were, in the order they were made, and whether they are open.
+    /// Listeners there were, of either kind, in the order they were made, and whether they are open.
     pub doors: Rc<RefCell<Vec<bool>>>,
     pub clock: Rc<Cell<Time>>,
 }
@@ -52,7 +58,8 @@ pub struct Hand {
 impl Default for Hand {
     fn default() -> Self {
         let clock = Rc::new(Cell::new(Time::from_micros(1_000_000)));
-        Self { coming: Rc::default(), tokens: Rc::default(), doors: Rc::default(), clock }
+        let (coming, letters, tokens, doors) = Default::default();
+        Self { coming, letters, tokens, doors, clock }
     }
 }
 
@@ -64,6 +71,24 @@ impl Hand {
         pipe
     }
 
+    /// Whether a door takes datagrams.
+    pub fn takes_datagrams(&self, door: usize) -> bool {
+        self.letters.borrow().contains_key(&door)
+    }
+
+    /// A datagram comes to such a door.
+    pub fn post(&self, door: usize, from: SocketAddr, datagram: Vec<u8>) {
+        let ends = net::Ends { peer: from, local: None };
+        self.letters.borrow_mut().entry(door).or_default().push((ends, datagram));
+    }
+
+    /// A listener was opened.
+    fn open(&self, key: Key) -> usize {
+        self.tokens.borrow_mut().insert(key.token());
+        self.doors.borrow_mut().push(true);
+        self.doors.borrow().len() - 1
+    }
+
     pub fn pass(&self, span: Span) {
         self.clock.set(self.clock.get() + span);
     }
@@ -72,7 +97,7 @@ impl Hand {
 impl Net for Hand {
     type Stream = Pipe;
     type Listener = usize;
-    type Socket = ();
+    type Socket = usize;
     type Pipe = VecDeque<u8>;
 
     fn now(&mut self) -> Time {
@@ -84,9 +109,7 @@ impl Net for Hand {
         }
     }
     fn listen(&mut self, key: Key, at: SocketAddr, _: Speech) -> Result<(usize, SocketAddr), Reason> {
-        self.tokens.borrow_mut().insert(key.token());
-        self.doors.borrow_mut().push(true);
-        Ok((self.doors.borrow().len() - 1, at))
+        Ok((self.open(key), at))
     }
     fn accept(&mut self, _: Key, door: &mut usize) -> Accept<Pipe> {
         match self.coming.borrow_mut().get_mut(door).and_then(Vec::pop) {
@@ -144,6 +167,33 @@ impl Net for Hand {
         self.write(key, stream, &pipe.make_contiguous()[..n], false)?;
         pipe.drain(..n);
         Ok(n)
+    }
+    fn listen_udp(&mut self, key: Key, at: SocketAddr) -> Result<(usize, SocketAddr), Reason> {
+        let door = self.open(key);
+        self.letters.borrow_mut().insert(door, Letters::new());
+        Ok((door, at))
+    }
+    fn receive(
+        &mut self,
+        _: Key,
+        door: &mut usize,
+        into: &mut [u8],
+    ) -> io::Result<(usize, Option<net::Ends>)> {
+        let mut letters = self.letters.borrow_mut();
+        let letter = letters.get_mut(door).and_then(Vec::pop);
+        let (ends, datagram) = letter.ok_or(io::ErrorKind::WouldBlock)?;
+        into[..datagram.len()].copy_from_slice(&datagram);
+        Ok((datagram.len(), Some(ends)))
+    }
+    /// Of several half are lost.
+    fn send(&mut self, _: Key, _: &mut usize, _: Option<net::Ends>, datagrams: &[&[u8]]) -> usize {
+        assert!(datagrams.iter().all(|datagram| datagram.len() <= DATAGRAM_BYTES_MAX));
+        datagrams.len().div_ceil(2)
+    }
+    fn close_socket(&mut self, key: Key, door: usize) {
+        self.tokens.borrow_mut().remove(&key.token());
+        self.letters.borrow_mut().remove(&door);
+        self.doors.borrow_mut()[door] = false;
     }
     fn shut(&mut self, _: &mut Pipe) {}
     fn close(&mut self, key: Key, stream: Pipe, _: Manner) {

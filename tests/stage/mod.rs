@@ -54,6 +54,8 @@ pub struct Stage<R> {
     pub resolved: Vec<String>,
     pub queries: Vec<Query>,
     pub listening: Vec<(Key, SocketAddr)>,
+    /// Those of them that take datagrams.
+    pub ports: Vec<Key>,
     /// What was news about what.
     pub subjects: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl<R: Role> Stage<R> {
             resolved: vec![],
             queries: vec![],
             listening: vec![],
+            ports: vec![],
             subjects: vec![],
         }
     }
@@ -97,8 +100,10 @@ impl<R: Role> Stage<R> {
                     self.resolved.push(name);
                     self.queries.push(query);
                 }
-                Verb::Listen(key, address, _) | Verb::ListenUdp { key, address, .. } => {
-                    self.listening.push((key, address))
+                Verb::Listen(key, address, _) => self.listening.push((key, address)),
+                Verb::ListenUdp { key, address, .. } => {
+                    self.listening.push((key, address));
+                    self.ports.push(key);
                 }
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::TellDrained(key) => drained.push(key),

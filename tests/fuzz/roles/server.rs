@@ -24,6 +24,8 @@ struct Play {
     /// Connections that came to the tunnel port, each with its binding.
     tunnels: Vec<(Key, [u8; 32])>,
     visitors: Vec<Key>,
+    /// Visitors that send datagrams: they have no connection that could end.
+    flows: Vec<Key>,
     /// Licenses that logged in, and the connections that proved something.
     licenses: BTreeSet<u8>,
     proved: BTreeSet<Key>,
@@ -43,6 +45,7 @@ pub fn play(bytes: &[u8]) {
         stage,
         tunnels: vec![],
         visitors: vec![],
+        flows: vec![],
         licenses: BTreeSet::new(),
         proved: BTreeSet::new(),
         attaches: 0,
@@ -82,7 +85,11 @@ impl Play {
                 });
                 self.stage.step(Input::Licenses(Some(Ok(licenses))));
             }
-            11 if script.byte() == 0 => self.stage.step(Input::Stop),
+            11 => match script.byte() {
+                0 => self.stage.step(Input::Stop),
+                1..100 => self.over(script),
+                _ => self.frame(script),
+            },
             _ => self.frame(script),
         }
         self.keep_open();
@@ -95,6 +102,7 @@ impl Play {
         let closed = std::mem::take(&mut self.stage.closed);
         self.tunnels.retain(|(key, _)| !closed.contains(key));
         self.visitors.retain(|key| !closed.contains(key));
+        self.flows.retain(|key| !closed.contains(key));
         self.stage.listening.retain(|(key, _)| !closed.contains(key));
     }
 
@@ -157,8 +165,17 @@ impl Play {
             return;
         };
         let key = self.stage.table.reserve().expect("a key");
-        self.visitors.push(key);
+        let sends = self.stage.ports.contains(&listener);
+        if sends { &mut self.flows } else { &mut self.visitors }.push(key);
         self.stage.step(Input::Accepted { listener, key, peer: SocketAddr::from(([192, 0, 2, 9], 9)) });
+    }
+
+    /// A flow was quiet for too long.
+    fn over(&mut self, script: &mut Script<'_>) {
+        if let Some(key) = script.pick(&self.flows) {
+            self.stage.closed.push(key);
+            self.stage.step(Input::Over(key));
+        }
     }
 
     fn pass(&mut self, script: &mut Script<'_>) {

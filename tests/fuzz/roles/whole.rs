@@ -1,5 +1,6 @@
 //! A whole server, driver and all, on connections that carry what the script says: bytes that are no frames, in any
-//! pieces, on a plain port, under the name of TLS and from visitors, among logins and ProxyChannels that are good.
+//! pieces, on a plain port, under the name of TLS and from visitors, with connections and with datagrams, among logins and
+//! ProxyChannels that are good.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ use super::hand::{Hand, Pipe};
 use super::script::Script;
 use super::stage::{directory, license};
 
-const VISITORS_MAX: usize = 4;
+/// Flows have a quarter of these places.
+const VISITORS_MAX: usize = 8;
 const SESSIONS_MAX: usize = 4;
 /// The listeners that are not of a mapping: plain, and TLS.
 const DOORS: usize = 2;
@@ -87,7 +89,13 @@ fn act(world: &mut World, connections: &mut Vec<Connection>, action: u8, script:
     match action % 14 {
         0 => return arrive(0),
         1 => return arrive(1),
-        2 => return script.pick(&ports).into_iter().for_each(arrive),
+        2 => {
+            return match script.pick(&ports) {
+                Some(door) if world.hand.takes_datagrams(door) => post(&world.hand, door, script),
+                Some(door) => arrive(door),
+                None => {}
+            };
+        }
         3 => return world.hand.pass(Span::from_millis(u64::from(script.byte()) * 100)),
         _ => {}
     }
@@ -120,6 +128,13 @@ fn act(world: &mut World, connections: &mut Vec<Connection>, action: u8, script:
         11 => say(Frame::Fin.encode().bytes()),
         _ => say(script.bytes()),
     }
+}
+
+/// One of a few visitors sends a datagram, be it large.
+fn post(hand: &Hand, door: usize, script: &mut Script<'_>) {
+    let from = SocketAddr::from(([192, 0, 2, script.byte() % 4], 1));
+    let length = usize::from(script.byte()) * 256;
+    hand.post(door, from, vec![0x5A; length]);
 }
 
 /// What the server says on a connection from here on, decoded as far as it goes.
@@ -164,7 +179,8 @@ fn log_in(world: &mut World, connection: &mut Connection, script: &mut Script<'_
     let say = |frame: &Frame<'_>| connection.pipe.0.borrow_mut().input.extend(frame.encode().bytes());
     say(&Frame::Hello(hello));
     for index in 0..u16::from(mappings) {
-        say(&Frame::Map(Map { index, mapping: &format!("127.0.0.1:{}:80", 2000 + index) }));
+        let kind = if index == 0 { "" } else { "/udp" };
+        say(&Frame::Map(Map { index, mapping: &format!("127.0.0.1:{}:80{kind}", 2000 + index) }));
     }
     world.turn();
     connection.login = heard(&connection.pipe, |frame| match frame {
