@@ -32,6 +32,11 @@ impl<R: Ord> Timers<R> {
         }
     }
 
+    /// Drops the reminders that nobody has a use for any more: each would wake the loop for nothing.
+    pub fn forget(&mut self, is_stale: impl Fn(&R) -> bool) {
+        self.heap.retain(|Reverse((_, _, what))| !is_stale(what));
+    }
+
     /// The next reminder that is due at `now`.
     pub fn due(&mut self, now: Time) -> Option<R> {
         if self.next() > now {

@@ -209,6 +209,16 @@ enum Due {
     Stop,
 }
 
+impl Due {
+    /// The session that it is about.
+    fn session(self) -> Option<Key> {
+        match self {
+            Self::Pulse(session) | Self::Bind(session) | Self::Orders(session) => Some(session),
+            Self::Channels | Self::Licenses | Self::Stop => None,
+        }
+    }
+}
+
 impl Role for Server {
     fn step(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>) {
         match input {

@@ -243,6 +243,7 @@ impl Server {
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
+        self.timers.forget(|due| due.session() == Some(key));
         self.by_license.remove(&session.login.license);
         self.by_id.remove(&session.login.id);
         for (&index, mapping) in &session.mappings {
