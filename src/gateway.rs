@@ -7,9 +7,7 @@
 
 use crate::arena::Arena;
 use crate::http::{Answers, Asks, Body, Exchange, HeaderSpace, Request, Status};
-use crate::limits::{
-    CONTROL_FRAME_BYTES_MAX, HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN,
-};
+use crate::limits::{HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN};
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
@@ -57,9 +55,7 @@ pub fn outbound<N: Net>(
 ) -> Result<Stop, Fault> {
     let mut moved = 0;
     loop {
-        if (proxy.spliced.is_some() || proxy.tx.len() > CONTROL_FRAME_BYTES_MAX)
-            && !proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?
-        {
+        if !relay::has_room((proxy_key, proxy), net, arena)? {
             return Ok(Stop::Blocked);
         }
         if moved >= PUMP_BYTES_PER_TURN {
@@ -79,21 +75,13 @@ pub fn outbound<N: Net>(
                 break;
             }
             let most = usize::try_from(body.opaque()).unwrap_or(usize::MAX);
-            match relay::take((raw_key, raw), proxy, most, net, arena, scratch).map_err(Fault::Proxy)? {
-                Ok(n) => {
-                    moved += n;
-                    if let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) {
-                        body.skip(n as u64);
-                    }
-                    n == 0
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    raw.readable = false;
-                    false
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => false,
-                Err(error) => return Err(Fault::Raw(reason_of(&error))),
+            let came = relay::take((raw_key, raw), proxy, most, net, arena, scratch)?;
+            let n = came.unwrap_or_default();
+            if let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) {
+                body.skip(n as u64);
             }
+            moved += n;
+            came == Some(0)
         } else {
             match raw.fill(raw_key, net, arena).map_err(Fault::Raw)? {
                 Fill::More => false,

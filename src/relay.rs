@@ -70,11 +70,7 @@ pub fn outbound<N: Net>(
     let (raw_key, raw) = raw;
     let mut moved = 0;
     loop {
-        // A full buffer must leave before more is read; a few control frames may share a write with what
-        // follows.
-        if (proxy.spliced.is_some() || proxy.tx.len() > CONTROL_FRAME_BYTES_MAX)
-            && !proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?
-        {
+        if !has_room((proxy_key, proxy), net, arena)? {
             return Ok(Stop::Blocked);
         }
         if moved >= PUMP_BYTES_PER_TURN {
@@ -83,26 +79,33 @@ pub fn outbound<N: Net>(
         if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || !raw.may_say_more() {
             break;
         }
-        match take((raw_key, raw), proxy, usize::MAX, net, arena, scratch).map_err(Fault::Proxy)? {
-            Ok(0) => {
+        match take((raw_key, raw), proxy, usize::MAX, net, arena, scratch)? {
+            Some(0) => {
                 raw.incoming = Incoming::Ended;
                 return Ok(Stop::Ended);
             }
-            Ok(n) => moved += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => raw.readable = false,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Fault::Raw(reason_of(&error))),
+            came => moved += came.unwrap_or_default(),
         }
     }
     let flushed = proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?;
     Ok(if flushed { Stop::Dry } else { Stop::Blocked })
 }
 
-/// Reads once from the raw side, `most` bytes of it, and queues what came for the tunnel: the outer error is the
-/// tunnel's.
+/// Whether more may be queued for the tunnel: a full buffer must leave before more is read; a few control frames may
+/// share a write with what follows.
 ///
 /// # Errors
-/// Why the tunnel connection, or else the raw one, failed.
+/// The tunnel connection failed.
+pub fn has_room<N: Net>((key, proxy): Side<'_, N>, net: &mut N, arena: &mut Arena) -> Result<bool, Fault> {
+    let full = proxy.spliced.is_some() || proxy.tx.len() > CONTROL_FRAME_BYTES_MAX;
+    Ok(!full || proxy.flush(key, net, arena).map_err(Fault::Proxy)?)
+}
+
+/// Reads once from the raw side, `most` bytes of it, and queues what came for the tunnel: how much, 0 at the end,
+/// `None` where there is nothing for now.
+///
+/// # Errors
+/// The side that failed.
 pub fn take<N: Net>(
     (key, raw): Side<'_, N>,
     proxy: &mut Link<N>,
@@ -110,7 +113,7 @@ pub fn take<N: Net>(
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
-) -> Result<io::Result<usize>, Reason> {
+) -> Result<Option<usize>, Fault> {
     let (mut room, mut copied) = (PAYLOAD_BYTES_MAX.min(most), true);
     let result = match (&mut raw.held, &mut proxy.tls) {
         (Held::Kept(buf, len), _) => {
@@ -121,7 +124,7 @@ pub fn take<N: Net>(
             if let Ok(n @ 1..) = result {
                 // Counted first: should the tunnel fail now, the next one must have these bytes too.
                 *len += n as u16;
-                transfer(proxy, &kept[..n], arena, scratch)?;
+                transfer(proxy, &kept[..n], arena, scratch).map_err(Fault::Proxy)?;
             }
             result
         }
@@ -130,7 +133,7 @@ pub fn take<N: Net>(
             let result = net.read(key, &mut raw.stream, &mut space[HEADER_BYTES..]);
             if let Ok(n @ 1..) = result {
                 space[..HEADER_BYTES].copy_from_slice(&transfer_header(n));
-                proxy.send(&space[..HEADER_BYTES + n], arena)?;
+                proxy.send(&space[..HEADER_BYTES + n], arena).map_err(Fault::Proxy)?;
             }
             result
         }
@@ -160,11 +163,18 @@ pub fn take<N: Net>(
             }
         }
     };
-    if let Ok(n) = result {
-        raw.bulk = n >= if copied { room } else { SPLICE_BYTES_MIN };
-        raw.readable = n == room || !copied || raw.ending;
+    match result {
+        Ok(n) => {
+            raw.bulk = n >= if copied { room } else { SPLICE_BYTES_MIN };
+            raw.readable = n == room || !copied || raw.ending;
+            Ok(Some(n))
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            raw.readable = error.kind() == io::ErrorKind::Interrupted;
+            Ok(None)
+        }
+        Err(error) => Err(Fault::Raw(reason_of(&error))),
     }
-    Ok(result)
 }
 
 /// Passes payload of the ProxyChannel to the raw side.

@@ -4,20 +4,28 @@
 
 #[path = "sim/actors.rs"]
 mod actors;
+#[path = "sim/callers.rs"]
+mod callers;
 #[path = "sim/costs.rs"]
 mod costs;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "sim/exchanges.rs"]
+mod exchanges;
 #[path = "sim/floods.rs"]
 mod floods;
 #[path = "sim/letters.rs"]
 mod letters;
+#[path = "sim/messages.rs"]
+mod messages;
 #[path = "sim/meter.rs"]
 mod meter;
 #[path = "sim/net.rs"]
 mod net;
 #[path = "sim/os.rs"]
 mod os;
+#[path = "sim/services.rs"]
+mod services;
 #[path = "sim/stories.rs"]
 mod stories;
 #[path = "sim/swarm.rs"]
@@ -34,6 +42,7 @@ use actors::{Outcome, Plan};
 use net::Nasty;
 use nt::directory::{Directory, Entry};
 use nt::license::{License, Transport};
+use nt::policy::HostSet;
 use nt::time::Span;
 use world::{CLIENT, SERVER, Sim};
 
@@ -57,9 +66,14 @@ fn name(n: usize) -> String {
     format!("license{n}")
 }
 
+/// License `n`, with the names that its client serves.
+fn entry(n: usize) -> Entry {
+    let hosts = HostSet::parse(swarm::calls::hosts(n)).expect("good names");
+    Entry { hosts, ..Entry::new(&name(n), &world::license(n)).expect("a good name") }
+}
+
 fn give_back(directory: &mut Directory, n: usize) {
-    let entry = Entry::new(&name(n), &world::license(n)).expect("a good name");
-    directory.add(entry).expect("a new name");
+    directory.add(entry(n)).expect("a new name");
 }
 
 fn take_away(directory: &mut Directory, n: usize) {
@@ -72,9 +86,14 @@ fn revoke(directory: &mut Directory, n: usize) {
 
 /// The license as it was at first, with these mappings.
 fn declare(directory: &mut Directory, n: usize, maps: &[&str]) {
-    let entry = Entry::new(&name(n), &world::license(n)).expect("a good name");
-    directory.replace(entry).expect("a known name");
+    directory.replace(entry(n)).expect("a known name");
     give_maps(directory, n, maps);
+}
+
+/// The license as it was at first, but that it permits no names.
+fn take_names(directory: &mut Directory, n: usize) {
+    let entry = Entry { hosts: HostSet::default(), ..entry(n) };
+    directory.replace(entry).expect("a known name");
 }
 
 /// The license permits so many visitors.

@@ -116,6 +116,8 @@ impl<N: Net> Driver<N> {
         let all: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in all {
             match self.slots.get(key) {
+                // It has all that it was to get: a reset could overtake that.
+                Some(Slot::Link(link)) if link.phase == Phase::Leaving => self.drop_link(key, Manner::End),
                 Some(Slot::Link(link)) if matches!(link.speech, Speech::Raw | Speech::Http) => {
                     self.drop_link(key, Manner::Cut);
                 }

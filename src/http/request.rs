@@ -5,6 +5,7 @@
 //! passed on has one reading.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
@@ -128,31 +129,34 @@ impl<'a> Request<'a> {
     /// What concerns this connection alone stays here (RFC 9110 section 7.6.1), and who visits is said as it is, not
     /// as the visitor says it: `X-Forwarded-For`, `-Proto`, `-Host`, and `Forwarded` (RFC 7239).
     pub fn forward(&self, options: &Options, scheme: Scheme, visitor: IpAddr, out: &mut Vec<u8>) {
-        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-        let slash: &[u8] = if self.target.starts_with(['/', '*']) { b"" } else { b"/" };
-        let version: &[u8] = if self.minor == 0 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" };
-        put(&[self.method.as_bytes(), b" ", slash, self.target.as_bytes(), version]);
-        let host = options.host.as_deref().unwrap_or(self.authority);
-        put(&[b"Host: ", host.as_bytes(), b"\r\n"]);
+        let Self { method, target, authority, minor, .. } = self;
+        let mut head = Head(out);
+        let slash = if target.starts_with(['/', '*']) { "" } else { "/" };
+        let host = options.host.as_deref().unwrap_or(authority);
+        head.put(format_args!("{method} {slash}{target} HTTP/1.{minor}\r\nHost: {host}\r\n"));
         for header in self.headers.iter().filter(|header| self.travels(header.name, options)) {
-            put(&[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+            head.put(format_args!("{}: ", header.name));
+            // Not every value is text.
+            head.0.extend_from_slice(header.value);
+            head.put(format_args!("\r\n"));
         }
         for header in &options.headers {
-            put(&[header.name.as_bytes(), b": ", header.value.as_bytes(), b"\r\n"]);
+            head.put(format_args!("{}: {}\r\n", header.name, header.value));
         }
-        let visitor = visitor.to_canonical();
-        let (shown, quoted) = (visitor.to_string(), visitor.is_ipv6());
-        let node = if quoted { format!("\"[{shown}]\"") } else { shown.clone() };
-        put(&[b"X-Forwarded-For: ", shown.as_bytes(), b"\r\nX-Forwarded-Proto: ", scheme.word().as_bytes()]);
-        put(&[b"\r\nX-Forwarded-Host: ", self.authority.as_bytes()]);
-        put(&[b"\r\nForwarded: for=", node.as_bytes(), b";host=\"", self.authority.as_bytes()]);
-        put(&[b"\";proto=", scheme.word().as_bytes(), b"\r\n"]);
-        if self.upgrade {
-            put(&[b"Connection: upgrade\r\nUpgrade: websocket\r\n"]);
-        } else if self.last {
-            put(&[b"Connection: close\r\n"]);
-        }
-        put(&[b"\r\n"]);
+        let (visitor, scheme) = (visitor.to_canonical(), scheme.word());
+        let [open, close] = if visitor.is_ipv6() { ["\"[", "]\""] } else { ["", ""] };
+        head.put(format_args!(
+            "X-Forwarded-For: {visitor}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {authority}\r\n\
+             Forwarded: for={open}{visitor}{close};host=\"{authority}\";proto={scheme}\r\n"
+        ));
+        head.put(format_args!(
+            "{}",
+            match (self.upgrade, self.last) {
+                (true, _) => "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                (false, true) => "Connection: close\r\n\r\n",
+                (false, false) => "\r\n",
+            }
+        ));
     }
 
     /// Whether a header of the visitor's goes on to the real server.
@@ -180,6 +184,23 @@ impl<'a> Request<'a> {
                 || options.headers.iter().any(|header| same_name(name, &header.name))
                 || (options.auth.is_some() && same_name(name, "authorization"))
                 || lists(self.headers, "connection", name))
+    }
+}
+
+/// A head that is being written.
+struct Head<'a>(&'a mut Vec<u8>);
+
+impl Head<'_> {
+    fn put(&mut self, what: fmt::Arguments<'_>) {
+        let written = self.write_fmt(what);
+        assert!(written.is_ok(), "memory takes whatever is written");
+    }
+}
+
+impl Write for Head<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -111,19 +111,26 @@ impl Server {
         only: Option<(Key, u16)>,
         out: &mut Outbox<'_>,
     ) {
-        if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
-            return out.close(key, Manner::Cut);
-        }
-        self.make_place(now, out);
-        let deadline = now + HTTP_HEAD_TIMEOUT;
+        let Some(deadline) = self.take_in(now, key, out) else { return };
         let stage = Stage::Resting { since: now, deadline, begun: false };
-        self.watch(deadline);
-        self.visitors += 1;
         self.channels.insert(key, Channel::Caller(Caller { peer, came_to, scheme, only, stage }));
     }
 
+    /// There is a place for one more who has not said yet to whom it comes; until when it has to say so.
+    pub(super) fn take_in(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> Option<Time> {
+        if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
+            out.close(key, Manner::Cut);
+            return None;
+        }
+        self.make_place(now, out);
+        self.visitors += 1;
+        let deadline = now + HTTP_HEAD_TIMEOUT;
+        self.watch(deadline);
+        Some(deadline)
+    }
+
     /// Where places run short, whoever has asked for nothing the longest gives way to who may ask for something.
-    pub(super) fn make_place(&mut self, now: Time, out: &mut Outbox<'_>) {
+    fn make_place(&mut self, now: Time, out: &mut Outbox<'_>) {
         if self.visitors < self.config.visitors_max * 7 / 8 {
             return;
         }

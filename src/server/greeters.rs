@@ -7,7 +7,6 @@ use super::fronts::Arrival;
 use super::{Channel, Server};
 use crate::http::Scheme;
 use crate::license::Transport;
-use crate::limits::HTTP_HEAD_TIMEOUT;
 use crate::mapping::Kind;
 use crate::role::{Greeting, Manner, Ours, Outbox, Verb};
 use crate::slots::Key;
@@ -36,13 +35,7 @@ impl Server {
         only: Option<(Key, u16)>,
         out: &mut Outbox<'_>,
     ) {
-        if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
-            return out.close(key, Manner::Cut);
-        }
-        self.make_place(now, out);
-        let deadline = now + HTTP_HEAD_TIMEOUT;
-        self.watch(deadline);
-        self.visitors += 1;
+        let Some(deadline) = self.take_in(now, key, out) else { return };
         self.channels.insert(key, Channel::Greeter(Greeter { peer, came_to, only, deadline }));
         out.push(Verb::AwaitGreeting(key));
     }

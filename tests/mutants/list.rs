@@ -226,4 +226,44 @@ pub const MUTANTS: &[Mutant] = &[
             "Some(spec) => taken",
         )],
     ),
+    mutant(
+        "what follows a request's body goes to the same real server",
+        &[Edit(
+            "gateway.rs",
+            "let n = body.pass(bytes).map_err(|_| Fault::Raw(Reason::Protocol))?;",
+            "let n = body.pass(bytes).map_err(|_| Fault::Raw(Reason::Protocol))?.max(bytes.len());",
+        )],
+    ),
+    mutant(
+        "an answer is over before its last bytes have left",
+        &[Edit("http/exchange.rs", "if !body.is_over() || self.cleared > 0 {", "if !body.is_over() {")],
+    ),
+    mutant(
+        "a request is made again though its answer had begun",
+        &[Edit(
+            "server/callers.rs",
+            "                    caller.stage = Stage::Answering { to_head };\n",
+            "                    _ = to_head;\n",
+        )],
+    ),
+    mutant(
+        "what may not be repeated is made again",
+        &[Edit("server/callers.rs", "let again = request.may_be_repeated();", "let again = true;")],
+    ),
+    mutant(
+        "an answer that was cut ends like one that is whole",
+        &[Edit(
+            "server/callers.rs",
+            "Stage::Answering { .. } => self.close_caller(key, Ok(Manner::Cut), out),",
+            "Stage::Answering { .. } => self.close_caller(key, Ok(Manner::End), out),",
+        )],
+    ),
+    mutant(
+        "a caller stays in its visit whatever it asks for next",
+        &[Edit(
+            "server/callers.rs",
+            "            if (visitor.session, visitor.mapping) == (owner, index));",
+            "            if visitor.session == owner);",
+        )],
+    ),
 ];

@@ -6,6 +6,9 @@
 //! endpoint reads is compared with what its stream should hold. In peace, within the times that nt promises, everybody
 //! is served again, everything older has ended, and nothing is held.
 
+#[path = "calls.rs"]
+pub mod calls;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
@@ -39,6 +42,7 @@ const REPEATED: u64 = 6;
 /// What may happen, with the most weight that a seed gives it.
 const ACTS: &[(Act, u64)] = &[
     (Act::Visit, 40),
+    (Act::Call, 30),
     (Act::Write, 20),
     (Act::Pass, 12),
     (Act::Start, 12),
@@ -65,6 +69,8 @@ const ALWAYS: [Act; 3] = [Act::Visit, Act::Pass, Act::Start];
 enum Act {
     /// A visitor comes.
     Visit,
+    /// A visitor comes who speaks HTTP.
+    Call,
     /// A visitor sends datagrams.
     Write,
     /// A visitor or a real server reads nothing for a while, or reads again.
@@ -107,6 +113,8 @@ struct Swarm {
     taken: Vec<u16>,
     /// Clients whose licenses are revoked.
     revoked: BTreeSet<usize>,
+    /// Clients whose licenses permit no names.
+    nameless: BTreeSet<usize>,
 }
 
 impl Swarm {
@@ -123,13 +131,14 @@ impl Swarm {
         };
         let raws = one_of(&[4, 20, 120]);
         let mut sim = Sim::new(seed, nasty, transport);
-        sim.budget = Budget { raws, locals: 0, tunnels: raws + 100, callers: 0 };
+        sim.budget = Budget { raws, locals: 0, tunnels: raws + 100, callers: raws };
+        calls::prepare(&mut sim);
         sim.kill_server();
         sim.start_server();
-        mappings().for_each(|(client, which)| sim.open(real(client, which)));
+        all_reals().for_each(|port| sim.open(port));
         (0..CLIENTS).for_each(|client| sim.answer(real(client, 0)));
         sim.world.borrow_mut().letter_loss = one_of(&[0, 0, 10]) as u64;
-        sim.told = (0..CLIENTS).map(|client| real(client, 1)).collect();
+        sim.told.extend((0..CLIENTS).map(|client| real(client, 1)));
         let weights = ACTS.iter().map(|&(act, most)| {
             let weight = match ALWAYS.contains(&act) {
                 true => most / 2 + dice.below(most),
@@ -138,7 +147,9 @@ impl Swarm {
             };
             (act, weight)
         });
-        let mut swarm = Self { weights: weights.collect(), sim, taken: Vec::new(), revoked: BTreeSet::new() };
+        let weights = weights.collect();
+        let (taken, revoked, nameless) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut swarm = Self { sim, weights, taken, revoked, nameless };
         swarm.start_all();
         // What a changed byte of a ClientHello does depends on the order of its extensions, which rustls shuffles.
         if dice.chance(30) && (transport == Transport::Plain || seed >= REPEATED) {
@@ -165,7 +176,9 @@ impl Swarm {
         let [ip, name] = [0, 1].map(|which| (public(n, which), real(n, which)));
         let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)];
         let datagrams = format!("{}:10.0.0.9:{}/udp", ip.0, ip.1);
-        self.sim.start_client(host, n, &[&maps[0], &maps[1], &datagrams]);
+        let named = calls::maps(n);
+        let maps = maps.iter().chain([&datagrams]).chain(&named).map(String::as_str);
+        self.sim.start_client(host, n, &maps.collect::<Vec<_>>());
     }
 
     /// Whoever is away comes.
@@ -221,6 +234,7 @@ impl Swarm {
     fn act(&mut self, act: Act) {
         match act {
             Act::Visit => self.visit(),
+            Act::Call => self.call(),
             Act::Write => self.write(),
             Act::Stall => self.stall(),
             Act::Leave => self.leave(),
@@ -299,26 +313,35 @@ impl Swarm {
 
     fn stall(&mut self) {
         let stalled = [0, 100, u32::MAX][self.below(3)];
-        let n = self.below(self.sim.visitors.len() + self.sim.reals.len() + 1);
-        if let Some(endpoint) = self.sim.visitors.iter_mut().chain(&mut self.sim.reals).nth(n) {
-            endpoint.stalled = stalled;
+        let n = self.below(self.sim.everybody() + 1);
+        let visitors = self.sim.visitors.iter_mut().chain(&mut self.sim.reals).map(|one| &mut one.stalled);
+        let callers = self.sim.callers.iter_mut().map(|caller| &mut caller.stalled);
+        let services = self.sim.services.iter_mut().map(|service| &mut service.stalled);
+        if let Some(its) = visitors.chain(callers).chain(services).nth(n) {
+            *its = stalled;
         }
     }
 
     fn leave(&mut self) {
-        let n = self.below(self.sim.visitors.len() + self.sim.reals.len() + 1);
-        let (visitors, reals) = (&mut self.sim.visitors, &mut self.sim.reals);
+        let n = self.below(self.sim.everybody() + 1);
+        let Sim { visitors, reals, callers, services, world, .. } = &mut self.sim;
+        let (mut world, before) = (world.borrow_mut(), visitors.len() + reals.len());
         if let Some(endpoint) = visitors.iter_mut().chain(reals).nth(n) {
-            endpoint.leave(&mut self.sim.world.borrow_mut());
+            endpoint.leave(&mut world);
+        } else if let Some(caller) = callers.get_mut(n - before) {
+            caller.leave(&mut world);
+        } else if let Some(service) = services.get_mut(n - before - callers.len()) {
+            service.leave(&mut world);
         }
     }
 
     fn real_server(&mut self) {
-        let port = real(self.below(CLIENTS), self.below(2));
+        let ports: Vec<u16> = all_reals().collect();
+        let port = ports[self.below(ports.len())];
         match self.below(5) {
             0 if self.sim.real_ports.contains(&port) => self.sim.shut_down(port),
             1 => _ = self.sim.idle_ports.insert(port),
-            _ => mappings().for_each(|(client, which)| self.sim.open(real(client, which))),
+            _ => ports.into_iter().for_each(|port| self.sim.open(port)),
         }
     }
 
@@ -377,13 +400,25 @@ impl Swarm {
         if way == 0 {
             self.revoked.insert(n);
         } else if self.revoked.remove(&n) {
-            self.sim.arrivals.permit_all();
+            self.permit_all();
+        }
+        if way == 2 {
+            self.nameless.insert(n);
+        } else if way > 0 && self.nameless.remove(&n) {
+            self.permit_all();
         }
         self.sim.edit_licenses(|directory| match way {
             0 => super::revoke(directory, n),
+            2 => super::take_names(directory, n),
             1 => super::declare(directory, n, &[&format!("{}:127.0.0.1:{}", public(n, 10), real(n, 0))]),
             _ => super::declare(directory, n, &[]),
         });
+    }
+
+    /// What was forbidden and has not arrived may arrive yet.
+    fn permit_all(&mut self) {
+        self.sim.arrivals.permit_all();
+        self.sim.requests.permit_all();
     }
 
     fn take_port(&mut self) {
@@ -409,11 +444,12 @@ impl Swarm {
         self.kill(TWIN);
         self.kill(ROGUE);
         self.revoked.clear();
-        self.sim.arrivals.permit_all();
+        self.nameless.clear();
+        self.permit_all();
         self.sim.edit_licenses(|directory| (0..CLIENTS).for_each(|n| super::declare(directory, n, &[])));
-        for (client, which) in mappings() {
-            self.sim.open(real(client, which));
-        }
+        all_reals().for_each(|port| self.sim.open(port));
+        self.sim.callers.iter_mut().for_each(|caller| caller.stalled = 0);
+        self.sim.services.iter_mut().for_each(|service| service.stalled = 0);
         self.sim.visitors.iter_mut().chain(&mut self.sim.reals).for_each(|endpoint| endpoint.stalled = 0);
         // Whoever was asked to stop is gone after 30 s, and his last bytes 5 s later.
         self.sim.run_for(Span::from_secs(40));
@@ -439,6 +475,7 @@ impl Swarm {
             let answers = self.sim.correspondents.last().map_or(0, |one| one.answers);
             assert!(answers > 0, "datagrams to {} are not answered in peace", public(client, 0));
         }
+        self.call_in_peace();
         for endpoint in self.sim.visitors.iter().chain(&self.sim.reals) {
             assert_ne!(endpoint.outcome, Outcome::Running, "it never ends: {endpoint:?}");
         }
@@ -477,6 +514,11 @@ impl Swarm {
 /// Both mappings of each client: to an address, and to a name.
 fn mappings() -> impl Iterator<Item = (usize, usize)> {
     (0..CLIENTS).flat_map(|client| [(client, 0), (client, 1)])
+}
+
+/// All real servers.
+fn all_reals() -> impl Iterator<Item = u16> {
+    mappings().map(|(client, which)| real(client, which)).chain(calls::reals())
 }
 
 fn public(client: usize, which: usize) -> u16 {

@@ -5,8 +5,10 @@ use nt::license::Transport;
 use nt::time::Span;
 
 use crate::actors::{Outcome, Plan};
+use crate::callers::{Asking, Name, Parting};
+use crate::messages::{GET, How, Matter};
 use crate::net::{Nasty, Trouble};
-use crate::world::{CLIENT, REAL_PORT, Sim};
+use crate::world::{CLIENT, NAMES_PORT, REAL_PORT, Sim, VISITOR};
 use crate::{CALM, all_cores, at_rest, told};
 
 /// Reads and writes fail in so many ways (`World::snap`), others in fewer.
@@ -55,11 +57,52 @@ fn story(transport: Transport, trouble: Trouble) -> u64 {
     calls
 }
 
-#[test]
-fn any_call_may_fail() {
+/// The same with a caller who asks for two names on one connection.
+fn calls(transport: Transport, trouble: Trouble) -> u64 {
+    let mut sim = Sim::with_names(51, WIDE, transport, 40);
+    let names = [("two.example.com", "", REAL_PORT + 1), ("one.example.com", "/api", REAL_PORT + 2)];
+    for (_, _, real) in names {
+        sim.speakers.insert(real);
+        sim.open(real);
+    }
+    let asks = |down| {
+        names.map(|(host, prefix, real)| {
+            let name = Name { host: host.to_owned(), prefix, reals: vec![real] };
+            let matter = if prefix.is_empty() { GET } else { Matter { method: "POST", up: 30_000, ..GET } };
+            let matter = Matter { down, how: How::Chunked, ..matter };
+            Asking::Request { name, matter, closes: false, pause: Span::ZERO }
+        })
+    };
+    {
+        let mut world = sim.world.borrow_mut();
+        (world.trouble, world.fallible) = (trouble, 0);
+    }
+    sim.start_client(CLIENT, 1, &["two.example.com:10.0.0.9:701", "one.example.com/api:nas.lan:702"]);
+    sim.run_for(Span::from_millis(500));
+    sim.call(VISITOR, NAMES_PORT, asks(60_000).to_vec());
+    sim.run_for(Span::from_secs(2));
+    let calls = sim.world.borrow().fallible;
+
+    sim.world.borrow_mut().trouble = Trouble::Never;
+    // Whoever asks for nothing more is let go within 75 s.
+    sim.run_for(Span::from_secs(90));
+    let caller = &sim.callers[0];
+    assert_ne!(caller.outcome, Outcome::Running, "{caller:?} never ends\n{}", sim.log());
+    sim.call(VISITOR, NAMES_PORT, asks(100).to_vec()).parting = Parting::Ends;
+    sim.run_for(Span::from_secs(9));
+    let caller = &sim.callers[1];
+    assert!(caller.is_served(), "{caller:?} is not served afterwards\n{}", sim.log());
+    at_rest(&mut sim);
+    assert!(sim.services.iter().all(|service| service.outcome != Outcome::Running), "{:?}", sim.services);
+    assert!(sim.exits.is_empty(), "a process gave up\n{}", sim.log());
+    calls
+}
+
+/// Tells a story for each of its calls and each way in which that can fail.
+fn sweep(story: fn(Transport, Trouble) -> u64) {
     for transport in [Transport::Plain, Transport::Tls] {
         let calls = story(transport, Trouble::Never);
-        assert!(calls > 200, "the story has only {calls} calls");
+        assert!(calls > 100, "the story has only {calls} calls");
         all_cores(0..calls * WAYS, |n| {
             let (call, way) = (1 + n / WAYS, n % WAYS);
             told(
@@ -70,4 +113,14 @@ fn any_call_may_fail() {
             );
         });
     }
+}
+
+#[test]
+fn any_call_may_fail() {
+    sweep(story);
+}
+
+#[test]
+fn any_call_may_fail_while_somebody_asks_for_names() {
+    sweep(calls);
 }

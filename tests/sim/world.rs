@@ -11,6 +11,7 @@ use nt::client::{self, Client};
 use nt::directory::Directory;
 use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
+use nt::http::Scheme;
 use nt::license::{License, Transport};
 use nt::mapping;
 use nt::policy::Allow;
@@ -20,10 +21,12 @@ use nt::time::{Span, Time};
 use nt::tls::{Security, Trust};
 
 use super::actors::{Arrivals, Endpoint, Outcome, Plan, Stranger};
+use super::callers::{Asking, Caller, Saying, Words};
 use super::letters::{Answerer, Correspondent};
 use super::meter::{self, Cost, Costs};
 use super::net::{Host, Nasty, World};
 use super::os::SimNet;
+use super::services::{Requests, Service};
 
 pub const SERVER: Host = 1;
 pub const VISITOR: Host = 2;
@@ -32,6 +35,8 @@ pub const CLIENT: Host = 3;
 /// No machine has this address.
 pub const NOBODY: Host = 13;
 pub const TUNNEL_PORT: u16 = 9002;
+/// Where visitors are told apart by the names that they ask for.
+pub const NAMES_PORT: u16 = 9003;
 /// Real servers have the ports from here on; those that a story uses listen.
 pub const REAL_PORT: u16 = 700;
 
@@ -53,6 +58,12 @@ pub struct Sim {
     pub correspondents: Vec<Correspondent>,
     pub answerers: Vec<Answerer>,
     meant: BTreeMap<u32, u16>,
+    /// Visitors who speak HTTP, their real servers' connections, and all that is asked.
+    pub callers: Vec<Caller>,
+    pub services: Vec<Service>,
+    pub requests: Requests,
+    /// Whether there is a door for names.
+    pub names: bool,
     pub transport: Transport,
     pub budget: Budget,
     directory: Directory,
@@ -63,6 +74,8 @@ pub struct Sim {
     pub real_ports: Vec<u16>,
     /// Real servers that are told who visits.
     pub told: BTreeSet<u16>,
+    /// Real servers that speak HTTP.
+    pub speakers: BTreeSet<u16>,
     /// … and do not accept.
     pub idle_ports: BTreeSet<u16>,
     /// Hosts that do nothing, and whose clocks go on: frozen, or asleep.
@@ -131,6 +144,10 @@ impl Sim {
             correspondents: Vec::new(),
             answerers: Vec::new(),
             meant: BTreeMap::new(),
+            callers: Vec::new(),
+            services: Vec::new(),
+            requests: Requests::default(),
+            names: false,
             transport,
             budget: BUDGET,
             directory,
@@ -139,6 +156,7 @@ impl Sim {
             next_visit: 0,
             real_ports: vec![REAL_PORT],
             told: BTreeSet::new(),
+            speakers: BTreeSet::new(),
             idle_ports: BTreeSet::new(),
             frozen: BTreeSet::new(),
             exits: Vec::new(),
@@ -146,6 +164,16 @@ impl Sim {
             turns: 0,
         };
         sim.world.borrow_mut().listen(REAL, REAL_PORT, usize::MAX);
+        sim.start_server();
+        sim
+    }
+
+    /// With a door for names, and so many visitors at once.
+    pub fn with_names(seed: u64, nasty: Nasty, transport: Transport, visitors: usize) -> Self {
+        let mut sim = Self::new(seed, nasty, transport);
+        sim.kill_server();
+        sim.names = true;
+        sim.budget = Budget { raws: visitors, callers: visitors, ..BUDGET };
         sim.start_server();
         sim
     }
@@ -177,7 +205,12 @@ impl Sim {
             visitors_max: self.budget.raws,
             sessions_max: 4,
         };
-        let role = Box::new(Server::new(config, self.entropy()));
+        let doors = if self.names {
+            vec![(SocketAddr::from(([0, 0, 0, 0], NAMES_PORT)), Scheme::Http)]
+        } else {
+            Vec::new()
+        };
+        let role = Box::new(Server::new(config, self.entropy()).with_names(doors));
         self.server = Some(self.start(SERVER, role));
     }
 
@@ -264,6 +297,22 @@ impl Sim {
         self.visitors.len() - 1
     }
 
+    /// A visitor on this host who speaks HTTP at this port of the server's.
+    pub fn call(&mut self, from: Host, port: u16, asked: Vec<Asking>) -> &mut Caller {
+        self.next_visit += 1;
+        let id = self.next_visit;
+        let said = asked.into_iter().zip(0..).map(|(asking, number)| asking.say(id, number));
+        let sayings: Vec<Saying> = said.collect();
+        for saying in &sayings {
+            if let Words::Request(matter, name) = &saying.words {
+                self.requests.expect(*matter, address(from, 0).ip(), name);
+            }
+        }
+        let end = self.world.borrow_mut().connect(from, SERVER, address(SERVER, port));
+        self.callers.push(Caller::new(end, id, self.now(), sayings));
+        self.callers.last_mut().expect("the one that came just now")
+    }
+
     /// A visitor who will send datagrams to this public port, which leads to the real server of that one.
     pub fn correspond(&mut self, port: u16, real: u16) -> &mut Correspondent {
         self.next_visit += 1;
@@ -295,12 +344,21 @@ impl Sim {
         self.world.borrow_mut().unlisten(port);
     }
 
+    /// Those who visit or are visited.
+    pub fn everybody(&self) -> usize {
+        self.visitors.len() + self.reals.len() + self.callers.len() + self.services.len()
+    }
+
     /// Whose story is over is not looked at again.
     pub fn forget_the_dead(&mut self) {
         for endpoints in [&mut self.visitors, &mut self.reals] {
             if endpoints.len() > 64 {
                 endpoints.retain(|endpoint| endpoint.outcome == Outcome::Running);
             }
+        }
+        if self.callers.len() + self.services.len() > 64 {
+            self.callers.retain(|caller| caller.outcome == Outcome::Running);
+            self.services.retain(|service| service.outcome == Outcome::Running);
         }
     }
 
@@ -345,7 +403,12 @@ impl Sim {
         let processes = self.server.iter().map(|server| (SERVER, server));
         let processes = processes.chain(self.clients.iter().map(|(host, client)| (*host, client)));
         let awake = processes.filter(|(host, _)| !self.frozen.contains(host));
-        awake.map(|(_, driver)| driver.deadline()).fold(self.world.borrow().next(), Time::min)
+        let deadlines = awake.map(|(_, driver)| driver.deadline());
+        let callers = self.callers.iter().map(Caller::next);
+        // Who could have spoken by now waits for something else.
+        let now = self.now();
+        let speakers = callers.chain(self.services.iter().map(Service::next)).filter(|at| *at > now);
+        deadlines.chain(speakers).fold(self.world.borrow().next(), Time::min)
     }
 
     /// Everybody does what can be done at this moment.
@@ -381,12 +444,23 @@ impl Sim {
         let mut busy = false;
         for port in self.real_ports.iter().filter(|port| !self.idle_ports.contains(port)) {
             while let Some((end, _)) = world.accept(*port) {
-                self.reals.push(Endpoint::real(end, *port, self.told.contains(port)));
+                let told = self.told.contains(port);
+                if self.speakers.contains(port) {
+                    self.services.push(Service::new(end, *port, told));
+                } else {
+                    self.reals.push(Endpoint::real(end, *port, told));
+                }
                 busy = true;
             }
         }
         for visitor in &mut self.visitors {
             busy |= visitor.poke(&mut world);
+        }
+        for caller in &mut self.callers {
+            busy |= caller.poke(&mut world);
+        }
+        for service in &mut self.services {
+            busy |= service.poke(&mut world, &mut self.requests);
         }
         for correspondent in &mut self.correspondents {
             busy |= correspondent.poke(&mut world);
