@@ -433,7 +433,7 @@ impl<N: Net> Driver<N> {
             }
             match self.deliver(key) {
                 Delivery::Some(n) => {
-                    moved += n;
+                    (moved, frames) = (moved + n, frames + usize::from(n == 0));
                     continue;
                 }
                 // Where nobody takes what came, the failure behind it would not be met for as long as that lasts.

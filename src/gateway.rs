@@ -7,7 +7,9 @@
 
 use crate::arena::Arena;
 use crate::http::{Answers, Asks, Body, Exchange, HeaderSpace, Request, Status};
-use crate::limits::{HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN};
+use crate::limits::{
+    FRAMES_PER_TURN, HTTP_HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, PUMP_BYTES_PER_TURN, SPLICE_BYTES_MIN,
+};
 use crate::link::{Fill, Held, Incoming, Link, Payload, Phase};
 use crate::net::{Net, reason_of};
 use crate::reason::Reason;
@@ -53,14 +55,16 @@ pub fn outbound<N: Net>(
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<Stop, Fault> {
-    let mut moved = 0;
+    let (mut moved, mut pieces) = (0, 0);
     loop {
         if !relay::has_room((proxy_key, proxy), net, arena)? {
             return Ok(Stop::Blocked);
         }
-        if moved >= PUMP_BYTES_PER_TURN {
+        // Who sends it byte by byte has its turn, and no more.
+        if moved >= PUMP_BYTES_PER_TURN || pieces >= FRAMES_PER_TURN {
             return Ok(Stop::Budget);
         }
+        pieces += 1;
         let Some(body) = raw.exchange.as_ref().and_then(|exchange| exchange.body()) else { break };
         if body.is_over() || raw.phase != Phase::Up || raw.incoming == Incoming::Ended || !raw.may_say_more()
         {

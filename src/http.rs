@@ -7,7 +7,7 @@ mod exchange;
 mod request;
 
 pub use answer::{Answer, AnswerKind, BadAnswer};
-pub use body::{Body, Chunk, Line};
+pub use body::{Body, Chunk, Field, Line};
 pub use exchange::{Answers, Asks, Ending, Exchange};
 pub use request::{HeaderSpace, Request, header_space};
 

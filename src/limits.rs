@@ -57,6 +57,9 @@ const _: () = assert!(BUFFER_BYTES <= u16::MAX as usize, "a window's ends are 16
 const _: () = assert!(MAPPING_BYTES_MAX + 4 <= CONTROL_BODY_BYTES_MAX);
 const _: () = assert!(CONTROL_BODY_BYTES_MAX <= TRANSFER_BYTES_MAX);
 
+/// Most that is kept of a ClientHello, so that a PROXY header fits before it.
+pub const GREETING_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - ANNOUNCE_BYTES_MAX;
+
 /// Most that is read of a front before its header must be whole.
 pub const ANNOUNCE_BYTES_MAX: usize = 640;
 // CONNECT, a header and what stood behind another fit behind the last payload of the visit before.
@@ -117,6 +120,12 @@ const _: () = assert!(LARGES_PER_SESSION_MAX * 4 <= LARGES_MAX);
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Headers of one message.
 pub const HTTP_HEADERS_MAX: usize = 64;
+// Whatever is added to a head, it and a PROXY header before it go into one frame: a mapping's options, the visitor's
+// host three times, and words of our own.
+const _: () = assert!(
+    HTTP_HEAD_BYTES_MAX + HTTP_HEADERS_MAX + MAPPING_BYTES_MAX + 3 * 512 + ANNOUNCE_BYTES_MAX
+        <= PAYLOAD_BYTES_MAX
+);
 /// Longest line of a chunk's size, with its extensions.
 pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
 /// Longest trailer section of a chunked body.

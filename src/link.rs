@@ -8,7 +8,7 @@ use crate::arena::{Arena, Buf, Window};
 use crate::http::Exchange;
 use crate::limits::{
     ANNOUNCE_BYTES_MAX, BUFFERS_PER_HTTP, BUFFERS_PER_LOCAL, BUFFERS_PER_RAW, BUFFERS_PER_TUNNEL,
-    HEADER_BYTES, PAYLOAD_BYTES_MAX,
+    GREETING_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX,
 };
 use crate::net::{Net, reason_of};
 use crate::proxy_protocol::{self, Announced};
@@ -314,7 +314,7 @@ impl<N: Net> Link<N> {
         }
         let Held::Kept(kept, length) = &mut self.held else { return Ok(false) };
         let space = &mut kept.get_or_insert_with(|| arena.take()).bytes_mut()
-            [usize::from(*length)..PAYLOAD_BYTES_MAX];
+            [usize::from(*length)..GREETING_BYTES_MAX];
         if space.is_empty() {
             return Err(Reason::Tls);
         }

@@ -139,6 +139,11 @@ fn distance(word: &[char], candidate: &str) -> usize {
     last[other.len()]
 }
 
+/// Whether a byte may stand in the name of a header (RFC 9110 section 5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// `bytes` in base64 (RFC 4648 section 4).
 pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -230,7 +230,7 @@ impl Tls {
         arena: &mut Arena,
     ) -> Result<Progress, Reason> {
         // Once it is open, rustls has nothing to say but to what comes: it need not be asked.
-        if (self.open && self.cipher.is_empty()) || plain.room() < TLS_PLAIN_BYTES_MAX {
+        if (self.open && self.cipher.is_empty()) || plain.room() < plaintext_at_most(self.cipher.bytes()) {
             return Ok(Progress::Need);
         }
         let cipher = self.cipher.bytes_mut();
@@ -379,6 +379,14 @@ fn blame(error: &Error) -> Reason {
     match error {
         Error::InvalidCertificate(_) => Reason::Certificate,
         _ => Reason::Tls,
+    }
+}
+
+/// How much plaintext the record at the front has at the most.
+fn plaintext_at_most(bytes: &[u8]) -> usize {
+    match bytes {
+        [_, _, _, high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])).min(TLS_PLAIN_BYTES_MAX),
+        _ => 0,
     }
 }
 

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["names", "text"]),
     ("via", &["names", "reason", "text"]),
     ("mapping", &["limits", "names", "policy", "proxy_protocol", "text"]),
-    ("http", &["limits", "mapping", "text"]),
+    ("http", &["limits", "mapping", "names", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),

@@ -207,7 +207,11 @@ impl<N: Net> Driver<N> {
     /// A visitor will speak TLS. It may have begun to, behind a front's header.
     pub(super) fn await_greeting(&mut self, key: Key) {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        if link.speech != Speech::Http {
+            return self.lose(key, Reason::Protocol);
+        }
         link.phase = Phase::Greeting;
+        link.free_held(&mut self.arena);
         link.held = Held::Kept(None, 0);
         if !link.rx.is_empty() {
             link.held.push(link.rx.bytes(), &mut self.arena);

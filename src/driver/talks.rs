@@ -6,9 +6,10 @@ use std::io;
 use super::{Driver, Slot};
 use crate::gateway::{self, Next, Passed};
 use crate::http::{Exchange, header_space};
-use crate::limits::FRAMES_PER_TURN;
+use crate::limits::{FRAMES_PER_TURN, GREETING_BYTES_MAX};
 use crate::link::{Fill, Incoming, Payload};
 use crate::net::Net;
+use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault};
 use crate::role::{Input, Manner, Talk};
 use crate::slots::Key;
@@ -92,6 +93,9 @@ impl<N: Net> Driver<N> {
 
     /// A request goes on to the real server, or waits for a ProxyChannel that leads there.
     pub(super) fn forward(&mut self, key: Key, head: &[u8], keep: bool) {
+        if head.len() > GREETING_BYTES_MAX {
+            return self.lose(key, Reason::Protocol);
+        }
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
         link.free_held(&mut self.arena);
         if let Some(exchange) = &mut link.exchange {
@@ -122,11 +126,21 @@ impl<N: Net> Driver<N> {
     /// Moves what a ProxyChannel brings on to a visitor who speaks HTTP; `None` where the role was told something.
     pub(super) fn answer(&mut self, raw: Key, proxy: Key) -> Option<Delivery> {
         let (Slot::Link(to), Slot::Link(from)) = self.slots.pair_mut(raw, proxy)? else { return None };
-        let role = to.role();
+        let (role, aside) = (to.role(), !to.held.is_empty());
         match gateway::inbound((raw, to), (proxy, from), &mut self.net, &mut self.arena) {
-            Ok(Passed::Delivered(delivery)) => return Some(delivery),
+            Ok(Passed::Delivered(delivery)) => {
+                // A head that was put aside has left: what the visitor had to wait with may go on.
+                if aside && to.held.is_empty() {
+                    self.enqueue(raw);
+                }
+                return Some(delivery);
+            }
             Ok(Passed::Told(talk)) => {
+                let nonsense = matches!(talk, Talk::Nonsense { .. });
                 self.feed(role, Input::Talk(raw, talk));
+                if nonsense && self.other_side(proxy) == Some(raw) {
+                    self.fail(proxy, Reason::Nonsense);
+                }
                 // What the visitor asks next may stand there already.
                 self.enqueue(raw);
             }

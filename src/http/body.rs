@@ -13,6 +13,7 @@
 
 use super::Malformed;
 use crate::limits::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
+use crate::text::is_token;
 
 /// What is left of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +46,26 @@ pub enum Chunk {
     Trailer {
         /// Bytes of it so far.
         seen: u16,
-        /// Nothing stands in the present line yet.
-        empty: bool,
-        /// Its CR has come.
-        cr: bool,
+        /// What comes next in it.
+        at: Field,
     },
     /// Behind the last byte.
     Over,
+}
+
+/// A place in the lines of a trailer section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// A name, or the empty line's CR.
+    Start,
+    /// More of the name, or its colon.
+    Name,
+    /// The value, or the line's CR.
+    Value,
+    /// The line's LF.
+    Lf,
+    /// The empty line's LF.
+    LastLf,
 }
 
 /// A place in the line of a chunk's size.
@@ -134,20 +148,21 @@ impl Chunk {
             (Self::Size { size, seen, at }, _) => Self::in_size(size, seen + 1, at, byte),
             (Self::Gap(false), b'\r') => Ok(Self::Gap(true)),
             (Self::Gap(true), b'\n') => Ok(Self::START),
-            (Self::Trailer { empty: true, cr: true, .. }, b'\n') => Ok(Self::Over),
+            (Self::Trailer { at: Field::LastLf, .. }, b'\n') => Ok(Self::Over),
             (Self::Trailer { seen, .. }, _) if seen == TRAILER_BYTES_MAX => Err(Malformed),
-            (Self::Trailer { seen, empty: false, cr: true }, b'\n') => {
-                Ok(Self::Trailer { seen: seen + 1, empty: true, cr: false })
+            (Self::Trailer { seen, at }, _) => {
+                let at = match (at, byte) {
+                    (Field::Start, b'\r') => Field::LastLf,
+                    (Field::Start | Field::Name, _) if is_token(byte) => Field::Name,
+                    (Field::Name, b':') | (Field::Value, 0x20.. | b'\t') => Field::Value,
+                    (Field::Value, b'\r') => Field::Lf,
+                    (Field::Lf, b'\n') => Field::Start,
+                    // Such as folding (RFC 9112 section 5.2), and what some programs would take for a request.
+                    _ => return Err(Malformed),
+                };
+                Ok(Self::Trailer { seen: seen + 1, at })
             }
-            (Self::Trailer { seen, empty, cr: false }, b'\r') => {
-                Ok(Self::Trailer { seen: seen + 1, empty, cr: true })
-            }
-            // A line that begins with a space goes on the one before: folding, which RFC 9112 section 5.2 forbids.
-            (Self::Trailer { empty: true, cr: false, .. }, b' ' | b'\t') => Err(Malformed),
-            (Self::Trailer { seen, cr: false, .. }, 0x20.. | b'\t') => {
-                Ok(Self::Trailer { seen: seen + 1, empty: false, cr: false })
-            }
-            (Self::Gap(_) | Self::Trailer { .. } | Self::Data(_) | Self::Over, _) => Err(Malformed),
+            (Self::Gap(_) | Self::Data(_) | Self::Over, _) => Err(Malformed),
         }
     }
 
@@ -155,7 +170,7 @@ impl Chunk {
         let digit = char::from(byte).to_digit(16);
         match (at, byte) {
             (Line::Lf, b'\n') if size > 0 => Ok(Self::Data(size)),
-            (Line::Lf, b'\n') => Ok(Self::Trailer { seen: 0, empty: true, cr: false }),
+            (Line::Lf, b'\n') => Ok(Self::Trailer { seen: 0, at: Field::Start }),
             _ if seen > CHUNK_LINE_BYTES_MAX => Err(Malformed),
             (Line::Digits | Line::Extension, b'\r') if seen > 1 => {
                 Ok(Self::Size { size, seen, at: Line::Lf })
@@ -222,6 +237,7 @@ mod tests {
             "5\r\nhelloX",
             "5\r\nhello\n",
             "0\r\nX: 1\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
             "0\r\nX: 1\r\n folded\r\n\r\n",
             "0\r\n\rX",
             "0\r\n\n",

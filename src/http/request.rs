@@ -14,6 +14,7 @@ use httparse::Header;
 use super::{Body, Scheme, Status};
 use crate::limits::HTTP_HEADERS_MAX;
 use crate::mapping::Options;
+use crate::names::NAME_BYTES_MAX;
 use crate::text::base64;
 
 /// Room for the headers of a message while it is read.
@@ -101,6 +102,13 @@ impl<'a> Request<'a> {
             && !leads_up(path)
     }
 
+    /// Whether its path could be read as another one by whoever serves it. Where names are divided by path, such a
+    /// request is nobody's.
+    pub fn may_mean_another_path(&self) -> bool {
+        let path = self.path();
+        path.contains("//") || leads_up(path) || encodes_what_needs_none(path)
+    }
+
     /// Whether the answer has no body, whatever its head says (RFC 9110 section 9.3.2).
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
@@ -161,7 +169,7 @@ impl<'a> Request<'a> {
 
     /// Whether a header of the visitor's goes on to the real server.
     fn travels(&self, name: &str, options: &Options) -> bool {
-        const HERE: [&str; 11] = [
+        const HERE: [&str; 13] = [
             "host",
             // In disguise: with `_` for `-`, where the real server may take one for the other.
             "content-length",
@@ -174,6 +182,9 @@ impl<'a> Request<'a> {
             "upgrade",
             "forwarded",
             "x-real-ip",
+            // Some programs serve this path instead of the one that was asked for.
+            "x-original-url",
+            "x-rewrite-url",
         ];
         let begins = |start: &str| name.get(..start.len()).is_some_and(|first| same_name(first, start));
         // What says where the message ends cannot be struck out by naming it.
@@ -209,6 +220,15 @@ impl Write for Head<'_> {
 fn leads_up(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
     path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// Whether something is percent-encoded that means the same as it is, or divides the path (RFC 3986 section 2.3).
+fn encodes_what_needs_none(path: &str) -> bool {
+    let encoded = path.split('%').skip(1).map(|rest| rest.get(..2).map(|hex| u8::from_str_radix(hex, 16)));
+    encoded.into_iter().any(|byte| match byte {
+        Some(Ok(byte)) => byte.is_ascii_alphanumeric() || b"-._~/\\".contains(&byte),
+        Some(Err(_)) | None => true,
+    })
 }
 
 /// Whether two names of headers are one, as they are to the many programs that take `_` for `-`.
@@ -264,17 +284,22 @@ fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         let (address, port) = authority.split_once(']')?;
         let port = if port.is_empty() { port } else { port.strip_prefix(':')? };
         let good = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
-        let good = address[1..].bytes().all(good) && port.bytes().all(|b| b.is_ascii_digit());
+        let good = address.len() <= NAME_BYTES_MAX && address[1..].bytes().all(good) && is_port(port);
         return good.then_some(Cow::Borrowed(authority));
     }
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if !name.bytes().all(good) || !port.bytes().all(|b| b.is_ascii_digit()) {
+    if name.len() > NAME_BYTES_MAX || !name.bytes().all(good) || !is_port(port) {
         return None;
     }
     let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
     Some(if lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
+}
+
+/// Whether this is a port, or nothing. It goes on with the host, three times: its length must have a bound.
+fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// What follows the head (RFC 9112 section 6.3).

@@ -7,7 +7,7 @@ use super::Kind;
 use crate::names::{self, Use};
 use crate::policy::{Cidr, parse_port};
 use crate::proxy_protocol::ProxyVersion;
-use crate::text::{did_you_mean, parse_bytes, quote, show_bytes};
+use crate::text::{did_you_mean, is_token, parse_bytes, quote, show_bytes};
 
 /// Most networks, and most headers, of one mapping.
 const ITEMS_MAX: usize = 32;
@@ -253,9 +253,8 @@ fn parse_header(value: &str) -> Result<Header, String> {
     const SHAPE: &str = "write NAME:VALUE, in visible ASCII and without commas";
     let (name, value) = value.split_once(':').ok_or(SHAPE)?;
     let value = value.trim_matches(' ');
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let visible = |b: u8| b.is_ascii_graphic() || b == b' ';
-    if name.is_empty() || !name.bytes().all(token) || value.is_empty() || !value.bytes().all(visible) {
+    if name.is_empty() || !name.bytes().all(is_token) || value.is_empty() || !value.bytes().all(visible) {
         return Err(SHAPE.to_string());
     }
     if HEADERS_RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {

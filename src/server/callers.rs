@@ -12,7 +12,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Carries, Channel, Door, Server};
+use super::names::Served;
+use super::{Carries, Channel, Door, Server, VisitorChannel};
 use crate::channel::proxy::Event;
 use crate::http::{Request, Scheme, Status};
 use crate::limits::{HTTP_FRESH, HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
@@ -26,13 +27,29 @@ use crate::time::Time;
 /// A visitor who speaks HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
-    peer: SocketAddr,
-    /// The address it came to, where that is not this server's own.
-    came_to: Option<SocketAddr>,
+    guest: Guest,
     scheme: Scheme,
-    /// The one mapping that it can reach; `None` where names decide.
-    only: Option<(Key, u16)>,
     stage: Stage,
+}
+
+/// Who visits, and whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guest {
+    pub(super) peer: SocketAddr,
+    /// The address it came to, where that is not this server's own.
+    pub(super) came_to: Option<SocketAddr>,
+    pub(super) reach: Reach,
+}
+
+/// What a visitor can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Whatever it names.
+    Names,
+    /// The one mapping whose port it came to.
+    Only(Key, u16),
+    /// That was another one's, or is gone.
+    Nothing,
 }
 
 /// How far an exchange is.
@@ -78,6 +95,12 @@ impl Page<'_> {
 }
 
 impl Caller {
+    /// One who has said nothing yet.
+    pub(super) fn new(now: Time, guest: Guest, scheme: Scheme) -> Self {
+        let stage = Stage::Resting { since: now, deadline: now + HTTP_HEAD_TIMEOUT, begun: false };
+        Self { guest, scheme, stage }
+    }
+
     /// When it has had its time.
     pub(super) fn deadline(&self) -> Time {
         match self.stage {
@@ -95,49 +118,50 @@ impl Caller {
         matches!(self.stage, Stage::Answering { .. })
     }
 
+    /// The mapping that it waits for is this one now.
+    pub(super) fn moves(&mut self, session: Key, mapping: u16) {
+        if self.guest.reach != Reach::Names {
+            self.guest.reach = Reach::Only(session, mapping);
+        }
+    }
+
     fn rest(&mut self, now: Time) {
         self.stage = Stage::Resting { since: now, deadline: now + HTTP_IDLE_TIMEOUT, begun: false };
     }
 }
 
 impl Server {
-    /// A visitor came to a door where HTTP is spoken; `only` to this mapping, where it is the mapping's own.
+    /// A visitor came to a door where HTTP is spoken.
     pub(super) fn caller_came(
         &mut self,
         now: Time,
         key: Key,
-        (peer, came_to): (SocketAddr, Option<SocketAddr>),
+        guest: Guest,
         scheme: Scheme,
-        only: Option<(Key, u16)>,
         out: &mut Outbox<'_>,
     ) {
-        let Some(deadline) = self.take_in(now, key, out) else { return };
-        let stage = Stage::Resting { since: now, deadline, begun: false };
-        self.channels.insert(key, Channel::Caller(Caller { peer, came_to, scheme, only, stage }));
+        if self.take_in(now, key, out) {
+            self.visitors -= 1;
+            self.becomes_caller(key, Caller::new(now, guest, scheme));
+        }
     }
 
-    /// There is a place for one more who has not said yet to whom it comes; until when it has to say so.
-    pub(super) fn take_in(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> Option<Time> {
+    /// Takes in one more who has not said yet to whom it comes, if there is a place.
+    pub(super) fn take_in(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> bool {
         if self.stopping.is_some() || self.visitors >= self.config.visitors_max {
             out.close(key, Manner::Cut);
-            return None;
+            return false;
         }
-        self.make_place(now, out);
+        // Where places run short, whoever has asked for nothing the longest gives way to who may ask for something.
+        if self.visitors >= self.config.visitors_max * 7 / 8 {
+            let resting =
+                self.channels.iter().filter_map(|(key, channel)| Some((channel.asks_nothing()?, key)));
+            if let Some((_, longest)) = resting.min() {
+                self.let_caller_go(now, longest, out);
+            }
+        }
         self.visitors += 1;
-        let deadline = now + HTTP_HEAD_TIMEOUT;
-        self.watch(deadline);
-        Some(deadline)
-    }
-
-    /// Where places run short, whoever has asked for nothing the longest gives way to who may ask for something.
-    fn make_place(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.visitors < self.config.visitors_max * 7 / 8 {
-            return;
-        }
-        let longest = self.channels.iter().filter(|(_, channel)| channel.asks_nothing());
-        if let Some((key, _)) = longest.min_by_key(|(_, channel)| channel.deadline()) {
-            self.let_caller_go(now, key, out);
-        }
+        true
     }
 
     fn caller(&mut self, key: Key) -> Option<&mut Caller> {
@@ -193,55 +217,78 @@ impl Server {
 
     /// A request: who serves it?
     fn asked(&mut self, now: Time, key: Key, request: &Request<'_>, out: &mut Outbox<'_>) {
-        let Some(&mut Caller { scheme, only, stage, .. }) = self.caller(key) else { return };
-        let Some((owner, index)) = only.or_else(|| self.names.get(&scheme)?.find(request)) else {
-            if scheme == Scheme::Http
-                && let Some(port) = self.served_over_tls(request)
-            {
-                return self.refuse(now, key, request, Status::Moved, &request.over_tls(port), out);
-            }
-            let away = self.may_come_back(&request.host);
-            let status = if away { Status::Unavailable } else { Status::NotFound };
-            return self.refuse(now, key, request, status, "", out);
+        let Some(&mut caller) = self.caller(key) else { return };
+        let visit = self.visit_of(key);
+        let again = request.may_be_repeated();
+        let rested = matches!(caller.stage, Stage::Resting { since, .. } if since + HTTP_FRESH <= now);
+        let found = self.destination(&caller, request).and_then(|to| {
+            let stays = visit == Some(to) && (again || !rested);
+            // What its license permits is asked for each request; whether there is a place, for each visit.
+            let trouble = if stays {
+                self.mapping_trouble(to.0, to.1)
+            } else {
+                self.visit_trouble(to.0, to.1, Some(key))
+            };
+            trouble.map_or(Ok((to, stays)), |reason| Err((status_of(reason), String::new())))
+        });
+        let (to, stays) = match found {
+            Ok(found) => found,
+            Err((status, detail)) => return self.refuse(now, key, request, status, &detail, out),
         };
-        let present = matches!(self.channels.get(key), Some(Channel::Visitor(visitor))
-            if (visitor.session, visitor.mapping) == (owner, index));
-        let trouble = if present { None } else { self.visit_trouble(owner, index, Some(key)) };
-        if let Some(reason) = trouble {
-            return self.refuse(now, key, request, status_of(reason), "", out);
-        }
-        let Some(options) = self.options(owner, index) else { return };
+        let Some(options) = self.options(to) else { return };
         if let Some(auth) = options.auth.as_ref().filter(|auth| !request.knows(&auth.user, &auth.password)) {
             let realm = auth.user.clone();
             return self.refuse(now, key, request, Status::Unauthorized, &realm, out);
         }
-        let again = request.may_be_repeated();
-        let rested = matches!(stage, Stage::Resting { since, .. } if since + HTTP_FRESH <= now);
-        let stays = present && (again || !rested);
         if !stays {
             self.leave_visit(now, key, out);
         }
-        let Some(caller) = self.caller(key) else { return };
-        caller.stage = Stage::Asked { again: stays && again, to_head: request.is_head() };
-        let caller = *caller;
-        let Some(options) = self.options(owner, index) else { return };
+        let stage = Stage::Asked { again: stays && again, to_head: request.is_head() };
+        let caller = Caller { stage, ..caller };
+        if let Some(present) = self.caller(key) {
+            *present = caller;
+        }
+        // Who leaves the last visit of a session that ends, ends it.
+        let Some(options) = self.options(to) else {
+            return self.turn_away(now, key, Page::of(Status::Unavailable, request.is_head()), out);
+        };
         out.forward(key, stays && again, |head| {
-            request.forward(options, caller.scheme, caller.peer.ip(), head);
+            request.forward(options, caller.scheme, caller.guest.peer.ip(), head);
         });
         if !stays {
-            self.begin_exchanges(now, key, caller, (owner, index), out);
+            self.begin_exchanges(now, key, caller, to, out);
         }
+    }
+
+    /// Whose a request is, or what is answered instead.
+    fn destination(&self, caller: &Caller, request: &Request<'_>) -> Result<(Key, u16), (Status, String)> {
+        let found = match caller.guest.reach {
+            Reach::Only(session, mapping) => Served::By(session, mapping),
+            Reach::Nothing => Served::Not,
+            Reach::Names => self.names.get(&caller.scheme).map_or(Served::Not, |names| names.find(request)),
+        };
+        match found {
+            Served::By(session, mapping) => return Ok((session, mapping)),
+            Served::Unclear => return Err((Status::BadRequest, String::new())),
+            Served::Not => {}
+        }
+        let port = if caller.scheme == Scheme::Http { self.served_over_tls(request) } else { None };
+        Err(match port {
+            Some(port) => (Status::Moved, request.over_tls(port)),
+            None if self.may_come_back(&request.host) => (Status::Unavailable, String::new()),
+            None => (Status::NotFound, String::new()),
+        })
     }
 
     /// The port where the same would be answered over TLS, which ends here.
     fn served_over_tls(&self, request: &Request<'_>) -> Option<u16> {
-        self.names.get(&Scheme::Https)?.find(request)?;
+        let served = self.names.get(&Scheme::Https)?.find(request);
         let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(Scheme::Https));
-        door.map(|(_, (_, address))| address.port())
+        door.filter(|_| served != Served::Not).map(|(_, (_, address))| address.port())
     }
 
-    fn options(&self, owner: Key, index: u16) -> Option<&Options> {
-        Some(&self.sessions.get(owner)?.mappings.get(&index)?.spec.options)
+    fn options(&self, (session, mapping): (Key, u16)) -> Option<&Options> {
+        Some(&self.sessions.get(session)?.mappings.get(&mapping)?.spec.options)
     }
 
     /// Whether a license that is not online now may serve this name.
@@ -264,7 +311,7 @@ impl Server {
     ) {
         self.channels.remove(key);
         self.visitors -= 1;
-        let Caller { peer: visitor, came_to, .. } = caller;
+        let Guest { peer: visitor, came_to, .. } = caller.guest;
         let arrival = Arrival { session, mapping, visitor, came_to };
         self.begin_visit(now, key, arrival, Carries::Exchanges(caller), out);
     }
@@ -280,7 +327,10 @@ impl Server {
         out: &mut Outbox<'_>,
     ) {
         let page = Page { detail, ..Page::of(status, request.is_head()) };
-        if request.last || !request.body.is_over() {
+        // Who can reach one mapping alone has no other to ask for, unless it is to log in.
+        let names = self.caller(key).is_some_and(|caller| caller.guest.reach == Reach::Names);
+        let stays = names || status == Status::Unauthorized;
+        if request.last || !request.body.is_over() || !stays {
             return self.turn_away(now, key, page, out);
         }
         let Some(caller) = self.caller(key) else { return };
@@ -344,12 +394,12 @@ impl Server {
 
     /// A caller's visit is of no use any more: it is cut, and the request of this moment with it.
     pub(super) fn break_off(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.get(key) else { return };
+        let Carries::Exchanges(caller) = visitor.carries else { return };
         let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { return };
-        if let Carries::Exchanges(caller) = visitor.carries {
-            self.becomes_caller(key, caller);
-            self.visitor_gone(now, key, &visitor, Event::LocalCut(reason), out);
-            self.unserved(key, reason, out);
-        }
+        self.becomes_caller(key, caller);
+        self.visitor_gone(now, key, &visitor, Event::LocalCut(reason), out);
+        self.unserved(key, reason, out);
     }
 
     /// A caller is in no visit any more.
@@ -398,24 +448,70 @@ impl Server {
 
     /// Nobody is asked any more: those who rest go.
     pub(super) fn dismiss_callers(&mut self, now: Time, out: &mut Outbox<'_>) {
-        let resting = self.channels.iter().filter(|(_, channel)| channel.asks_nothing());
-        let resting: Vec<Key> = resting.map(|(key, _)| key).collect();
-        for key in resting {
+        for key in self.callers_at_rest(None) {
             self.let_caller_go(now, key, out);
+        }
+    }
+
+    /// A client leaves: those who rest in a visit of its session do not hold it up.
+    pub(super) fn end_rests(&mut self, now: Time, session: Key, out: &mut Outbox<'_>) {
+        for key in self.callers_at_rest(Some(session)) {
+            self.leave_visit(now, key, out);
+        }
+    }
+
+    fn callers_at_rest(&self, session: Option<Key>) -> Vec<Key> {
+        let wanted = |channel: &Channel| session.is_none() || channel.session() == session;
+        let resting = self.channels.iter().filter(|(_, channel)| channel.asks_nothing().is_some());
+        resting.filter(|(_, channel)| wanted(channel)).map(|(key, _)| key).collect()
+    }
+
+    /// A mapping is another one now, or gone. Whoever came to its port, and has not been taken to it yet, goes; callers
+    /// hear so when they ask for something more.
+    pub(super) fn forget_reach(&mut self, session: Key, mapping: u16, out: &mut Outbox<'_>) {
+        let only = Reach::Only(session, mapping);
+        let is_bound = |channel: &Channel| match channel {
+            Channel::Front(front) => front.arrival.is_to(session, mapping),
+            Channel::Greeter(greeter) => greeter.guest.reach == only,
+            Channel::Caller(caller) => caller.guest.reach == only,
+            Channel::Visitor(VisitorChannel { carries: Carries::Exchanges(caller), .. }) => {
+                caller.guest.reach == only
+            }
+            Channel::Visitor(_) | Channel::Stranger(_) | Channel::Cmd(_) | Channel::Proxy(_) => false,
+        };
+        let bound: Vec<Key> =
+            self.channels.iter().filter(|(_, channel)| is_bound(channel)).map(|(key, _)| key).collect();
+        for key in bound {
+            match self.channels.get(key) {
+                Some(Channel::Front(_)) => {
+                    self.channels.remove(key);
+                    self.count_out(session, false);
+                    out.close(key, Manner::Cut);
+                }
+                Some(Channel::Greeter(_)) => self.close_caller(key, Ok(Manner::Cut), out),
+                _ => {
+                    if let Some(caller) = self.caller(key) {
+                        caller.guest.reach = Reach::Nothing;
+                    }
+                }
+            }
         }
     }
 }
 
 impl Channel {
-    /// Whether it is a caller between two requests, or one that has not said yet to whom it speaks.
-    fn asks_nothing(&self) -> bool {
+    /// Since when it has asked for nothing: a caller between two requests, or one that has not said yet to whom it
+    /// speaks.
+    fn asks_nothing(&self) -> Option<Time> {
+        let since = |caller: &Caller| match caller.stage {
+            Stage::Resting { since, .. } => Some(since),
+            Stage::Asked { .. } | Stage::Answering { .. } => None,
+        };
         match self {
-            Self::Caller(caller) => caller.is_resting(),
-            Self::Visitor(visitor) => {
-                matches!(&visitor.carries, Carries::Exchanges(caller) if caller.is_resting())
-            }
-            Self::Greeter(_) => true,
-            Self::Stranger(_) | Self::Cmd(_) | Self::Proxy(_) | Self::Front(_) => false,
+            Self::Caller(caller) => since(caller),
+            Self::Visitor(VisitorChannel { carries: Carries::Exchanges(caller), .. }) => since(caller),
+            Self::Greeter(greeter) => Some(greeter.since),
+            Self::Visitor(_) | Self::Stranger(_) | Self::Cmd(_) | Self::Proxy(_) | Self::Front(_) => None,
         }
     }
 }

@@ -11,8 +11,9 @@ use crate::slots::Key;
 use crate::time::Time;
 
 impl Server {
-    /// A mapping has gone: so do those who wait for it, since nobody may be taken elsewhere.
+    /// A mapping has gone, or is another one now: so do those who wait for it, since nobody may be taken elsewhere.
     pub(super) fn cut_waiting(&mut self, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
+        self.forget_reach(owner, mapping, out);
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let waits =
             |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if v.mapping == mapping);

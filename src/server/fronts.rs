@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::callers::{Guest, Reach};
 use super::{Channel, Server};
 use crate::http::Scheme;
 use crate::limits::ANNOUNCE_TIMEOUT;
@@ -23,6 +24,13 @@ pub(super) struct Arrival {
     pub(super) visitor: SocketAddr,
     /// The address it came to, where that is not this server's own.
     pub(super) came_to: Option<SocketAddr>,
+}
+
+impl Arrival {
+    /// Whether it is to this mapping.
+    pub(super) fn is_to(&self, session: Key, mapping: u16) -> bool {
+        (self.session, self.mapping) == (session, mapping)
+    }
 }
 
 /// A front that has not said yet whom it speaks for.
@@ -73,10 +81,10 @@ impl Server {
     fn arrived(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
         let Arrival { session, mapping, visitor, came_to } = arrival;
         let spec = self.sessions.get(session).and_then(|session| session.mappings.get(&mapping));
-        let only = Some((session, mapping));
+        let guest = Guest { peer: visitor, came_to, reach: Reach::Only(session, mapping) };
         match spec.map(|mapping| mapping.spec.kind) {
-            Some(Kind::Http) => self.caller_came(now, key, (visitor, came_to), Scheme::Http, only, out),
-            Some(Kind::Https) => self.greeter_came(now, key, (visitor, came_to), only, out),
+            Some(Kind::Http) => self.caller_came(now, key, guest, Scheme::Http, out),
+            Some(Kind::Https) => self.greeter_came(now, key, guest, out),
             Some(Kind::Tcp | Kind::Udp | Kind::Tls) | None => self.visitor_came(now, key, arrival, out),
         }
     }

@@ -1,12 +1,12 @@
 //! Greeters: visitors who speak TLS, and whose ClientHello says to whom. Where TLS ends here they become callers; where
 //! it ends behind, their bytes are passed on as they are; and whoever offers to speak nt is a client.
 
-use std::net::SocketAddr;
-
+use super::callers::{Caller, Guest, Reach};
 use super::fronts::Arrival;
 use super::{Channel, Server};
 use crate::http::Scheme;
 use crate::license::Transport;
+use crate::limits::HTTP_HEAD_TIMEOUT;
 use crate::mapping::Kind;
 use crate::role::{Greeting, Manner, Ours, Outbox, Verb};
 use crate::slots::Key;
@@ -18,51 +18,49 @@ const NOBODY: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// A visitor who has not said yet to whom it speaks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Greeter {
-    peer: SocketAddr,
-    came_to: Option<SocketAddr>,
-    /// The one mapping that it can reach.
-    only: Option<(Key, u16)>,
+    pub(super) guest: Guest,
+    pub(super) since: Time,
     pub(super) deadline: Time,
 }
 
 impl Server {
-    /// A visitor came who will speak TLS; `only` to this mapping, where the port is the mapping's own.
-    pub(super) fn greeter_came(
-        &mut self,
-        now: Time,
-        key: Key,
-        (peer, came_to): (SocketAddr, Option<SocketAddr>),
-        only: Option<(Key, u16)>,
-        out: &mut Outbox<'_>,
-    ) {
-        let Some(deadline) = self.take_in(now, key, out) else { return };
-        self.channels.insert(key, Channel::Greeter(Greeter { peer, came_to, only, deadline }));
-        out.push(Verb::AwaitGreeting(key));
+    /// A visitor came who will speak TLS.
+    pub(super) fn greeter_came(&mut self, now: Time, key: Key, guest: Guest, out: &mut Outbox<'_>) {
+        if self.take_in(now, key, out) {
+            let deadline = now + HTTP_HEAD_TIMEOUT;
+            self.watch(deadline);
+            self.channels.insert(key, Channel::Greeter(Greeter { guest, since: now, deadline }));
+            out.push(Verb::AwaitGreeting(key));
+        }
     }
 
     /// It has said to whom it speaks.
     pub(super) fn greeted(&mut self, now: Time, key: Key, greeting: &Greeting, out: &mut Outbox<'_>) {
-        let Some(&Channel::Greeter(Greeter { peer, came_to, only, .. })) = self.channels.get(key) else {
-            return;
-        };
+        let Some(&Channel::Greeter(Greeter { guest, .. })) = self.channels.get(key) else { return };
         self.channels.remove(key);
         self.visitors -= 1;
-        if greeting.speaks_nt && only.is_none() {
-            self.stranger_came(now, key, peer, Transport::Tls, out);
+        if greeting.speaks_nt && guest.reach == Reach::Names {
+            self.stranger_came(now, key, guest.peer, Transport::Tls, out);
             return out.push(Verb::Secure(key, Ours::Tunnel));
         }
         let named = || self.names.get(&Scheme::Https)?.serving(greeting.name.as_deref()?);
-        let Some((session, mapping)) = only.or_else(named) else {
+        let to = match guest.reach {
+            Reach::Only(session, mapping) => Some((session, mapping)),
+            Reach::Names => named(),
+            Reach::Nothing => None,
+        };
+        let Some((session, mapping)) = to else {
             out.send_bytes(key, &NOBODY);
-            return out.close(key, Manner::End);
+            out.close(key, Manner::End);
+            return self.stop_if_idle(out);
         };
         let spec = self.sessions.get(session).and_then(|session| session.mappings.get(&mapping));
         if spec.is_some_and(|mapping| mapping.spec.kind == Kind::Https) {
             out.push(Verb::Secure(key, Ours::Name));
-            return self.caller_came(now, key, (peer, came_to), Scheme::Https, only, out);
+            return self.becomes_caller(key, Caller::new(now, guest, Scheme::Https));
         }
         out.push(Verb::PassOn(key));
-        let arrival = Arrival { session, mapping, visitor: peer, came_to };
+        let arrival = Arrival { session, mapping, visitor: guest.peer, came_to: guest.came_to };
         self.visitor_came(now, key, arrival, out);
     }
 }

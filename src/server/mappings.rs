@@ -281,9 +281,12 @@ impl Server {
         if let Public::Name { .. } = mapping.spec.public {
             return self.bind_name(now, key, index, out);
         }
+        let has_door = scheme_of(mapping.spec.kind).is_none_or(|scheme| self.names.contains_key(&scheme));
         let port = match (mapping.wanted().port(), entry) {
             (_, None) => Err(Reason::Revoked),
             (_, Some(_)) if self.ports.len() >= self.ports_max => Err(Reason::TooMany),
+            // Where names are not served there is no place for whoever speaks HTTP.
+            (_, Some(_)) if !has_door => Err(Reason::NoDoor),
             (0, Some(entry)) => {
                 let ports = u64::from(entry.ports.count());
                 entry.ports.nth(self.entropy.below(ports.max(1)) as u32).ok_or(Reason::NoFreePort)

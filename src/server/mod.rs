@@ -37,7 +37,7 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
-use callers::Caller;
+use callers::{Caller, Guest, Reach};
 use fronts::{Arrival, Front};
 use greeters::Greeter;
 use mappings::State;
@@ -372,10 +372,13 @@ impl Server {
         if let Some(&(door, _)) = self.doors.get(listener) {
             match door {
                 Door::Tunnel(transport) => self.stranger_came(now, key, peer, transport, out),
-                Door::Names(Scheme::Http) => {
-                    self.caller_came(now, key, (peer, None), Scheme::Http, None, out)
+                Door::Names(scheme) => {
+                    let guest = Guest { peer, came_to: None, reach: Reach::Names };
+                    match scheme {
+                        Scheme::Http => self.caller_came(now, key, guest, scheme, out),
+                        Scheme::Https => self.greeter_came(now, key, guest, out),
+                    }
                 }
-                Door::Names(Scheme::Https) => self.greeter_came(now, key, (peer, None), None, out),
             }
         } else if let Some(&(session, mapping)) = self.ports.get(listener) {
             let arrival = Arrival { session, mapping, visitor: peer, came_to: None };

@@ -26,9 +26,21 @@ struct Route {
     mapping: u16,
 }
 
+/// Who serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// This mapping of this session.
+    By(Key, u16),
+    /// Nobody.
+    Not,
+    /// Its name is divided by path, and its path could be read as another one.
+    Unclear,
+}
+
 impl Names {
     /// Has a mapping serve `name`, or a path of it, or all that is said to it if `whole`. `false` where another one
-    /// does.
+    /// does, or the name is another session's: whoever serves a part of a name is trusted with all that visitors say
+    /// to it.
     #[must_use]
     pub(super) fn add(
         &mut self,
@@ -40,7 +52,8 @@ impl Names {
         let place = name.to_owned();
         let (names, name) = self.side_of(name);
         let routes = names.entry(name.to_owned()).or_default();
-        if routes.iter().any(|route| whole || route.whole || route.path.as_deref() == path) {
+        let others = |route: &Route| route.session != session || route.path.as_deref() == path;
+        if routes.iter().any(|route| whole || route.whole || others(route)) {
             return false;
         }
         routes.push(Route { path: path.map(str::to_owned), whole, session, mapping });
@@ -72,11 +85,20 @@ impl Names {
 
     /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the
     /// longest; of one name the longest path.
-    pub(super) fn find(&self, request: &Request<'_>) -> Option<(Key, u16)> {
-        let fits =
-            |route: &&Route| !route.whole && route.path.as_deref().is_none_or(|path| request.is_below(path));
-        let found = self.of(&request.host).find_map(|routes| routes.iter().find(fits));
-        found.map(|route| (route.session, route.mapping))
+    pub(super) fn find(&self, request: &Request<'_>) -> Served {
+        for routes in self.of(&request.host) {
+            let divided = routes.iter().any(|route| route.path.is_some());
+            if divided && request.may_mean_another_path() {
+                return Served::Unclear;
+            }
+            let fits = |route: &&Route| {
+                !route.whole && route.path.as_deref().is_none_or(|path| request.is_below(path))
+            };
+            if let Some(route) = routes.iter().find(fits) {
+                return Served::By(route.session, route.mapping);
+            }
+        }
+        Served::Not
     }
 
     /// A mapping that serves this name, whatever its path.

@@ -284,7 +284,7 @@ impl Server {
             Frame::Map(map) => self.map_declared(now, key, &map, out),
             Frame::Mapped(mapped) => self.offer_answered(now, key, mapped, out),
             Frame::Goodbye { reason, .. } => {
-                self.depart(key, reason, out);
+                self.depart(now, key, reason, out);
                 true
             }
             _ => false,
@@ -293,7 +293,7 @@ impl Server {
 
     /// The client leaves. Its last payload may still be on the way, on other connections than its goodbye: so
     /// its ports close, and its visits end by themselves or when it was silent for too long.
-    fn depart(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+    fn depart(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.leaving = Some(reason);
         session.pool.orders.clear();
@@ -310,6 +310,7 @@ impl Server {
         for visitor in waiting {
             self.cut_visitor(visitor, Reason::ClientAway, out);
         }
+        self.end_rests(now, key, out);
         self.watch_pulse(key);
         self.settle(key, out);
     }
@@ -398,7 +399,7 @@ impl Server {
 
 impl Channel {
     /// The session that made it.
-    fn session(&self) -> Option<Key> {
+    pub(super) fn session(&self) -> Option<Key> {
         match self {
             Self::Stranger(_) | Self::Caller(_) | Self::Greeter(_) => None,
             Self::Cmd(session) => Some(*session),

@@ -65,41 +65,43 @@ impl Server {
         self.serve(now, owner, out);
     }
 
-    /// What is in the way of a visit. A `caller` has its place already, perhaps in another visit, which it leaves for
-    /// this one.
-    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16, caller: Option<Key>) -> Option<Reason> {
+    /// What is in the way of whoever would come to a mapping now: it or its client is not there, or not permitted.
+    pub(super) fn mapping_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
         if self.stopping.is_some() {
             return Some(Reason::Stopping);
         }
         let Some(session) = self.sessions.get(owner) else {
             return Some(Reason::ClientAway);
         };
-        let entry = self.config.directory.by_id(session.login.license);
         let live = |mapping: &&Mapping| matches!(mapping.state, State::Live(..) | State::Named(_));
         let Some(mapping) = session.mappings.get(&mapping).filter(live) else {
             return Some(Reason::NoSuchMapping);
         };
-        let flow = mapping.spec.kind == Kind::Udp;
-        let (visitors, flows) = session.waiting.len();
-        let moves = caller.and_then(|key| self.visit_of(key)).is_some_and(|(session, _)| session == owner);
-        let of_session = session.visitors - usize::from(moves);
-        let full = caller.is_none() && self.visitors >= self.config.visitors_max;
-        let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
-        match entry {
+        match self.config.directory.by_id(session.login.license) {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
             Some(entry) if !mapping.is_live(entry) => Some(Reason::NotPermitted),
-            Some(entry) if entry.max_visitors.is_some_and(|most| of_session >= most as usize) => {
-                Some(Reason::Busy)
-            }
-            Some(entry)
-                if flow && entry.max_visitors.is_some_and(|most| session.flows >= flows_among(most)) =>
-            {
-                Some(Reason::Busy)
-            }
-            Some(_) if waiting >= most || full => Some(Reason::Busy),
             Some(_) => None,
         }
+    }
+
+    /// What is in the way of a visit: that, or there is no place. A `caller` has its place already, perhaps in another
+    /// visit, which it leaves for this one.
+    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16, caller: Option<Key>) -> Option<Reason> {
+        if let Some(reason) = self.mapping_trouble(owner, mapping) {
+            return Some(reason);
+        }
+        let session = self.sessions.get(owner)?;
+        let permitted = self.config.directory.by_id(session.login.license)?.max_visitors;
+        let flow = session.mappings.get(&mapping)?.spec.kind == Kind::Udp;
+        let moves = caller.and_then(|key| self.visit_of(key)).is_some_and(|(session, _)| session == owner);
+        let of_session = session.visitors - usize::from(moves);
+        let (visitors, flows) = session.waiting.len();
+        let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
+        let full = permitted
+            .is_some_and(|most| of_session >= most as usize || (flow && session.flows >= flows_among(most)));
+        let all_full = caller.is_none() && self.visitors >= self.config.visitors_max;
+        (full || waiting >= most || all_full).then_some(Reason::Busy)
     }
 
     /// Takes out who waits in a session that another process of the same license ends, with the address that each came
@@ -147,6 +149,9 @@ impl Server {
         for (key, spec) in std::mem::take(&mut session.inherited) {
             match self.channels.get_mut(key) {
                 Some(Channel::Visitor(visitor)) if spec == new => {
+                    if let Carries::Exchanges(caller) = &mut visitor.carries {
+                        caller.moves(owner, mapping);
+                    }
                     session.last_visit += 1;
                     (visitor.mapping, visitor.visit) = (mapping, session.last_visit);
                     session.waiting.push(key, visitor.is_flow(), false);

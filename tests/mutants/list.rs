@@ -262,8 +262,8 @@ pub const MUTANTS: &[Mutant] = &[
         "a caller stays in its visit whatever it asks for next",
         &[Edit(
             "server/callers.rs",
-            "            if (visitor.session, visitor.mapping) == (owner, index));",
-            "            if visitor.session == owner);",
+            "let stays = visit == Some(to) && ",
+            "let stays = visit.is_some_and(|(owner, _)| owner == to.0) && ",
         )],
     ),
 ];
