@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 
+use super::names::Route;
 use super::session::Opening;
 use super::{Door, Due, Server};
 use crate::directory::Entry;
@@ -320,9 +321,16 @@ impl Server {
             (None, _) => Err(Reason::Revoked),
             (Some(_), None) => Err(Reason::NoDoor),
             (Some(entry), _) if !entry.hosts.contains(name) => Err(Reason::NameNotPermitted),
-            (Some(_), Some((address, scheme))) => {
+            (Some(entry), Some((address, scheme))) => {
                 let names = self.names.entry(scheme).or_default();
-                let added = names.add(name, path.as_deref(), mapping.spec.kind == Kind::Tls, (key, index));
+                let route = Route {
+                    path: path.clone(),
+                    whole: mapping.spec.kind == Kind::Tls,
+                    named: entry.hosts.iter().any(|host| host == name),
+                    session: key,
+                    mapping: index,
+                };
+                let added = names.add(name, route);
                 if added { Ok(address) } else { Err(Reason::NameTaken) }
             }
         };

@@ -18,12 +18,23 @@ pub(super) struct Names {
 
 /// Where a name leads, for one of its paths.
 #[derive(Debug)]
-struct Route {
-    path: Option<String>,
+pub(super) struct Route {
+    pub(super) path: Option<String>,
     /// Nobody looks into what is said to it.
-    whole: bool,
-    session: Key,
-    mapping: u16,
+    pub(super) whole: bool,
+    /// The license has this very name, and not only one that stands for it.
+    pub(super) named: bool,
+    pub(super) session: Key,
+    pub(super) mapping: u16,
+}
+
+impl Route {
+    /// Whether both can be served under one name. Whoever serves a part of a name is trusted with all that visitors say
+    /// to it: two licenses share one only where each was given it by name.
+    fn goes_with(&self, other: &Self) -> bool {
+        let together = self.session == other.session || (self.named && other.named);
+        together && !self.whole && !other.whole && self.path != other.path
+    }
 }
 
 /// Who serves a request.
@@ -38,28 +49,19 @@ pub(super) enum Served {
 }
 
 impl Names {
-    /// Has a mapping serve `name`, or a path of it, or all that is said to it if `whole`. `false` where another one
-    /// does, or the name is another session's: whoever serves a part of a name is trusted with all that visitors say
-    /// to it.
+    /// Has a mapping serve `name`. `false` where others do with whom it cannot be shared.
     #[must_use]
-    pub(super) fn add(
-        &mut self,
-        name: &str,
-        path: Option<&str>,
-        whole: bool,
-        (session, mapping): (Key, u16),
-    ) -> bool {
-        let place = name.to_owned();
+    pub(super) fn add(&mut self, name: &str, route: Route) -> bool {
+        let place = ((route.session, route.mapping), name.to_owned());
         let (names, name) = self.side_of(name);
         let routes = names.entry(name.to_owned()).or_default();
-        let others = |route: &Route| route.session != session || route.path.as_deref() == path;
-        if routes.iter().any(|route| whole || route.whole || others(route)) {
+        if !routes.iter().all(|other| route.goes_with(other)) {
             return false;
         }
-        routes.push(Route { path: path.map(str::to_owned), whole, session, mapping });
+        routes.push(route);
         // The longest path first: the first that fits is the most particular.
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
-        self.places.insert((session, mapping), place);
+        self.places.insert(place.0, place.1);
         true
     }
 

@@ -3,6 +3,7 @@
 use nt::time::Span;
 
 use super::Swarm;
+use crate::actors::Outcome;
 use crate::callers::{Asking, Name, Parting};
 use crate::messages::{GET, How, METHODS, Matter};
 use crate::net::Host;
@@ -161,7 +162,7 @@ impl Swarm {
         choices[self.below(choices.len())].to_vec()
     }
 
-    /// In peace each name is served, to the letter; and who asks for nothing more is let go in time.
+    /// In peace each name is served, to the letter.
     pub(super) fn call_in_peace(&mut self) {
         let post = Matter { method: "POST", up: 3_000, ..GET };
         let asks = |n| {
@@ -172,11 +173,9 @@ impl Swarm {
             let chunks = Matter { how: How::Chunked, ..GET };
             vec![request(GET, 0), request(post, 0), request(chunks, 1_500)]
         };
-        // Where there are few places, whoever came last gives way to the next one: let those of the flows be free.
-        self.sim.run_for(Span::from_secs(70));
         for n in 0..NAMED.len() {
             self.sim.call(VISITOR, port(n), asks(n)).parting = Parting::Ends;
-            self.sim.run_for(Span::from_secs(10));
+            self.sim.run_for(Span::from_secs(4));
             let caller = self.sim.callers.last().expect("the one that came just now");
             let statuses: Vec<u16> = caller.answers.iter().map(|(status, _)| *status).collect();
             assert_eq!((caller.is_served(), statuses), (true, vec![200; 3]), "name {n} in peace: {caller:?}");
@@ -192,12 +191,15 @@ impl Swarm {
         let statuses: Vec<u16> = all.answers.iter().map(|(status, _)| *status).collect();
         assert_eq!(statuses, [200, 200, 200, 200, 200, 404, 200], "in peace: {all:?}");
         assert_eq!(unfinished.answers, [(408, true)], "a head that is never whole: {unfinished:?}");
-        self.sim.run_for(Span::from_secs(75));
+    }
+
+    /// Nobody who spoke HTTP is left, 75 s later.
+    pub(super) fn all_have_called(&self) {
         for caller in &self.sim.callers {
-            assert_ne!(caller.outcome, crate::actors::Outcome::Running, "it is never let go: {caller:?}");
+            assert_ne!(caller.outcome, Outcome::Running, "it is never let go: {caller:?}");
         }
         for service in &self.sim.services {
-            assert_ne!(service.outcome, crate::actors::Outcome::Running, "it never ends: {service:?}");
+            assert_ne!(service.outcome, Outcome::Running, "it never ends: {service:?}");
         }
     }
 }

@@ -102,6 +102,8 @@ pub struct World {
     flight: BTreeMap<(Time, u64), (EndId, u64, Packet)>,
     sequence: u64,
     events: BTreeMap<Host, Vec<Event>>,
+    /// Somebody has come to a listener, and may be waiting there.
+    pub knocked: bool,
     /// Directions between hosts that carry nothing.
     pub cuts: BTreeSet<(Host, Host)>,
     pub notes: Vec<(Time, Host, String)>,
@@ -144,6 +146,7 @@ impl World {
             flight: BTreeMap::new(),
             sequence: 0,
             events: BTreeMap::new(),
+            knocked: false,
             cuts: BTreeSet::new(),
             notes: Vec::new(),
             lookups: 0,
@@ -269,6 +272,7 @@ impl World {
                 match self.listeners.get_mut(&address.port()).filter(|l| l.host == host) {
                     Some(listener) => {
                         listener.backlog.push_back((to, peer));
+                        self.knocked = true;
                         let (token, blocked) =
                             (listener.token, std::mem::replace(&mut listener.blocked, false));
                         if blocked {

@@ -465,6 +465,7 @@ impl Swarm {
             let outcome = self.sim.outcome(visitor);
             assert_eq!(outcome, Outcome::Whole, "port {} is not served in peace", public(client, which));
         }
+        self.call_in_peace();
         for client in 0..CLIENTS {
             self.sim.correspond(public(client, 0), real(client, 0));
             for _ in 0..10 {
@@ -475,7 +476,8 @@ impl Swarm {
             let answers = self.sim.correspondents.last().map_or(0, |one| one.answers);
             assert!(answers > 0, "datagrams to {} are not answered in peace", public(client, 0));
         }
-        self.call_in_peace();
+        self.sim.run_for(Span::from_secs(46));
+        self.all_have_called();
         for endpoint in self.sim.visitors.iter().chain(&self.sim.reals) {
             assert_ne!(endpoint.outcome, Outcome::Running, "it never ends: {endpoint:?}");
         }

@@ -352,11 +352,11 @@ impl Sim {
     /// Whose story is over is not looked at again.
     pub fn forget_the_dead(&mut self) {
         for endpoints in [&mut self.visitors, &mut self.reals] {
-            if endpoints.len() > 64 {
+            if endpoints.len() > 16 {
                 endpoints.retain(|endpoint| endpoint.outcome == Outcome::Running);
             }
         }
-        if self.callers.len() + self.services.len() > 64 {
+        if self.callers.len() + self.services.len() > 16 {
             self.callers.retain(|caller| caller.outcome == Outcome::Running);
             self.services.retain(|service| service.outcome == Outcome::Running);
         }
@@ -442,7 +442,10 @@ impl Sim {
         let world = self.world.clone();
         let mut world = world.borrow_mut();
         let mut busy = false;
-        for port in self.real_ports.iter().filter(|port| !self.idle_ports.contains(port)) {
+        // Who waits at a port that is idle has knocked already.
+        let knocked = std::mem::replace(&mut world.knocked, !self.idle_ports.is_empty());
+        let open = |port: &&u16| knocked && !self.idle_ports.contains(port);
+        for port in self.real_ports.iter().filter(open) {
             while let Some((end, _)) = world.accept(*port) {
                 let told = self.told.contains(port);
                 if self.speakers.contains(port) {
