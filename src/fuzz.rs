@@ -170,6 +170,7 @@ pub fn requests(bytes: &[u8]) {
     for cut in 0..length {
         assert!(matches!(Request::parse(&bytes[..cut], &mut header_space()), Ok(None)));
     }
+    assert!(request.over_tls(8443).bytes().all(|b| b > b' '), "it stands in a line of an answer");
     let _ = (request.knows("me", "secret"), request.is_below("/api"), request.may_be_repeated());
     for text in ["a.b:1", "a.b:1,host=inner.lan:8080,auth=me:secret,header=X-A:b,header=Cookie:c"] {
         let Ok([mapping]) = mapping::parse(text).as_deref().map(|all| [all[0].clone()]) else { return };

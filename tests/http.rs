@@ -413,6 +413,44 @@ fn which_paths_are_below_a_prefix() {
 }
 
 #[test]
+fn which_paths_could_be_read_as_others() {
+    let may = |target: &str| {
+        good(&format!("GET {target} HTTP/1.1\r\nHost: a.com\r\n\r\n"), |request| {
+            request.may_mean_another_path()
+        })
+    };
+    for target in [
+        "/",
+        "/a/b.c",
+        "/a%20b",
+        "/%C3%A9",
+        "/a...b",
+        "/.well-known/x",
+        "/a?b=/../c//%61",
+        "/a%3Fb",
+        "/a;b=c",
+    ] {
+        assert!(!may(target), "{target}");
+    }
+    for target in [
+        "//",
+        "/a//b",
+        "/a/../b",
+        "/a/.",
+        "/%2e%2e/a",
+        "/%61",
+        "/%2D",
+        "/a%2fb",
+        "/a%5Cb",
+        "/a%",
+        "/a%2",
+        "/a%zz",
+    ] {
+        assert!(may(target), "{target}");
+    }
+}
+
+#[test]
 fn who_knows_the_password() {
     // printf 'me:pass:word' | base64
     const TOKEN: &str = "bWU6cGFzczp3b3Jk";

@@ -236,9 +236,9 @@ impl Server {
             Err((status, detail)) => return self.refuse(now, key, request, status, &detail, out),
         };
         let Some(options) = self.options(to) else { return };
-        if let Some(auth) = options.auth.as_ref().filter(|auth| !request.knows(&auth.user, &auth.password)) {
-            let realm = auth.user.clone();
-            return self.refuse(now, key, request, Status::Unauthorized, &realm, out);
+        if options.auth.as_ref().is_some_and(|auth| !request.knows(&auth.user, &auth.password)) {
+            // The name of who may come in is half of what a visitor must know.
+            return self.refuse(now, key, request, Status::Unauthorized, &request.host, out);
         }
         if !stays {
             self.leave_visit(now, key, out);

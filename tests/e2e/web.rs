@@ -128,11 +128,15 @@ impl Talk {
         Ok(line.strip_suffix("\r\n").ok_or(ErrorKind::UnexpectedEof)?.to_owned())
     }
 
-    /// All that still comes, and how it ends.
+    /// All that still comes, and how it ends: that it does is waited for.
     pub fn rest(&mut self) -> Result<Vec<u8>> {
         let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest)?;
-        Ok(rest)
+        match self.0.read_to_end(&mut rest) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("it does not end behind {}", rest.escape_ascii())
+            }
+            end => end.map(|_| rest),
+        }
     }
 
     /// Asks for a path of a name, and hears the answer.
