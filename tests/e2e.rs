@@ -33,6 +33,8 @@ mod harness;
 mod herd;
 #[path = "e2e/http.rs"]
 mod http;
+#[path = "e2e/http_attack.rs"]
+mod http_attack;
 #[path = "e2e/http_ends.rs"]
 mod http_ends;
 #[path = "e2e/http_limits.rs"]

@@ -147,6 +147,8 @@ fn a_host_that_is_none_or_two() {
         "Host: [::1]:x\r\n",
         "Host: [::1%eth0]\r\n",
         "Host: [a.com]\r\n",
+        "Host: a.com:000080\r\n",
+        "Host: [::1]:000080\r\n",
     ] {
         for text in [
             format!("GET / HTTP/1.1\r\n{hosts}\r\n"),
@@ -166,6 +168,31 @@ fn a_host_that_is_none_or_two() {
         ("GET http://a.com\\@b.com/ HTTP/1.1\r\nHost: b.com\r\n\r\n", Status::BadRequest),
         ("GET http://me@a.com/ HTTP/1.0\r\n\r\n", Status::BadRequest),
     ]);
+}
+
+/// The head that the real server gets says the host more often than the visitor does, and has its room.
+#[test]
+fn a_host_has_a_bound() {
+    let (name, address) = ("a".repeat(253), format!("[{}]", ":".repeat(252)));
+    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for host in [format!("{name}:65535"), format!("{name}."), format!("{address}:65535")] {
+        good(&ask(&host), |_| ());
+    }
+    for host in [
+        format!("a{name}"),
+        format!("a{name}:80"),
+        "a".repeat(8000),
+        "a.".repeat(4000),
+        format!("[:{}", &address[1..]),
+        format!("[{}]", ":".repeat(8000)),
+        format!("a.com:{}", "0".repeat(8000)),
+        format!("{address}:{}", "0".repeat(7000)),
+    ] {
+        let whole = format!("GET http://{host}/ HTTP/1.0\r\n\r\n");
+        for text in [ask(&host), whole] {
+            assert_eq!(read(text.as_bytes(), |_, _| ()), Err(Status::BadRequest), "{text:?}");
+        }
+    }
 }
 
 #[test]
@@ -409,6 +436,52 @@ fn which_paths_are_below_a_prefix() {
             assert!(!is_below(&target, "/api"), "{target}");
             assert!(!is_below(&target, "/"), "{target}");
         }
+    }
+}
+
+/// Where a name is divided by path, nobody is to guess what the real server makes of one.
+#[test]
+fn which_paths_may_be_read_as_others() {
+    let unclear = |target: &str| {
+        let text = format!("GET {target} HTTP/1.1\r\nHost: a.com\r\n\r\n");
+        good(&text, |request| request.may_mean_another_path())
+    };
+    for target in [
+        "/%61dmin",
+        "/%41dmin",
+        "/x/../admin",
+        "/x/%2e%2E/admin",
+        "/./admin",
+        "//admin",
+        "/x//admin",
+        "/admin%2f",
+        "/admin%2Fx",
+        "/x\\..\\admin",
+        "/admin%5Cx",
+        "/..;/admin",
+        "/%7eme",
+        "/a%2Db",
+        "/x%",
+        "/x%2",
+        "/%zz",
+        "/%%61dmin",
+        "http://a.com//admin",
+    ] {
+        assert!(unclear(target), "{target}");
+    }
+    for target in [
+        "/",
+        "/admin",
+        "/admin/",
+        "/x%20y/b%C3%BCcher",
+        "/x%3By",
+        "/a.b-c_d~e/...",
+        "/?x=//../%61",
+        "http://a.com",
+        "http://a.com/x",
+        "/*",
+    ] {
+        assert!(!unclear(target), "{target}");
     }
 }
 

@@ -367,7 +367,20 @@ impl Client {
         out.note(Note::Stopping { visits: self.counts().2 });
         self.timers.remind(now + STOP_TIMEOUT, Due::Stop);
         self.end_flows(now, out);
-        self.stop_if_idle(out);
+        match self.counts().2 {
+            0 => self.quit(out),
+            _ => self.leave(now, out),
+        }
+    }
+
+    /// Says goodbye while visits end: the server sends nobody any more, and ends those in which nothing is asked for.
+    fn leave(&mut self, now: Time, out: &mut Outbox<'_>) {
+        if let Cmd::Ready { key, .. } = self.cmd {
+            out.send(key, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
+            out.close(key, Manner::End);
+            self.alive_until = now + STOP_TIMEOUT;
+            self.set_cmd(Cmd::Resting { until: Time::NEVER });
+        }
     }
 
     fn stop_if_idle(&mut self, out: &mut Outbox<'_>) {

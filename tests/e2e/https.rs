@@ -17,7 +17,7 @@ use super::rest::{Nt, end};
 use super::servers;
 
 /// A certificate for these names, and its key, as `NAME.crt` and `NAME.key` in this folder.
-fn certificate(folder: &Folder, name: &str, hosts: &[&str]) -> PathBuf {
+pub fn certificate(folder: &Folder, name: &str, hosts: &[&str]) -> PathBuf {
     let alternatives: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
     let (certificate, key) = (folder.join(&format!("{name}.crt")), folder.join(&format!("{name}.key")));
     run(Command::new("openssl")
@@ -42,9 +42,9 @@ fn certificate(folder: &Folder, name: &str, hosts: &[&str]) -> PathBuf {
 }
 
 /// A server of names with certificates of its own, and a client that came by the same port.
-struct Site {
+pub struct Site {
     folder: Arc<Folder>,
-    https: u16,
+    pub https: u16,
     http: u16,
     server: Nt,
     client: Nt,
@@ -52,7 +52,7 @@ struct Site {
 
 impl Site {
     /// `make` puts certificates into a folder.
-    fn new(make: impl FnOnce(&Folder), mappings: &[String]) -> Self {
+    pub fn new(make: impl FnOnce(&Folder), mappings: &[String]) -> Self {
         super::waiting::begin();
         let folder = Arc::new(Folder::new());
         let (tunnel, http, https) = (port(), port(), port());

@@ -107,6 +107,17 @@ fn nobody_says_who_visits_but_nt() {
     }
 }
 
+/// Some programs serve the path that these name instead of the one whose password was asked for.
+#[test]
+fn nobody_asks_for_another_path_beside_its_own() {
+    for name in ["X-Original-URL", "X-Rewrite-URL", "x-original-url", "X_Original_Url", "x_rewrite-url"] {
+        assert_eq!(travelling(&format!("{name}: /admin\r\n")), "", "{name}");
+    }
+    for headers in ["X-Original-URLs: /\r\n", "Original-URL: /\r\n"] {
+        assert_eq!(travelling(headers), headers);
+    }
+}
+
 #[test]
 fn where_a_body_ends_is_said_as_it_was_understood() {
     for headers in
