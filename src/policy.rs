@@ -406,6 +406,11 @@ impl HostSet {
         self.patterns.iter().any(|pattern| names::covers(pattern, name))
     }
 
+    /// Whether `name` is permitted by more than that every name is.
+    pub fn has(&self, name: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern != "*" && names::covers(pattern, name))
+    }
+
     /// Every name.
     pub fn all() -> Self {
         Self { patterns: vec!["*".to_owned()] }

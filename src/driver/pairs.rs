@@ -75,6 +75,11 @@ impl<N: Net> Driver<N> {
                     let talk = Talk::Answered { last: true };
                     self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
                 }
+                // Nothing of the answer has been passed on: there can be another.
+                Some(Ending::Early) if link.exchange.as_ref().is_some_and(|exchange| !exchange.begun) => {
+                    let talk = Talk::Nonsense { begun: false };
+                    self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
+                }
                 Some(Ending::Early) => return self.lose(key, Reason::ChannelLost),
             },
             // Datagrams have no end that could be told: both directions are over.

@@ -294,10 +294,7 @@ impl Server {
     /// Whether a license that is not online now may serve this name.
     fn may_come_back(&self, host: &str) -> bool {
         let offline = |id| !self.by_license.contains_key(&id);
-        self.config
-            .directory
-            .iter()
-            .any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.contains(host))
+        self.config.directory.iter().any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.has(host))
     }
 
     /// A caller who is in no visit gets one, for the request that it has made.
