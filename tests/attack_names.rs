@@ -181,7 +181,6 @@ fn a_license_does_not_take_a_path_of_another_one_s_name() {
         ("blog.ex.test/x:80", "blog.ex.test/y:81"),
         ("blog.ex.test:80/https", "blog.ex.test/login:81/https"),
         ("blog.ex.test:80/tls", "blog.ex.test/login:81/https"),
-        ("*.ex.test:80", "*.ex.test/login:81"),
     ] {
         let mut stage = server(&BOTH, 10);
         let first = log_in(&mut stage, 1, 1, 2);
@@ -194,6 +193,13 @@ fn a_license_does_not_take_a_path_of_another_one_s_name() {
         map(&mut stage, first, 1, theirs);
         let whole = mine.ends_with("/tls");
         assert_eq!(told(&stage, first, 1).map(|told| told.is_ok()), Some(!whole), "{theirs} beside {mine}");
+    }
+    // What both licenses were given by that very name, they share.
+    let mut stage = server(&BOTH, 10);
+    for (license, mapping) in [(1, "*.ex.test:80"), (2, "*.ex.test/login:81")] {
+        let client = log_in(&mut stage, license, 1, 1);
+        map(&mut stage, client, 0, mapping);
+        assert_eq!(told(&stage, client, 0), Some(Ok(())), "{mapping}");
     }
 }
 

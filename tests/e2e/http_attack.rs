@@ -250,9 +250,8 @@ fn no_spelling_of_a_path_leads_past_its_password() {
 fn a_license_does_not_take_a_part_of_a_name_that_is_served() {
     let (mine, theirs) = (mirror("mine"), mirror("theirs"));
     let server = Server::start_with_names();
-    let hosts = ["--hosts", "blog.example.com"];
-    let [first, second] =
-        ["first", "second"].map(|name| server.license(&[&["add", name], &hosts[..]].concat()));
+    let [first, second] = [("first", "blog.example.com"), ("second", "*.example.com")]
+        .map(|(name, hosts)| server.license(&["add", name, "--hosts", hosts]));
     let client = server.client_with(Kind::Tls, &first, &[format!("blog.example.com:{}", mine.port)], |_| {});
     client.wait_for(" ready", SOON);
     let mapping = format!("blog.example.com/login:{}", theirs.port);
