@@ -132,6 +132,8 @@ pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
 pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 /// The head of a request is whole within this, from its first byte on.
 pub const HTTP_HEAD_TIMEOUT: Span = Span::from_secs(10);
+/// Names of clients that have gone, of which visitors are told that they may come back.
+pub const NAMES_REMEMBERED: usize = 1_024;
 /// A visitor that asks for nothing more is let go after this.
 pub const HTTP_IDLE_TIMEOUT: Span = Span::from_secs(75);
 /// A real server's connection that was idle for so long may be about to end: only what may be asked twice is asked on

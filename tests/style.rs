@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "license",
             "limits",
             "mapping",
+            "names",
             "note",
             "proxy_protocol",
             "reason",

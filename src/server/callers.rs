@@ -275,7 +275,7 @@ impl Server {
         let port = if caller.scheme == Scheme::Http { self.served_over_tls(request) } else { None };
         Err(match port {
             Some(port) => (Status::Moved, request.over_tls(port)),
-            None if self.may_come_back(&request.host) => (Status::Unavailable, String::new()),
+            None if self.may_come_back(caller.scheme, &request.host) => (Status::Unavailable, String::new()),
             None => (Status::NotFound, String::new()),
         })
     }
@@ -291,10 +291,12 @@ impl Server {
         Some(&self.sessions.get(session)?.mappings.get(&mapping)?.spec.options)
     }
 
-    /// Whether a license that is not online now may serve this name.
-    fn may_come_back(&self, host: &str) -> bool {
+    /// Whether somebody who is not online now has served this name, or has a license for it.
+    fn may_come_back(&self, scheme: Scheme, host: &str) -> bool {
         let offline = |id| !self.by_license.contains_key(&id);
-        self.config.directory.iter().any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.has(host))
+        let mut entries = self.config.directory.iter();
+        self.names.get(&scheme).is_some_and(|names| names.is_away(host))
+            || entries.any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.has(host))
     }
 
     /// A caller who is in no visit gets one, for the request that it has made.

@@ -222,6 +222,12 @@ impl Server {
         }
     }
 
+    /// The client of a mapping has gone.
+    pub(super) fn leave_place(&mut self, session: Key, mapping: u16, state: State, out: &mut Outbox<'_>) {
+        self.names.values_mut().for_each(|names| names.leave(session, mapping));
+        self.close_place(session, mapping, state, out);
+    }
+
     /// Nobody can come to a mapping any more; whether anybody could.
     pub(super) fn close_place(
         &mut self,

@@ -1,8 +1,10 @@
 //! Public names: which mapping serves a host and path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::http::Request;
+use crate::limits::NAMES_REMEMBERED;
+use crate::names;
 use crate::slots::Key;
 
 /// The names of one kind of door.
@@ -14,6 +16,8 @@ pub(super) struct Names {
     below: BTreeMap<String, Vec<Route>>,
     /// What each mapping serves, as it was added.
     places: BTreeMap<(Key, u16), String>,
+    /// Names of clients that have gone, and may come back.
+    away: BTreeSet<String>,
 }
 
 /// Where a name leads, for one of its paths.
@@ -61,6 +65,7 @@ impl Names {
         routes.push(route);
         // The longest path first: the first that fits is the most particular.
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
+        self.away.remove(&place.1);
         self.places.insert(place.0, place.1);
         true
     }
@@ -83,6 +88,21 @@ impl Names {
                 names.remove(name);
             }
         }
+    }
+
+    /// The same, because its client has gone: its visitors may be told so, for as long as there is room to remember it.
+    pub(super) fn leave(&mut self, session: Key, mapping: u16) {
+        if let Some(name) = self.places.get(&(session, mapping)).cloned() {
+            self.remove(session, mapping);
+            if self.away.len() < NAMES_REMEMBERED {
+                self.away.insert(name);
+            }
+        }
+    }
+
+    /// Whether a client that served this name has gone.
+    pub(super) fn is_away(&self, name: &str) -> bool {
+        self.away.iter().any(|away| names::covers(away, name))
     }
 
     /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the

@@ -247,7 +247,10 @@ impl Server {
         self.by_license.remove(&session.login.license);
         self.by_id.remove(&session.login.id);
         for (&index, mapping) in &session.mappings {
-            self.close_place(key, index, mapping.state, out);
+            match reason {
+                Reason::Revoked | Reason::Denied => _ = self.close_place(key, index, mapping.state, out),
+                _ => self.leave_place(key, index, mapping.state, out),
+            }
         }
         let members: Vec<Key> =
             self.channels.iter().filter(|(_, c)| c.session() == Some(key)).map(|(k, _)| k).collect();
@@ -302,7 +305,7 @@ impl Server {
         let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
         let waiting: Vec<Key> = std::mem::take(&mut session.waiting).iter().chain(inherited).collect();
         for (index, mapping) in std::mem::take(&mut session.mappings) {
-            self.close_place(key, index, mapping.state, out);
+            self.leave_place(key, index, mapping.state, out);
         }
         if let Some(cmd) = cmd {
             self.channels.remove(cmd);
