@@ -41,10 +41,7 @@ pub(super) fn kind(budget: &mut Budget, speech: Speech) -> &mut usize {
 }
 
 pub(super) fn has_room(mut used: Budget, mut budget: Budget, speech: Speech) -> bool {
-    // A visitor is of one kind or the other: there are files for so many of both.
-    let visitors = used.raws + used.callers < budget.raws.max(budget.callers);
-    let visits = matches!(speech, Speech::Raw | Speech::Http);
-    *kind(&mut used, speech) < *kind(&mut budget, speech) && (visitors || !visits)
+    *kind(&mut used, speech) < *kind(&mut budget, speech)
 }
 
 impl<N: Net> Driver<N> {
