@@ -11,7 +11,8 @@ use super::{Host, World};
 /// Datagrams that a socket keeps for whoever does not read.
 const INBOX_MAX: usize = 64;
 
-pub type SocketId = u64;
+/// No two sockets have the same one, ever.
+pub type SocketId = usize;
 
 struct Mailbox {
     host: Host,
@@ -32,9 +33,10 @@ struct Letter {
 
 #[derive(Default)]
 pub struct Post {
-    boxes: BTreeMap<SocketId, Mailbox>,
+    /// By [`SocketId`]; `None` where one was closed.
+    boxes: Vec<Option<Mailbox>>,
     flight: BTreeMap<(Time, u64), Letter>,
-    last: u64,
+    posted: u64,
     ports: u16,
 }
 
@@ -56,27 +58,28 @@ impl World {
         let same = |other: &Mailbox| {
             other.host == host && other.address.port() == address.port() && other.peer == peer
         };
-        if self.post.boxes.values().any(same) {
+        if self.post.boxes.iter().flatten().any(same) {
             return None;
         }
-        self.post.last += 1;
         let inbox = VecDeque::new();
-        self.post.boxes.insert(self.post.last, Mailbox { host, token, address, peer, inbox, dry: true });
-        Some(self.post.last)
+        self.post.boxes.push(Some(Mailbox { host, token, address, peer, inbox, dry: true }));
+        Some(self.post.boxes.len() - 1)
     }
 
     pub fn unbox(&mut self, socket: SocketId) {
-        self.post.boxes.remove(&socket);
+        self.post.boxes[socket] = None;
     }
 
     /// All that a host's process has.
     pub fn unbox_all(&mut self, host: Host) {
-        self.post.boxes.retain(|_, one| one.host != host);
+        for place in &mut self.post.boxes {
+            place.take_if(|one| one.host == host);
+        }
     }
 
     /// The only one that a socket hears, if there is one.
     pub fn box_peer(&self, socket: SocketId) -> Option<SocketAddr> {
-        self.post.boxes[&socket].peer
+        self.post.boxes[socket].as_ref().and_then(|one| one.peer)
     }
 
     /// An address that a host has for one socket.
@@ -87,16 +90,17 @@ impl World {
 
     /// Sends a datagram to this address of that host.
     pub fn letter(&mut self, socket: SocketId, to: (Host, SocketAddr), bytes: &[u8]) {
-        let from = (self.post.boxes[&socket].host, self.post.boxes[&socket].address);
-        self.post.last += 1;
+        let sender = self.post.boxes[socket].as_ref().expect("a socket that was not closed");
+        let from = (sender.host, sender.address);
+        self.post.posted += 1;
         let jitter = self.rng.below(self.nasty.delay_micros + 1);
         let at = self.now + Span::from_micros(self.nasty.delay_micros + jitter);
-        self.post.flight.insert((at, self.post.last), Letter { from, to, bytes: bytes.to_vec() });
+        self.post.flight.insert((at, self.post.posted), Letter { from, to, bytes: bytes.to_vec() });
     }
 
     /// The oldest that has come.
     pub fn open_letter(&mut self, socket: SocketId) -> Option<(Vec<u8>, Ends)> {
-        let mailbox = self.post.boxes.get_mut(&socket)?;
+        let mailbox = self.post.boxes[socket].as_mut()?;
         let came = mailbox.inbox.pop_front();
         mailbox.dry = came.is_none();
         came
@@ -116,7 +120,7 @@ impl World {
                     && mailbox.address.port() == to.1.port()
                     && mailbox.peer.is_none_or(|peer| peer == from.1)
             };
-            let Some(mailbox) = self.post.boxes.values_mut().find(fits) else { continue };
+            let Some(mailbox) = self.post.boxes.iter_mut().flatten().find(fits) else { continue };
             if mailbox.inbox.len() >= INBOX_MAX {
                 continue;
             }

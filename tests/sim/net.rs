@@ -2,7 +2,8 @@
 //! real one may be. Everything follows from one seed.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -82,6 +83,45 @@ enum Packet {
     Rst,
 }
 
+/// A packet on its way. Those that arrive at one moment do so in the order in which they were posted.
+struct Flying {
+    at: Time,
+    posted: u64,
+    to: EndId,
+    /// Its number among all that came from the other end.
+    number: u64,
+    packet: Packet,
+}
+
+impl Flying {
+    fn order(&self) -> (Time, u64) {
+        (self.at, self.posted)
+    }
+}
+
+impl PartialEq for Flying {
+    fn eq(&self, other: &Self) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Flying {}
+
+impl PartialOrd for Flying {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Flying {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+/// A kernel looks so often at whom it probes.
+const PROBE_EVERY: Span = Span::from_millis(100);
+
 /// First words that are kept.
 const RECORDED_MAX: usize = 64;
 
@@ -98,9 +138,9 @@ pub struct World {
     pub nasty: Nasty,
     ends: Vec<End>,
     listeners: BTreeMap<u16, Listener>,
-    /// When each arrives and which was posted first; its end, and its number among all that came from the other one.
-    flight: BTreeMap<(Time, u64), (EndId, u64, Packet)>,
-    sequence: u64,
+    flight: BinaryHeap<Reverse<Flying>>,
+    /// Packets posted so far.
+    posted: u64,
     events: BTreeMap<Host, Vec<Event>>,
     /// Somebody has come to a listener, and may be waiting there.
     pub knocked: bool,
@@ -127,6 +167,7 @@ pub struct World {
     pub sockets: BTreeMap<Host, usize>,
     /// Ends that their kernel probes.
     probed: Vec<EndId>,
+    probe_at: Time,
     next_port: u16,
     post: Post,
     /// So many of a hundred datagrams are lost.
@@ -143,8 +184,8 @@ impl World {
             nasty,
             ends: Vec::new(),
             listeners: BTreeMap::new(),
-            flight: BTreeMap::new(),
-            sequence: 0,
+            flight: BinaryHeap::new(),
+            posted: 0,
             events: BTreeMap::new(),
             knocked: false,
             cuts: BTreeSet::new(),
@@ -160,6 +201,7 @@ impl World {
             recorded: Vec::new(),
             sockets: BTreeMap::new(),
             probed: Vec::new(),
+            probe_at: Time::default(),
             next_port: 40_000,
             post: Post::default(),
             letter_loss: 0,
@@ -194,8 +236,8 @@ impl World {
     }
 
     fn post(&mut self, at: Time, to: EndId, number: u64, packet: Packet) {
-        self.sequence += 1;
-        self.flight.insert((at, self.sequence), (to, number, packet));
+        self.posted += 1;
+        self.flight.push(Reverse(Flying { at, posted: self.posted, to, number, packet }));
     }
 
     /// When the next packet or datagram arrives.
@@ -204,7 +246,7 @@ impl World {
     }
 
     fn next_packet(&self) -> Time {
-        self.flight.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at)
+        self.flight.peek().map_or(Time::NEVER, |Reverse(first)| first.at)
     }
 
     /// Whether events wait for a host.
@@ -233,7 +275,7 @@ impl World {
         self.now = self.now.max(at);
         self.deliver_letters();
         while self.next_packet() <= self.now {
-            let Some((_, (to, number, packet))) = self.flight.pop_first() else { return };
+            let Some(Reverse(Flying { to, number, packet, .. })) = self.flight.pop() else { return };
             let from = self.ends[to].peer;
             if self.is_cut(from) {
                 // TCP sends it again, until it gives up.
@@ -357,6 +399,10 @@ impl World {
 
     /// The kernel's keepalive: a connection that heard nothing for 30 s while its path is cut fails.
     fn probe(&mut self) {
+        if self.now < self.probe_at {
+            return;
+        }
+        self.probe_at = self.now + PROBE_EVERY;
         let mut probed = std::mem::take(&mut self.probed);
         probed.retain(|&end| {
             let e = &self.ends[end];
@@ -419,9 +465,12 @@ impl World {
         self.ends[end].seen_as
     }
 
-    /// Tells what happens at this end under a token.
+    /// Tells what happens at this end under a token, and the end that has come before.
     pub fn watch(&mut self, end: EndId, token: usize) {
         self.ends[end].token = Some(token);
+        if self.ends[end].fin {
+            self.tell(self.ends[end].host, token, true, true, true, false);
+        }
     }
 
     pub fn token(&self, end: EndId) -> Option<usize> {
@@ -489,9 +538,8 @@ impl World {
         if self.rng.chance(self.nasty.short) {
             n = 1 + self.rng.below(n as u64) as usize;
         }
-        for (slot, byte) in into.iter_mut().zip(self.ends[end].inbox.drain(..n)) {
-            *slot = byte;
-        }
+        let came = self.ends[end].inbox.drain(..n).collect::<Vec<_>>();
+        into[..n].copy_from_slice(&came);
         if n < into.len() {
             // Dry, as far as the reader can know; what is left came just now.
             self.ends[end].read_blocked = true;
