@@ -102,6 +102,8 @@ pub struct Server {
     pub plain: u16,
     /// The port for visitors of names, where there is one.
     pub names: Option<u16>,
+    /// The same over TLS.
+    pub https: Option<u16>,
     /// The license `default`.
     pub license: String,
 }
@@ -114,26 +116,42 @@ impl Server {
 
     /// The first start, at another address.
     pub fn start_at(host: &str) -> Self {
-        Self::start_as(host, None)
+        Self::start_as(host, Arc::new(Folder::new()), [None; 2])
     }
 
     /// The first start, with a port for visitors of names.
     pub fn start_with_names() -> Self {
-        Self::start_as("127.0.0.1", Some(port()))
+        Self::start_as("127.0.0.1", Arc::new(Folder::new()), [Some(port()), None])
     }
 
-    fn start_as(host: &str, names: Option<u16>) -> Self {
-        super::waiting::begin();
+    /// The first start, with such a port over TLS too; `make` puts certificates into a folder.
+    #[allow(dead_code, reason = "the soak starts it so")]
+    pub fn start_with_certificates(make: impl FnOnce(&Folder)) -> Self {
         let folder = Arc::new(Folder::new());
+        make(&folder);
+        folder.write("nt.toml", format!("certs = \"{}\"\n", folder.path().display()));
+        Self::start_as("127.0.0.1", folder, [Some(port()), Some(port())])
+    }
+
+    fn start_as(host: &str, folder: Arc<Folder>, [names, https]: [Option<u16>; 2]) -> Self {
+        super::waiting::begin();
         let (tls, plain) = (port(), port());
         let command = &mut Self::command_at(host, &folder, tls, plain);
-        command.args(names.iter().flat_map(|port| ["--http".to_owned(), format!("127.0.0.1:{port}")]));
+        command.args(Self::doors(&folder, [names, https]));
         let process = Nt::start(command, &[tls, plain]);
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
         process.wait_for("WITHOUT encryption", SOON);
         process.note_untouched();
-        Self { folder, process, tls, plain, names, license }
+        Self { folder, process, tls, plain, names, https, license }
+    }
+
+    /// What the command line says of visitors of names.
+    fn doors(folder: &Folder, [names, https]: [Option<u16>; 2]) -> Vec<String> {
+        let settings = https.map(|_| folder.join("nt.toml").display().to_string());
+        let address = |port: Option<u16>| port.map(|port| format!("127.0.0.1:{port}"));
+        let words = [("--http", address(names)), ("--https", address(https)), ("--config", settings)];
+        words.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
     }
 
     pub fn command(folder: &Folder, tls: u16, plain: u16) -> Command {
@@ -156,7 +174,7 @@ impl Server {
     /// The same at another address.
     pub fn again_at(&mut self, host: &str) {
         let command = &mut Self::command_at(host, &self.folder, self.tls, self.plain);
-        command.args(self.names.iter().flat_map(|port| ["--http".to_owned(), format!("127.0.0.1:{port}")]));
+        command.args(Self::doors(&self.folder, [self.names, self.https]));
         self.process = Nt::start(command, &self.tunnel_ports());
     }
 

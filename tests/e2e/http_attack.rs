@@ -11,6 +11,7 @@ use std::time::Duration;
 use nt::reason::Reason;
 use rustix::process::Signal;
 
+use super::certificates::certificate;
 use super::harness::{BOTH, Backend, Kind, SOON, Server, port, visit};
 use super::https;
 use super::process::{eventually, mortal, need};
@@ -134,7 +135,7 @@ fn a_request_in_two_records_is_a_request() {
     }
     let real = mirror("real");
     let site = https::Site::new(
-        |folder| _ = https::certificate(folder, "a", &["a.example.com"]),
+        |folder| _ = certificate(folder, "a", &["a.example.com"]),
         &[format!("a.example.com:{}/https", real.port)],
     );
     for length in [2048, 3000, 7500] {

@@ -4,42 +4,17 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::certificates::certificate;
 use super::harness::{Backend, Folder, SOON, nt, port, visit};
 use super::process::{eventually, mortal, need};
 use super::programs::{random_file, run, same};
 use super::rest::{Nt, end};
 use super::servers;
-
-/// A certificate for these names, and its key, as `NAME.crt` and `NAME.key` in this folder.
-pub fn certificate(folder: &Folder, name: &str, hosts: &[&str]) -> PathBuf {
-    let alternatives: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
-    let (certificate, key) = (folder.join(&format!("{name}.crt")), folder.join(&format!("{name}.key")));
-    run(Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "9",
-        ])
-        .args(["-subj", &format!("/CN={name}"), "-addext"])
-        .arg(format!("subjectAltName={}", alternatives.join(",")))
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate));
-    certificate
-}
 
 /// A server of names with certificates of its own, and a client that came by the same port.
 pub struct Site {

@@ -80,7 +80,7 @@ impl Nt {
     }
 
     /// It was asked to stop, and held no buffer then.
-    fn has_ended_well(&mut self) {
+    pub fn has_ended_well(&mut self) {
         let status = self.wait(SOON);
         assert_eq!(status.code(), Some(0), "asked to stop: {}", self.log().lines().join("\n"));
         // One with many sessions has said so much that its log is bounded.

@@ -9,7 +9,7 @@ use super::process::eventually;
 use super::rest::{Nt, at_rest, end};
 
 /// One end of a connection that speaks HTTP.
-pub struct Talk(BufReader<TcpStream>);
+pub struct Talk<S = TcpStream>(BufReader<S>);
 
 /// A head as it came, and the body behind it, out of its chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Message {
 impl Talk {
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
+        Self::over(stream)
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -65,9 +65,26 @@ impl Talk {
         self.stream().write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Asks for a path of a name, and hears the answer.
+    pub fn get(&mut self, host: &str, path: &str) -> Message {
+        self.say(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        self.hear().unwrap()
+    }
+}
+
+impl<S: Read> Talk<S> {
+    pub fn over(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+
     /// What has come is heard before what comes.
     pub fn reader(&mut self) -> &mut impl Read {
         &mut self.0
+    }
+
+    #[allow(dead_code, reason = "the soak says by it what it has to say over TLS")]
+    pub fn writer(&mut self) -> &mut S {
+        self.0.get_mut()
     }
 
     /// The next head; empty where the connection ends.
@@ -85,40 +102,34 @@ impl Talk {
     /// The next message, whole; not the answer to HEAD.
     pub fn hear(&mut self) -> Result<Message> {
         let mut message = Message { head: self.head()?, body: Vec::new() };
+        let mut body = Vec::new();
+        self.body(&message).read_to_end(&mut body)?;
+        message.body = body;
+        Ok(message)
+    }
+
+    /// The body behind a head.
+    pub fn body(&mut self, message: &Message) -> Body<'_, S> {
         let is_answer = message.head.starts_with("HTTP/");
         let status = message.head.split(' ').nth(1).unwrap_or("");
         let bare = is_answer && (status.starts_with('1') || status == "204" || status == "304");
+        let bare = bare || message.is_end();
+        let chunked = message.values("transfer-encoding") == ["chunked"];
         let length = message.values("content-length").first().map(|length| length.parse().unwrap());
-        if message.is_end() || bare {
-        } else if message.values("transfer-encoding") == ["chunked"] {
-            message.body = self.chunks()?;
-        } else if let Some(length) = length {
-            message.body = self.bytes(length)?;
-        } else if is_answer {
-            self.0.read_to_end(&mut message.body)?;
+        let until_end = is_answer && !chunked && length.is_none();
+        let left = if until_end { u64::MAX } else { length.unwrap_or(0) };
+        Body {
+            talk: self,
+            left: if bare || chunked { 0 } else { left },
+            chunked: chunked && !bare,
+            until_end,
         }
-        Ok(message)
     }
 
     pub fn bytes(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes)?;
         Ok(bytes)
-    }
-
-    fn chunks(&mut self) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.line()?;
-            let size = usize::from_str_radix(line.split(';').next().unwrap_or(""), 16);
-            match size.map_err(|_| ErrorKind::InvalidData)? {
-                0 => break,
-                size => body.extend(self.bytes(size)?),
-            }
-            assert_eq!(self.line()?, "", "behind a chunk");
-        }
-        while !self.line()?.is_empty() {}
-        Ok(body)
     }
 
     /// The next line, without its end.
@@ -138,11 +149,50 @@ impl Talk {
             end => end.map(|_| rest),
         }
     }
+}
 
-    /// Asks for a path of a name, and hears the answer.
-    pub fn get(&mut self, host: &str, path: &str) -> Message {
-        self.say(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        self.hear().unwrap()
+/// A body that is heard piece by piece, out of its chunks.
+pub struct Body<'a, S> {
+    talk: &'a mut Talk<S>,
+    /// Bytes left of it, or of the present chunk.
+    left: u64,
+    /// A chunk more follows.
+    chunked: bool,
+    /// It is as long as the connection.
+    until_end: bool,
+}
+
+impl<S: Read> Body<'_, S> {
+    fn next_chunk(&mut self) -> Result<()> {
+        let line = self.talk.line()?;
+        let size = u64::from_str_radix(line.split(';').next().unwrap_or(""), 16);
+        self.left = size.map_err(|_| ErrorKind::InvalidData)?;
+        if self.left == 0 {
+            self.chunked = false;
+            while !self.talk.line()?.is_empty() {}
+        }
+        Ok(())
+    }
+}
+
+impl<S: Read> Read for Body<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.left == 0 && self.chunked {
+            self.next_chunk()?;
+        }
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.talk.0.read(&mut buffer[..most])?;
+        if count == 0 && !self.until_end {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        if self.left == 0 && self.chunked {
+            assert_eq!(self.talk.line()?, "", "behind a chunk");
+        }
+        Ok(count)
     }
 }
 

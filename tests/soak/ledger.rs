@@ -1,6 +1,7 @@
 //! What happens in a run: faults and for how long each of them excuses a cut, visits by their ends, and what went wrong.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -32,8 +33,21 @@ pub enum End {
 pub enum Trouble {
     /// It was cut, visibly: right, if there was a fault.
     Cut(String),
+    /// There was no answer, and nt said so: right, if there was a fault.
+    Told(String),
     /// What must never happen.
     Wrong(String),
+}
+
+impl Trouble {
+    /// The same, with what it was about.
+    pub fn of(self, what: &impl Debug) -> Self {
+        match self {
+            Self::Cut(why) => Self::Cut(format!("{why}: {what:?}")),
+            Self::Told(why) => Self::Told(format!("{why}: {what:?}")),
+            Self::Wrong(why) => Self::Wrong(format!("{why}: {what:?}")),
+        }
+    }
 }
 
 /// One client's share of a fault.
@@ -56,6 +70,8 @@ pub struct Ledger {
     visits: Mutex<BTreeMap<&'static str, [u64; 2]>>,
     /// Datagrams that waited for an answer, and those that had one.
     datagrams: [AtomicU64; 2],
+    /// Requests by name that were answered, told that they will not be, and cut, by kind of name.
+    requests: Mutex<BTreeMap<&'static str, [u64; 3]>>,
     verdicts: Mutex<BTreeMap<u64, End>>,
     judged: Condvar,
     failure: Mutex<Option<String>>,
@@ -74,6 +90,7 @@ impl Ledger {
             fault_kinds: Mutex::default(),
             visits: Mutex::default(),
             datagrams: Default::default(),
+            requests: Mutex::default(),
             verdicts: Mutex::default(),
             judged: Condvar::new(),
             failure: Mutex::default(),
@@ -204,8 +221,8 @@ impl Ledger {
         let lasted = begun.elapsed().as_secs_f64();
         let end = match end {
             Ok(()) => End::Whole,
-            Err(Trouble::Cut(_)) if self.explains(client, begun) => End::Cut,
-            Err(Trouble::Cut(why)) => {
+            Err(Trouble::Cut(_) | Trouble::Told(_)) if self.explains(client, begun) => End::Cut,
+            Err(Trouble::Cut(why) | Trouble::Told(why)) => {
                 return self
                     .fail(format!("{kind}, client {client}, {lasted:.1} s: cut without a fault: {why}"));
             }
@@ -233,6 +250,24 @@ impl Ledger {
 
     pub fn datagrams(&self) -> [u64; 2] {
         self.datagrams.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// A request by a name of this kind has ended so.
+    pub fn requested(&self, kind: &'static str, end: &Result<(), Trouble>) {
+        let column = match end {
+            Ok(()) => 0,
+            Err(Trouble::Told(_)) => 1,
+            Err(Trouble::Cut(_) | Trouble::Wrong(_)) => 2,
+        };
+        self.requests.lock().unwrap().entry(kind).or_default()[column] += 1;
+    }
+
+    pub fn requests(&self) -> BTreeMap<&'static str, [u64; 3]> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn request_count(&self) -> u64 {
+        self.requests.lock().unwrap().values().flatten().sum()
     }
 
     /// How the real server saw the end of a visit.

@@ -1,4 +1,5 @@
-//! Real servers: one does what its visitor orders, one speaks first, one never speaks, and one echoes datagrams.
+//! Real servers: one does what its visitor orders, one speaks first, one never speaks, one echoes datagrams, and each
+//! name has one.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,11 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use rustls::ServerConfig;
 
 use super::data::Pattern;
 use super::datagrams;
 use super::harness::Backend;
 use super::ledger::{End, Ledger};
+use super::names::{Door, NAMES};
+use super::{names, requests};
 
 /// What a real server is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +103,8 @@ pub struct RealServers {
     pub obedient: Backend,
     pub first: Backend,
     pub mute: Backend,
+    /// One for each of [`NAMES`].
+    pub named: Vec<Backend>,
     /// The port of the one that echoes datagrams.
     pub datagrams: u16,
     open: Arc<AtomicUsize>,
@@ -121,23 +127,42 @@ impl Drop for Open {
 }
 
 impl RealServers {
-    pub fn start(ledger: &Arc<Ledger>) -> Self {
+    pub fn start(ledger: &Arc<Ledger>, tls: &Arc<ServerConfig>) -> Self {
         let open = Arc::new(AtomicUsize::new(0));
-        let server = |serve: fn(&Ledger, TcpStream)| {
-            let (ledger, open) = (Arc::clone(ledger), Arc::clone(&open));
-            Backend::new(move |stream| {
-                let _open = Open::one(&open);
-                serve(&ledger, stream);
+        let named = |number: usize| {
+            let tls = (NAMES[number].door == Door::PassedOn).then(|| Arc::clone(tls));
+            counted(ledger, &open, move |ledger, stream| {
+                requests::serve(ledger, number, names::accept(tls.as_ref(), stream));
             })
         };
-        let (obedient, first, mute) = (server(obey), server(speak_first), server(keep_silent));
-        Self { obedient, first, mute, datagrams: datagrams::echo(ledger), open }
+        let named = (0..NAMES.len()).map(named).collect();
+        Self {
+            obedient: counted(ledger, &open, obey),
+            first: counted(ledger, &open, speak_first),
+            mute: counted(ledger, &open, keep_silent),
+            named,
+            datagrams: datagrams::echo(ledger),
+            open,
+        }
     }
 
     /// Connections that have not ended.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
+}
+
+/// A real server whose connections are counted.
+fn counted(
+    ledger: &Arc<Ledger>,
+    open: &Arc<AtomicUsize>,
+    serve: impl Fn(&Ledger, TcpStream) + Send + Sync + 'static,
+) -> Backend {
+    let (ledger, open) = (Arc::clone(ledger), Arc::clone(open));
+    Backend::new(move |stream| {
+        let _open = Open::one(&open);
+        serve(&ledger, stream);
+    })
 }
 
 fn obey(ledger: &Ledger, stream: TcpStream) {

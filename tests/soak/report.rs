@@ -5,6 +5,7 @@
 //!   open files  over the time of the run, one above the other
 //!   CPU
 //!   visits
+//!   requests by name
 //! ```
 
 use std::collections::BTreeMap;
@@ -75,14 +76,18 @@ impl Report<'_> {
         let [wholes, cuts] =
             self.ledger.visits().values().fold([0, 0], |sum, ends| [sum[0] + ends[0], sum[1] + ends[1]]);
         let [said, answered] = self.ledger.datagrams().map(|count| whole(count as usize));
+        let served: u64 = self.ledger.requests().values().map(|[served, ..]| served).sum();
+        let [requests, served] = [self.ledger.request_count(), served].map(|count| whole(count as usize));
         format!(
             "## Soak\n\n![Memory, open files and CPU over the run]({PICTURE})\n\n\
              {}. {} minutes, seed {}: {} visits, of which {} ended whole, and {} were cut by a fault of that moment. Every \
              byte was checked; no stream that was cut looked like one that ended, none hung, every tunnel was back within \
              60 s, and at the end every file of a visit was closed and no process used the processor. Of {said} datagrams \
-             that waited for an answer {answered} had one; none was changed, cut, doubled or brought to another, and without \
-             a fault nobody asked in vain.\n\n\
-             {}\n{}\n{}",
+             that waited for an answer {answered} had one; none was changed, cut, doubled or brought to another, \
+             and without a fault nobody asked in vain. Of {requests} requests by name {served} were answered, each \
+             by the real server that was meant; the others were cut, or told 404, 502, 503 or 504, by a fault of \
+             that moment. Asked to stop, all ended well, and held no buffer.\n\n\
+             {}\n{}\n{}\n{}",
             machine(),
             self.churn.as_secs() / 60,
             self.ledger.seed,
@@ -91,6 +96,7 @@ impl Report<'_> {
             whole(cuts as usize),
             self.slopes(),
             self.visits(),
+            self.requests(),
             self.faults(),
         )
     }
@@ -152,6 +158,15 @@ impl Report<'_> {
         table.text()
     }
 
+    fn requests(&self) -> String {
+        let mut table = Table::new(["requests by", "answered", "told", "cut"].map(str::to_owned));
+        for (kind, counts) in self.ledger.requests() {
+            let [answered, told, cut] = counts.map(|count| whole(count as usize));
+            table.row([kind.to_owned(), answered, told, cut]);
+        }
+        table.text()
+    }
+
     fn faults(&self) -> String {
         let mut table = Table::new(["faults", "times"].map(str::to_owned));
         for (kind, times) in self.ledger.fault_kinds() {
@@ -172,12 +187,13 @@ impl Report<'_> {
             let processes = self.samples.processes.iter();
             processes.map(|(_, samples)| self.curves(samples, value)).collect()
         };
-        let visits = self.thin(&self.samples.visits);
+        let [visits, requests] = [&self.samples.visits, &self.samples.requests].map(|all| self.thin(all));
         let panels = [
             ("Memory", "resident, MiB", of_all(&|sample| sample.resident / 1024.0)),
             ("Open files", "", of_all(&|sample| sample.files)),
             ("CPU", "percent of one core", of_all(&|sample| sample.cpu)),
             ("Visits", "a second", vec![vec![visits]]),
+            ("Requests by name", "a second", vec![vec![requests]]),
         ];
         let mut y = MARGIN + LEGEND_HEIGHT;
         for (title, about, curves) in &panels {

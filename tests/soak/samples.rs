@@ -49,7 +49,9 @@ pub struct Samples {
     pub processes: Vec<(&'static str, Vec<Sample>)>,
     /// Visits a second, and when.
     pub visits: Vec<(f64, f64)>,
-    counted: (f64, u64),
+    /// The same of requests by name.
+    pub requests: Vec<(f64, f64)>,
+    counted: (f64, [u64; 2]),
 }
 
 impl Samples {
@@ -71,9 +73,11 @@ impl Samples {
             let (resident, proportional) = (memory.resident, memory.proportional);
             samples.push(Sample { at, life, resident, proportional, files: files as f64, cpu, used });
         }
-        let count = ledger.visit_count();
-        let (since, before) = std::mem::replace(&mut self.counted, (at, count));
-        self.visits.push((at, (count - before) as f64 / (at - since).max(1.0)));
+        let counts = [ledger.visit_count(), ledger.request_count()];
+        let (since, before) = std::mem::replace(&mut self.counted, (at, counts));
+        for (n, curve) in [&mut self.visits, &mut self.requests].into_iter().enumerate() {
+            curve.push((at, (counts[n] - before[n]) as f64 / (at - since).max(1.0)));
+        }
     }
 }
 

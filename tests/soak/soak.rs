@@ -1,10 +1,11 @@
 //! nt under churn for as long as you like: `make soak MINUTES=60`.
 //!
-//! One server and five clients, over TLS and plainly, as they were built; visitors of every kind; and faults: processes
-//! killed, stopped and frozen, links cut and stalled, licenses revoked, strangers at the door. All is drawn from one seed.
-//! Each visit has to end whole, or visibly cut by a fault of that moment; every byte is checked. Datagrams may be lost, but a
-//! visitor who asks again is answered, unless there is a fault. Afterwards all must be at rest, and neither memory nor open
-//! files may have grown.
+//! One server and five clients, over TLS and plainly, as they were built; visitors of every kind, by port and by name;
+//! and faults: processes killed, stopped and frozen, links cut and stalled, licenses revoked, strangers at the door.
+//! All is drawn from one seed. Each visit has to end whole, or visibly cut by a fault of that moment; every byte is
+//! checked. Datagrams may be lost, but a visitor who asks again is answered, unless there is a fault. Who asks for a
+//! name is answered by its real server, once; or is told that it is not there, if there is a fault. Afterwards all
+//! must be at rest, neither memory nor open files may have grown, and whoever is asked to stop holds no buffer.
 //!
 //! - `NT_SOAK_MINUTES=60`: how long.
 //! - `NT_SOAK_SEED=17`: plays the same dice again; what happens at the same moment does so in another order each time.
@@ -17,6 +18,9 @@
 
 #[path = "../bench/book.rs"]
 mod book;
+mod callers;
+#[path = "../e2e/certificates.rs"]
+mod certificates;
 #[path = "../bench/chart.rs"]
 mod chart;
 #[path = "../e2e/data.rs"]
@@ -30,6 +34,7 @@ mod faults;
 mod harness;
 mod ledger;
 mod link;
+mod names;
 #[path = "../e2e/process.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod process;
@@ -38,6 +43,7 @@ mod process;
 mod programs;
 mod real;
 mod report;
+mod requests;
 #[path = "../e2e/rest.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 mod rest;
@@ -50,6 +56,9 @@ mod stage;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod usage;
 mod visitors;
+#[path = "../e2e/web.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
+mod web;
 /// Nothing waits beside the soak.
 mod waiting {
     pub fn begin() {}
@@ -149,7 +158,7 @@ fn soak(ledger: &Arc<Ledger>) -> Samples {
             scope.spawn(move || faults::befall(ledger, stage, client, dice_of_faults));
             for _ in 0..VISITORS {
                 let dice = dice();
-                visits.push(scope.spawn(move || visitors::visit(ledger, client, dice)));
+                visits.push(scope.spawn(move || visitors::visit(ledger, &stage.clients, client, dice)));
             }
         }
         let (restarts, operators, strangers) = (dice(), dice(), dice());
@@ -193,6 +202,7 @@ fn rest(ledger: &Ledger, stage: &Stage, baseline: &[Files]) {
         rests(&all.collect::<Vec<&Process>>());
     }
     thread::sleep(REST);
+    stage.stop();
 }
 
 /// What the processes of now said last.

@@ -3,9 +3,12 @@
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::process::Signal;
+
 use super::harness::{Kind, SOON, Server};
 use super::ledger::Ledger;
 use super::link::Link;
+use super::names::{self, Doors};
 use super::process::Process;
 use super::real::RealServers;
 use super::rest::{Files, Nt};
@@ -54,6 +57,7 @@ pub struct Client {
     pub fate: Fate,
     pub link: Option<Link>,
     pub ports: Ports,
+    pub names: Arc<Doors>,
     /// Where it finds the server.
     door: u16,
     kind: Kind,
@@ -70,9 +74,12 @@ pub struct Stage {
 
 impl Stage {
     pub fn start(ledger: &Arc<Ledger>) -> Self {
-        let (server, real) = (Server::start(), RealServers::start(ledger));
-        let clients = CLIENTS.iter().enumerate();
-        let clients = clients.map(|(number, about)| Client::start(number, *about, &server, &real)).collect();
+        let server = Server::start_with_certificates(names::certify);
+        let [http, https] = [server.names, server.https].map(|port| port.expect("was started with it"));
+        let names = Arc::new(Doors::new(&server.folder, http, https));
+        let (real, clients) = (RealServers::start(ledger, &names.real), CLIENTS.iter().enumerate());
+        let start = |(number, about): (usize, &_)| Client::start(number, *about, &server, &real, &names);
+        let clients = clients.map(start).collect();
         Self { server: Mutex::new(server), clients, real }
     }
 
@@ -98,6 +105,16 @@ impl Stage {
         all
     }
 
+    /// Asks all to stop: they end well, and hold no buffer.
+    pub fn stop(&self) {
+        let mut server = self.server();
+        let mut clients: Vec<_> = self.clients.iter().map(Client::process).collect();
+        let mut all: Vec<&mut Nt> = clients.iter_mut().map(|client| &mut **client).collect();
+        all.push(&mut server.process);
+        all.iter().for_each(|nt| nt.signal(Signal::TERM));
+        all.iter_mut().for_each(|nt| nt.has_ended_well());
+    }
+
     /// The open files of each, in the order of [`Stage::each`].
     pub fn files(&self) -> Vec<Files> {
         self.each(|_, process, doors| Files::of(process, &doors))
@@ -118,6 +135,7 @@ impl Client {
         (name, kind, fate): (&'static str, Kind, Fate),
         server: &Server,
         real: &RealServers,
+        names: &Arc<Doors>,
     ) -> Self {
         let link = (fate == Fate::Link).then(|| Link::to(server.port(kind)));
         let ports = Ports {
@@ -137,14 +155,16 @@ impl Client {
             (ports.datagrams_to_nobody, port(), "/udp"),
         ];
         let mappings = targets.map(|(public, target, kind)| format!("{public}:127.0.0.1:{target}{kind}"));
-        let license = server.license(&["add", &format!("client-{number}")]);
+        let named = names::mappings(number, &real.named);
+        let mappings = [mappings.to_vec(), named].concat();
+        let license = server.license(&["add", &format!("client-{number}"), "--hosts", &names::hosts(number)]);
         let door = link.as_ref().map_or_else(|| server.port(kind), Link::port);
         let process = server.client_at("127.0.0.1", door, kind, &license, &mappings, |_| {});
         for (_, target, _) in targets {
             process.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
         }
-        let (license, process, mappings) = (Mutex::new(license), Mutex::new(process), mappings.to_vec());
-        Self { number, name, fate, link, ports, door, kind, mappings, license, process }
+        let (license, process, names) = (Mutex::new(license), Mutex::new(process), Arc::clone(names));
+        Self { number, name, fate, link, ports, names, door, kind, mappings, license, process }
     }
 
     pub fn process(&self) -> MutexGuard<'_, Nt> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
+use super::callers;
 use super::data::Pattern;
 use super::datagrams::{ANSWER, Talk};
 use super::dice::Random;
@@ -18,11 +19,11 @@ use super::real::{Act, Order, end_of, is_cut};
 use super::stage::Client;
 
 /// A visitor who hears nothing for so long hangs: a frozen end is given up after 30 s, and few wait for two.
-const PATIENCE: Duration = Duration::from_secs(100);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 /// The two sides of a visit learn its end at about the same time; one of them may be frozen.
 const AGREEMENT: Duration = Duration::from_secs(60);
 /// A probe that takes longer is tried again.
-const PROBE: Duration = Duration::from_secs(3);
+pub const PROBE: Duration = Duration::from_secs(3);
 /// Between two visits of one visitor …
 const PAUSE_MILLIS: Range<u64> = 0..300;
 /// … and after one that was cut.
@@ -38,7 +39,7 @@ const DATAGRAMS_AT_ONCE: u64 = 8;
 /// One burst at a time, so that the greatest crowd is as great at the beginning as at the end.
 static BURSTING: Mutex<()> = Mutex::new(());
 
-/// Kinds, with the share of each in percent.
+/// Kinds, with the share of each; those by name follow.
 const KINDS: [(&str, u64, Visit); 20] = [
     ("echo", 20, echo),
     ("up only", 9, up_only),
@@ -62,27 +63,29 @@ const KINDS: [(&str, u64, Visit); 20] = [
     ("a datagram each of thirty", 1, datagram_burst),
 ];
 
-type Visit = fn(&mut Guest<'_>) -> Result<(), Trouble>;
+pub type Visit = fn(&mut Guest<'_>) -> Result<(), Trouble>;
 
-/// Somebody who visits one client again and again.
-struct Guest<'a> {
-    ledger: &'a Ledger,
-    client: &'a Client,
-    random: Random,
+/// Somebody who visits one client, or, by name, now this one and now that.
+pub struct Guest<'a> {
+    pub ledger: &'a Ledger,
+    pub client: &'a Client,
+    clients: &'a [Client],
+    pub random: Random,
 }
 
 /// Visits as long as there is churn.
-pub fn visit(ledger: &Ledger, client: &Client, mut random: Random) {
+pub fn visit(ledger: &Ledger, clients: &[Client], client: &Client, mut random: Random) {
+    let all = || KINDS.iter().chain(&callers::KINDS);
     while ledger.churns() {
-        let mut at = random.below(KINDS.iter().map(|(_, share, _)| share).sum());
-        let mut kinds = KINDS.iter();
+        let mut at = random.below(all().map(|(_, share, _)| share).sum());
+        let mut kinds = all();
         let kind = kinds.find(|(_, share, _)| at.checked_sub(*share).inspect(|rest| at = *rest).is_none());
         let (name, _, visit) = kind.unwrap_or(&KINDS[0]);
         let begun = Instant::now();
-        let mut guest = Guest { ledger, client, random: Random(random.next()) };
+        let mut guest = Guest { ledger, client, clients, random: Random(random.next()) };
         let end = visit(&mut guest);
         let pause = if end.is_ok() { PAUSE_MILLIS } else { DISAPPOINTED_MILLIS };
-        ledger.visited(name, client.number, begun, end);
+        ledger.visited(name, guest.client.number, begun, end);
         ledger.pause(&mut random, pause, Ledger::churns);
     }
 }
@@ -109,10 +112,10 @@ pub fn probe(ledger: &Ledger, client: &Client) -> bool {
         // What is wrong with an answer is for visitors to tell.
         talk.hear(PROBE)?.then_some(()).ok_or_else(|| Trouble::Cut("no answer".to_owned()))
     };
-    echo().and_then(|()| first()).is_ok() && datagram().is_ok()
+    echo().and_then(|()| first()).is_ok() && datagram().is_ok() && callers::probe(ledger, client)
 }
 
-fn connect(port: u16, patience: Duration) -> std::io::Result<TcpStream> {
+pub fn connect(port: u16, patience: Duration) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -128,7 +131,7 @@ impl From<std::io::Error> for Trouble {
 }
 
 /// Everything is to have come.
-fn whole(end: Result<End, String>) -> Result<(), Trouble> {
+pub fn whole(end: Result<End, String>) -> Result<(), Trouble> {
     match end {
         Ok(End::Whole) => Ok(()),
         Ok(End::Cut) => Err(Trouble::Cut("it was reset".to_owned())),
@@ -147,8 +150,13 @@ impl Guest<'_> {
         Ok(stream)
     }
 
+    /// Now it visits any client.
+    pub fn goes_elsewhere(&mut self) {
+        self.client = &self.clients[self.random.below(self.clients.len() as u64) as usize];
+    }
+
     /// Mostly little, sometimes much.
-    fn size(&mut self) -> u64 {
+    pub fn size(&mut self) -> u64 {
         let most = match self.random.below(100) {
             0..50 => 2 << 10,
             50..80 => 64 << 10,
@@ -159,8 +167,8 @@ impl Guest<'_> {
     }
 
     /// The real server has to have seen the same end.
-    fn agrees(&self, order: &Order, wanted: End) -> Result<(), Trouble> {
-        match (self.ledger.verdict(order.visit, AGREEMENT), wanted) {
+    pub fn agrees(&self, visit: u64, wanted: End) -> Result<(), Trouble> {
+        match (self.ledger.verdict(visit, AGREEMENT), wanted) {
             (Some(End::Whole), End::Whole) | (Some(End::Cut), End::Cut) => Ok(()),
             (Some(End::Cut), End::Whole) => Err(Trouble::Cut("the real server was cut".to_owned())),
             (Some(End::Whole), End::Cut) => {
@@ -177,7 +185,7 @@ fn echo(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     let order = guest.order(Act::Echo, size, size);
     let stream = guest.enter(&order)?;
     speak_and_hear(&stream, &order, order.words_up())?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 fn both_ways(guest: &mut Guest<'_>) -> Result<(), Trouble> {
@@ -185,7 +193,7 @@ fn both_ways(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     let order = guest.order(Act::Talk, up, down);
     let stream = guest.enter(&order)?;
     speak_and_hear(&stream, &order, order.words_down())?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 /// Hears `words` to their end, while all is said.
@@ -218,7 +226,7 @@ fn answered(guest: &mut Guest<'_>, up: u64, down: u64) -> Result<(), Trouble> {
     order.words_up().write(&stream, up)?;
     stream.shutdown(Shutdown::Write)?;
     whole(end_of(down, order.words_down().read(&stream)))?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 fn down_only(guest: &mut Guest<'_>) -> Result<(), Trouble> {
@@ -250,7 +258,7 @@ fn told(guest: &mut Guest<'_>, up: u64, down: u64, pause: impl Fn(&mut Random)) 
     whole(end_of(left, words.read(&stream)))?;
     order.words_up().write(&stream, up)?;
     stream.shutdown(Shutdown::Write)?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 fn idle(guest: &mut Guest<'_>) -> Result<(), Trouble> {
@@ -263,7 +271,7 @@ fn idle(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     said.write(&stream, 1)?;
     stream.shutdown(Shutdown::Write)?;
     whole(end_of(1, heard.read(&stream)))?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 fn visitor_resets(guest: &mut Guest<'_>) -> Result<(), Trouble> {
@@ -275,7 +283,7 @@ fn visitor_resets(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     whole(end_of(heard, order.words_up().read_some(&stream, heard)))?;
     words.write(&stream, more)?;
     drop(stream);
-    guest.agrees(&order, End::Cut)
+    guest.agrees(order.visit, End::Cut)
 }
 
 fn real_server_resets(guest: &mut Guest<'_>) -> Result<(), Trouble> {
@@ -313,7 +321,7 @@ fn real_server_speaks_first(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     let order = Order::hear(&stream)?;
     whole(end_of(order.down, order.words_down().read(&stream)))?;
     stream.shutdown(Shutdown::Write)?;
-    guest.agrees(&order, End::Whole)
+    guest.agrees(order.visit, End::Whole)
 }
 
 /// Somebody who comes, says nothing, and leaves one way or the other.
@@ -358,7 +366,7 @@ fn burst(guest: &mut Guest<'_>) -> Result<(), Trouble> {
     }
     for (order, stream) in orders.iter().zip(&streams) {
         whole(end_of(order.down, order.words_up().read(stream)))?;
-        guest.agrees(order, End::Whole)?;
+        guest.agrees(order.visit, End::Whole)?;
     }
     Ok(())
 }
