@@ -113,6 +113,7 @@ impl<S: Read + Write> Visit<'_, S> {
         Ok(())
     }
 
+    /// Answers one request; the `last` one with the word that the connection ends.
     fn answer(&mut self, request: &Request<'_>, last: bool) -> io::Result<()> {
         match self.find(request) {
             Ok(Found::File(document)) => self.send_file(request, &document, last),

@@ -395,13 +395,15 @@ fn a_head_may_dribble_but_not_for_ever() {
     static CLOCK: AtomicU64 = AtomicU64::new(NOW);
     let site = Site::with(&[("a", "hello")]);
     let mut visitor = site.visit_at(None, &CLOCK);
-    for byte in get("/a", "").chars() {
-        visitor.send(&byte.to_string());
+    for _ in 0..2 {
+        for byte in get("/a", "").chars() {
+            visitor.send(&byte.to_string());
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(visitor.answer(false).text(), "hello");
+        // It has all the time until it begins anew.
+        CLOCK.fetch_add(1_000, Ordering::Relaxed);
     }
-    assert_eq!(visitor.answer(false).text(), "hello");
-    // It has all the time until it begins.
-    CLOCK.fetch_add(1_000, Ordering::Relaxed);
-    assert_eq!(visitor.ask(&get("/a", "")).text(), "hello");
     visitor.send("GET /a");
     thread::sleep(Duration::from_millis(100));
     CLOCK.fetch_add(HTTP_HEAD_TIMEOUT.as_micros() / 1_000_000 + 1, Ordering::Relaxed);
@@ -676,7 +678,7 @@ fn links_that_are_put_in_place_meanwhile_lead_nowhere() {
     });
     let mut visitor = site.visit();
     let mut seen = [0, 0];
-    for n in 0..10_000 {
+    for n in 0..4_000 {
         // The answers are looked through for what nobody may see.
         let answer = visitor.ask(&get(["/d/secret.txt", "/secret.txt", "/d/"][n % 3], ""));
         match answer.status() {
@@ -728,7 +730,7 @@ fn a_pipe_that_is_put_in_place_meanwhile_holds_nobody() {
         }
     });
     let mut visitor = site.visit();
-    for _ in 0..5_000 {
+    for _ in 0..3_000 {
         let answer = visitor.ask(&get("/a", ""));
         assert!(
             matches!((answer.status(), answer.text().as_str()), (200, "hello") | (404, _)),
