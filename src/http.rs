@@ -51,8 +51,18 @@ pub enum Status {
     Unauthorized,
     /// The same is served over TLS alone.
     Moved,
+    /// A folder was asked for without the slash at its end.
+    MovedToFolder,
+    /// It is there, and may not be read.
+    Forbidden,
     /// Nobody serves this name, or this path of it.
     NotFound,
+    /// Only GET and HEAD are served here.
+    MethodNotAllowed,
+    /// What the visitor expected of it is not so (RFC 9110 section 13.1).
+    PreconditionFailed,
+    /// No byte of the range that was asked for is there.
+    RangeNotSatisfiable,
     /// The head did not come in time.
     TimedOut,
     /// The head is too long.
@@ -76,8 +86,13 @@ impl Status {
             Self::BadRequest => ("400 Bad Request", "The request could not be understood."),
             Self::Unauthorized => ("401 Unauthorized", "A user name and password are needed here."),
             Self::Moved => ("308 Permanent Redirect", "This is served over TLS."),
+            Self::MovedToFolder => ("301 Moved Permanently", "The address of a folder ends with a slash."),
+            Self::Forbidden => ("403 Forbidden", "This may not be read."),
             Self::NotFound => ("404 Not Found", "Nothing is served under this address."),
+            Self::MethodNotAllowed => ("405 Method Not Allowed", "This can be read, and nothing else."),
             Self::TimedOut => ("408 Request Timeout", "The request did not come in time."),
+            Self::PreconditionFailed => ("412 Precondition Failed", "This is not as it was expected to be."),
+            Self::RangeNotSatisfiable => ("416 Range Not Satisfiable", "There is nothing in this range."),
             Self::HeadTooLarge => {
                 ("431 Request Header Fields Too Large", "The head of the request is too long.")
             }
@@ -91,7 +106,7 @@ impl Status {
 
     /// Writes a whole answer with a plain page; without its body where it answers HEAD, and with the word that the
     /// connection ends where it is the `last`. `detail` is
-    /// the realm for who must log in, and where to for what has moved.
+    /// the realm for who must log in, where to for what has moved, and what there is instead of a range.
     pub fn write(self, to_head: bool, last: bool, detail: &str, out: &mut Vec<u8>) {
         let (line, sentence) = self.words();
         let page = format!(
@@ -108,7 +123,9 @@ impl Status {
             Self::Unauthorized => {
                 head.push_str(&format!("WWW-Authenticate: Basic realm=\"{detail}\", charset=\"UTF-8\"\r\n"));
             }
-            Self::Moved => head.push_str(&format!("Location: {detail}\r\n")),
+            Self::Moved | Self::MovedToFolder => head.push_str(&format!("Location: {detail}\r\n")),
+            Self::MethodNotAllowed => head.push_str("Allow: GET, HEAD\r\n"),
+            Self::RangeNotSatisfiable => head.push_str(&format!("Content-Range: {detail}\r\n")),
             Self::Unavailable => head.push_str("Retry-After: 5\r\n"),
             _ => {}
         }

@@ -38,6 +38,7 @@ pub mod server;
 // The world.
 pub mod budget;
 pub mod driver;
+pub mod files;
 pub mod flow;
 pub mod fuzz;
 pub mod gateway;

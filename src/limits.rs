@@ -139,6 +139,10 @@ pub const HTTP_IDLE_TIMEOUT: Span = Span::from_secs(75);
 /// A real server's connection that was idle for so long may be about to end: only what may be asked twice is asked on
 /// it.
 pub const HTTP_FRESH: Span = Span::from_secs(1);
+/// A file is sent in pieces of this size: what a visitor of a folder costs while it is sent.
+pub const FILE_PIECE_BYTES: usize = 64 * 1024;
+/// Names of a folder that are looked at to list it.
+pub const FILES_LISTED_MAX: usize = 2_000;
 
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 

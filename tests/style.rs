@@ -108,6 +108,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("files", &["http", "limits", "mapping"]),
     ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time", "tls"]),
     ("budget", &["driver", "limits"]),
     // The edge.
@@ -123,7 +124,7 @@ const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
 const BANNED: &[(&str, &[&str], &str)] = &[
     (
         "std::fs",
-        &["os", "state", "identity", "certificates", "commands", "run", "cli"],
+        &["os", "files", "state", "identity", "certificates", "commands", "run", "cli"],
         "files belong to the edge",
     ),
     ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),

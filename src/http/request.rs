@@ -80,6 +80,16 @@ impl<'a> Request<'a> {
         Ok(Some((request, length)))
     }
 
+    /// The method, as it was written (RFC 9110 section 9.1).
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The values of a header, without the spaces around them.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        values(self.headers, name)
+    }
+
     /// The path, as it was written: neither decoded nor resolved.
     pub fn path(&self) -> &'a str {
         match self.target.split('?').next() {
