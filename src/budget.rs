@@ -4,7 +4,10 @@
 use std::fmt;
 
 use crate::driver::Budget;
-use crate::limits::{BUFFER_BYTES, FILES_RESERVED, POOL_MAX, SESSIONS_MAX, STRANGERS_MAX, VISITORS_MAX};
+use crate::limits::{
+    BUFFER_BYTES, FILES_PER_FOLDER_VISIT, FILES_RESERVED, FOLDER_VISITS_MAX, POOL_MAX, SESSIONS_MAX,
+    STRANGERS_MAX, VISITORS_MAX,
+};
 
 /// Which end the budget is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,10 @@ pub enum End {
         http: bool,
     },
     /// One CmdChannel comes on top of visits.
-    Client,
+    Client {
+        /// Some of them may be of folders, which it serves itself.
+        folders: bool,
+    },
 }
 
 /// What the machine gives.
@@ -95,16 +101,18 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
 fn budget(end: End, visitors: usize) -> Budget {
     let (others, callers) = match end {
         End::Server { http } => (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }),
-        End::Client => (1, 0),
+        End::Client { .. } => (1, 0),
     };
     // One ProxyChannel a visitor, and a pool that waits for the next ones.
     Budget { raws: visitors, locals: 0, tunnels: visitors + POOL_MAX + others, callers }
 }
 
+/// Files that are open for them.
 fn connections(end: End, visitors: usize) -> usize {
     // A visitor is of one kind or the other.
     let Budget { raws, locals, tunnels, callers: _ } = budget(end, visitors);
-    raws + locals + tunnels
+    let folders = if matches!(end, End::Client { folders: true }) { FOLDER_VISITS_MAX } else { 0 };
+    raws + locals + tunnels + folders * FILES_PER_FOLDER_VISIT
 }
 
 /// Clients at once: there is room for one in four visitors, and for a few in any case.
@@ -148,7 +156,9 @@ mod tests {
 
     #[test]
     fn whatever_is_planned_fits() {
-        for end in [End::Server { http: false }, End::Client] {
+        for end in
+            [End::Server { http: false }, End::Client { folders: false }, End::Client { folders: true }]
+        {
             for files in [500, 1024, 20_000, 1 << 20] {
                 for memory_bytes in [128 << 20, 1 << 30, 64 << 30] {
                     let Ok(plan) = plan(end, Means { files, memory_bytes, ..ROOMY }) else { continue };

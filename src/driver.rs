@@ -30,8 +30,8 @@ use crate::arena::Arena;
 use crate::flow::{self, Flow, Port, Quiet};
 use crate::gateway;
 use crate::limits::{
-    ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, FRAMES_PER_TURN, PUMP_BYTES_PER_TURN,
-    ROLES_MAX, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
+    ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, EXIT_BYTES_MAX, FRAMES_PER_TURN,
+    PUMP_BYTES_PER_TURN, ROLES_MAX, SPLICE_BYTES_MIN, TLS_PLAIN_BYTES_MAX,
 };
 use crate::link::{Fill, Incoming, Link, Payload, Phase};
 use crate::net::{Event, Net, reason_of};
@@ -379,6 +379,7 @@ impl<N: Net> Driver<N> {
                     self.read_frames(proxy);
                     self.flush(proxy);
                 }
+                self.flush(key);
             }
             (Phase::Up, Speech::Tls | Speech::Plain) => {
                 if let Some(raw) = peer {
@@ -447,7 +448,7 @@ impl<N: Net> Driver<N> {
             let (payload, role) = (link.payload, link.role());
             match decoded {
                 Ok(Some((Frame::Transfer(length), used))) => {
-                    if matches!(payload, Payload::Passed | Payload::Drained(_)) {
+                    if matches!(payload, Payload::Passed | Payload::Told | Payload::Drained(_)) {
                         rx.consume(used, &mut self.arena);
                         link.transfer_left = length;
                         link.bulk = length as usize >= SPLICE_BYTES_MIN && link.tls.is_none();
@@ -457,7 +458,7 @@ impl<N: Net> Driver<N> {
                     match payload {
                         Payload::Refused => return self.fail(key, Reason::Protocol),
                         Payload::Awaited => return,
-                        Payload::Passed | Payload::Drained(_) => continue,
+                        Payload::Passed | Payload::Told | Payload::Drained(_) => continue,
                     }
                 }
                 Ok(Some((Frame::Datagram(_) | Frame::Piece(_), _))) => {
@@ -519,6 +520,7 @@ impl<N: Net> Driver<N> {
                 }
                 Delivery::Some(n)
             }
+            (Payload::Told, _) if n > 0 => self.tell(key, n.min(EXIT_BYTES_MAX)),
             (_, Some(raw)) => {
                 match self.slots.pair_mut(raw, key) {
                     Some((Slot::Link(to), _)) if to.exchange.is_some() => {
@@ -577,6 +579,9 @@ impl<N: Net> Driver<N> {
         match link.flush(key, &mut self.net, &mut self.arena) {
             Err(reason) => self.fail(key, reason),
             Ok(true) if phase == Phase::Lingering => self.say_goodbye(key),
+            Ok(true) if phase == Phase::Up && std::mem::take(&mut link.shut_when_sent) => {
+                self.net.shut(&mut link.stream);
+            }
             Ok(true) if std::mem::take(&mut link.tell_drained) => self.feed(role, Input::Drained(key)),
             Ok(_) => {}
         }

@@ -4,10 +4,11 @@
 
 use crate::config;
 use crate::directory::Directory;
+use crate::exit::{Next, Talk};
 use crate::http::{Answer, AnswerKind, Body, Malformed, Request, Scheme, Status, header_space};
 use crate::license::License;
-use crate::limits::HTTP_HEADERS_MAX;
-use crate::mapping;
+use crate::limits::{EXIT_BYTES_MAX, HTTP_HEADERS_MAX};
+use crate::mapping::{self, Exit};
 use crate::policy::Allow;
 use crate::proxy_protocol::{self, Announced, ProxyVersion};
 use crate::server_ref::{ServerRef, ServerWord};
@@ -28,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("licenses", licenses),
     ("proxy_protocol", headers),
     ("via", proxies),
+    ("exit", exits),
     ("http", requests),
     ("answer", answers),
     ("body", bodies),
@@ -157,6 +159,33 @@ pub fn proxies(bytes: &[u8]) {
                 }
                 Ok(Step::Done(used)) => break assert!(used <= rest.len()),
                 Ok(Step::Wait) | Err(_) => break,
+            }
+        }
+    }
+}
+
+/// What a visitor of an exit says, at once and byte by byte: it is answered the same, and nothing of what is for the
+/// real server is lost.
+pub fn exits(bytes: &[u8]) {
+    let auth = mapping::parse("1:socks5,auth=me:secret").ok().and_then(|mut maps| maps.pop()?.options.auth);
+    for exit in Exit::ALL {
+        for auth in [None, auth.clone()] {
+            let tell = |pieces: usize| {
+                let (mut talk, mut said, mut told) = (Talk::new(exit, auth.clone()), Vec::new(), 0);
+                for piece in bytes.chunks(pieces) {
+                    told += piece.len();
+                    let heard = talk.hear(piece);
+                    said.extend(heard.say);
+                    if heard.next != Next::More {
+                        return (heard.next, said, talk.first(), told);
+                    }
+                }
+                (Next::More, said, Vec::new(), told)
+            };
+            let (whole, slow) = (tell(EXIT_BYTES_MAX), tell(1));
+            assert_eq!((&whole.0, &whole.1), (&slow.0, &slow.1));
+            if let Next::Ask(..) = whole.0 {
+                assert_eq!(whole.2, [&slow.2[..], &bytes[slow.3..whole.3]].concat());
             }
         }
     }

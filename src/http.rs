@@ -4,11 +4,13 @@
 mod answer;
 mod body;
 mod exchange;
+mod proxied;
 mod request;
 
 pub use answer::{Answer, AnswerKind, BadAnswer};
 pub use body::{Body, Chunk, Field, Line};
 pub use exchange::{Answers, Asks, Ending, Exchange};
+pub use proxied::Proxied;
 pub use request::{HeaderSpace, Request, header_space};
 
 /// Two programs could read a body differently.
@@ -53,12 +55,14 @@ pub enum Status {
     Moved,
     /// A folder was asked for without the slash at its end.
     MovedToFolder,
-    /// It is there, and may not be read.
+    /// It is there and may not be read; or a proxy does not lead there.
     Forbidden,
     /// Nobody serves this name, or this path of it.
     NotFound,
     /// Only GET and HEAD are served here.
     MethodNotAllowed,
+    /// The proxy has `auth=`, and the visitor did not say it.
+    ProxyLogin,
     /// What the visitor expected of it is not so (RFC 9110 section 13.1).
     PreconditionFailed,
     /// No byte of the range that was asked for is there.
@@ -87,9 +91,12 @@ impl Status {
             Self::Unauthorized => ("401 Unauthorized", "A user name and password are needed here."),
             Self::Moved => ("308 Permanent Redirect", "This is served over TLS."),
             Self::MovedToFolder => ("301 Moved Permanently", "The address of a folder ends with a slash."),
-            Self::Forbidden => ("403 Forbidden", "This may not be read."),
+            Self::Forbidden => ("403 Forbidden", "This is not for you to see."),
             Self::NotFound => ("404 Not Found", "Nothing is served under this address."),
             Self::MethodNotAllowed => ("405 Method Not Allowed", "This can be read, and nothing else."),
+            Self::ProxyLogin => {
+                ("407 Proxy Authentication Required", "A user name and password are needed for this proxy.")
+            }
             Self::TimedOut => ("408 Request Timeout", "The request did not come in time."),
             Self::PreconditionFailed => ("412 Precondition Failed", "This is not as it was expected to be."),
             Self::RangeNotSatisfiable => ("416 Range Not Satisfiable", "There is nothing in this range."),
@@ -120,8 +127,11 @@ impl Status {
             page.len()
         );
         match self {
-            Self::Unauthorized => {
-                head.push_str(&format!("WWW-Authenticate: Basic realm=\"{detail}\", charset=\"UTF-8\"\r\n"));
+            Self::Unauthorized | Self::ProxyLogin => {
+                let who = if self == Self::Unauthorized { "WWW" } else { "Proxy" };
+                head.push_str(&format!(
+                    "{who}-Authenticate: Basic realm=\"{detail}\", charset=\"UTF-8\"\r\n"
+                ));
             }
             Self::Moved | Self::MovedToFolder => head.push_str(&format!("Location: {detail}\r\n")),
             Self::MethodNotAllowed => head.push_str("Allow: GET, HEAD\r\n"),

@@ -18,6 +18,7 @@ pub mod timers;
 
 // What the operator says.
 pub mod directory;
+pub mod exit;
 pub mod http;
 pub mod license;
 pub mod mapping;

@@ -130,6 +130,14 @@ const _: () = assert!(
 pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
 /// Longest trailer section of a chunked body.
 pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
+/// Visits of folders at once: each has a thread.
+pub const FOLDER_VISITS_MAX: usize = 64;
+/// Open files of one, beside the connection: the far end of it, the folder, one below that, and a file.
+pub const FILES_PER_FOLDER_VISIT: usize = 4;
+/// What a visitor of an exit says is taken in such pieces until it has said where it wants to go.
+pub const EXIT_BYTES_MAX: usize = 1024;
+// The head for the real server and what stood behind it leave together.
+const _: () = assert!(HTTP_HEAD_BYTES_MAX + HTTP_HEADERS_MAX + EXIT_BYTES_MAX + 512 <= BUFFER_BYTES);
 /// The head of a request is whole within this, from its first byte on.
 pub const HTTP_HEAD_TIMEOUT: Span = Span::from_secs(10);
 /// Names of clients that have gone, of which visitors are told that they may come back.

@@ -60,8 +60,8 @@ pub struct Link<N: Net> {
     pub held: Held,
     /// Visitor who speaks HTTP: what is under way.
     pub exchange: Option<Box<Exchange>>,
-    /// The direction to the peer is to end as soon as the connection is up.
-    pub shut_when_up: bool,
+    /// The direction to the peer is to end as soon as the connection is up, and what was sent has left.
+    pub shut_when_sent: bool,
     /// The role wants to know when everything has left.
     pub tell_drained: bool,
     /// It stands in the run queue.
@@ -107,6 +107,8 @@ pub enum Payload {
     Awaited,
     /// To the peer.
     Passed,
+    /// To the role.
+    Told,
     /// Nowhere: so many bytes may still be thrown away.
     Drained(u32),
 }
@@ -190,7 +192,7 @@ impl<N: Net> Link<N> {
             transfer_left: 0,
             held: Held::Free,
             exchange: (speech == Speech::Http).then(Box::default),
-            shut_when_up: false,
+            shut_when_sent: false,
             tell_drained: false,
             queued: false,
         }

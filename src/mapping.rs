@@ -5,7 +5,9 @@
 //! route    = ports                                  (* 8080, 6000-6010: same port of 127.0.0.1 *)
 //!          | [ address ":" ] ports ":" target       (* 2222:22, 127.0.0.1:8081:80, 0:22 *)
 //!          | name [ path ] ":" target ;             (* blog.example.com:3000, example.com/api:4000 *)
-//! target   = [ host ":" ] ports | "unix:" path ;    (* 22, nas.lan:22, [fd00::5]:22 *)
+//! target   = [ host ":" ] ports | "unix:" path      (* 22, nas.lan:22, [fd00::5]:22 *)
+//!          | "socks5" | "http-proxy"                (* the client's own network, held to its --allow *)
+//!          | "files:" path ;                        (* a folder of the client's, read-only *)
 //! ports    = port [ "-" port ] ;                    (* ascending; both sides of one length *)
 //! address  = IPv4 | "[" IPv6 "]" ;
 //! host     = address | label { "." label } ;
@@ -26,8 +28,8 @@
 //! range is as many mappings as it has ports. Without a kind, a port is tcp and a name is http. What
 //! people know from `ssh -L` and `docker -p` decides the rest: first the public side, and when three
 //! parts begin with an address, it is the public one. `127.0.0.1:80` could be either side and is
-//! refused. A Unix socket's path has no comma or space; when it ends in `/` and a kind, that is the kind,
-//! so `/run/tcp` is written `unix:/run/tcp/tcp`. Names are letters, digits and hyphens; other
+//! refused. The path of a Unix socket or folder has no comma or space; when it ends in `/` and a kind, that is the
+//! kind, so `/run/tcp` is written `unix:/run/tcp/tcp`. Names are letters, digits and hyphens; other
 //! alphabets are not converted (write the `xn--` form).
 
 mod options;
@@ -150,6 +152,32 @@ pub enum Target {
     },
     /// A Unix stream socket, by its absolute path.
     Unix(String),
+    /// Whatever each visitor asks for, if `--allow` covers it: the client itself is the proxy.
+    Exit(Exit),
+    /// A folder, by its absolute path, that the client serves read-only.
+    Files(String),
+}
+
+/// How visitors tell the client where they want to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// SOCKS5 (RFC 1928).
+    Socks5,
+    /// As a proxy for HTTP: CONNECT, or requests for a whole URI (RFC 9110 section 9.3.6, RFC 9112 section 3.2.2).
+    HttpProxy,
+}
+
+impl Exit {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Socks5, Self::HttpProxy];
+
+    /// The word for it in a mapping's text.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Socks5 => "socks5",
+            Self::HttpProxy => "http-proxy",
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -157,6 +185,8 @@ impl fmt::Display for Target {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Exit(exit) => f.write_str(exit.word()),
+            Self::Files(path) => write!(f, "files:{path}"),
         }
     }
 }
@@ -185,6 +215,17 @@ impl Mapping {
     /// The mapping's text without its options: nothing in it is secret.
     pub fn route(&self) -> Route<'_> {
         Route(self)
+    }
+
+    /// The text that a MAP frame carries. What the client itself asks visitors for is not the server's to know.
+    pub fn to_wire(&self) -> String {
+        match self.target {
+            Target::Exit(_) | Target::Files(_) if self.kind == Kind::Tcp => {
+                let options = Options { auth: None, ..self.options.clone() };
+                Self { options, ..self.clone() }.to_string()
+            }
+            _ => self.to_string(),
+        }
     }
 
     /// The one mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a
@@ -240,6 +281,13 @@ impl Mapping {
         Ok(())
     }
 
+    /// What whoever starts it should know, though it is served.
+    pub fn warning(&self) -> Option<String> {
+        let open = matches!(self.target, Target::Exit(_)) && self.options.auth.is_none();
+        let text = "anybody who finds it may go wherever --allow leads; `,auth=USER:PASSWORD` behind it asks who comes";
+        open.then(|| format!("{}: {text}", self.route()))
+    }
+
     /// The kind of a text that names none.
     fn kind_by_default(public: &Public) -> Kind {
         match public {
@@ -263,8 +311,9 @@ impl fmt::Display for Route<'_> {
             Target::Tcp { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), port } => write!(f, "{port}")?,
             _ => write!(f, "{target}")?,
         }
-        // A socket's path may end in what would be read as the kind.
-        let mistaken = matches!(target, Target::Unix(path) if parse::split_kind(path).1.is_some());
+        // A path may end in what would be read as the kind.
+        let mistaken =
+            matches!(target, Target::Unix(path) | Target::Files(path) if parse::split_kind(path).1.is_some());
         if *kind != Mapping::kind_by_default(public) || mistaken {
             write!(f, "/{kind}")?;
         }

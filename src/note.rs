@@ -195,6 +195,20 @@ pub enum Note {
         /// What to add to `--allow`.
         word: String,
     },
+    /// A visitor of an exit wants to go where `--allow` does not lead.
+    ExitRefused {
+        /// Where, and by which exit.
+        target: String,
+        /// What `--allow` would have to be.
+        word: String,
+    },
+    /// A visitor of an exit could not be taken where it wants to go.
+    ExitFailed {
+        /// Where, and by which exit.
+        target: String,
+        /// Why.
+        reason: Reason,
+    },
     /// A real server cannot be reached.
     RealServerFailed {
         /// The target.
@@ -233,6 +247,8 @@ impl Note {
             | Self::Disconnected { .. }
             | Self::NotReady { .. }
             | Self::OfferRefused { .. }
+            | Self::ExitRefused { .. }
+            | Self::ExitFailed { .. }
             | Self::RealServerFailed { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::ListeningForNames { .. }
@@ -279,6 +295,8 @@ impl Note {
             Self::StrangerEvicted { .. } => "evicted".into(),
             // The server chooses the targets: a few are told, the rest counted.
             Self::OfferRefused { .. } => "offers".into(),
+            // Anybody may ask for anything.
+            Self::ExitRefused { .. } | Self::ExitFailed { .. } => "exits".into(),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             // A few are told, the rest counted.
             Self::FlowOver { .. } => "flows".into(),
@@ -290,7 +308,9 @@ impl Note {
     pub fn detail(&self) -> u64 {
         match self {
             Self::Ready { login, .. } => *login,
-            Self::OfferRefused { target, .. } => {
+            Self::OfferRefused { target, .. }
+            | Self::ExitRefused { target, .. }
+            | Self::ExitFailed { target, .. } => {
                 target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
             }
             Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
@@ -398,6 +418,12 @@ impl fmt::Display for Note {
                 "the server asks for a mapping to {target}, which --allow does not cover; to permit it too, \
                  add --allow {word}"
             ),
+            Self::ExitRefused { target, word } => write!(
+                f,
+                "a visitor wants to go to {target}, which --allow does not cover; to permit it too, start with \
+                 --allow {word}"
+            ),
+            Self::ExitFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::Stopping { visits: 0 } => write!(f, "stopping"),
             Self::Stopping { visits } => {

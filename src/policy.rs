@@ -205,11 +205,12 @@ enum AllowItem {
     Any,
     Net { net: Cidr, first: u16, last: u16 },
     Unix(String),
+    Files(String),
 }
 
 impl Allow {
     /// Reads a list of `loopback`, `lan` (which includes it), `any`, networks (`CIDR`,
-    /// `CIDR:PORT`, `CIDR:PORT-PORT`, IPv6 in brackets before a port) and `unix:/path`.
+    /// `CIDR:PORT`, `CIDR:PORT-PORT`, IPv6 in brackets before a port), `unix:/path` and `files:/path`.
     ///
     /// # Errors
     /// A sentence that quotes the item that is wrong.
@@ -226,7 +227,7 @@ impl Allow {
             AllowItem::Lan => within(&LOOPBACK) || within(&LAN),
             AllowItem::Any => true,
             AllowItem::Net { net, first, last } => net.contains(address) && (*first..=*last).contains(&port),
-            AllowItem::Unix(_) => false,
+            AllowItem::Unix(_) | AllowItem::Files(_) => false,
         })
     }
 
@@ -235,8 +236,13 @@ impl Allow {
         self.items.iter().any(|item| match item {
             AllowItem::Any => true,
             AllowItem::Unix(allowed) => allowed == path,
-            AllowItem::Loopback | AllowItem::Lan | AllowItem::Net { .. } => false,
+            AllowItem::Loopback | AllowItem::Lan | AllowItem::Net { .. } | AllowItem::Files(_) => false,
         })
+    }
+
+    /// Whether the server may have the client publish the folder at `path`: `any` is of what can be connected to.
+    pub fn permits_folder(&self, path: &str) -> bool {
+        self.items.iter().any(|item| matches!(item, AllowItem::Files(allowed) if allowed == path))
     }
 
     /// The word that, added to the list, permits this target and nothing else (for an address of
@@ -254,13 +260,23 @@ impl Allow {
         self.items.iter().any(|item| match item {
             AllowItem::Lan | AllowItem::Any => true,
             AllowItem::Net { first, last, .. } => (*first..=*last).contains(&port),
-            AllowItem::Loopback | AllowItem::Unix(_) => false,
+            AllowItem::Loopback | AllowItem::Unix(_) | AllowItem::Files(_) => false,
         })
     }
 
     /// The word that, added to the list, permits this Unix socket and nothing else.
     pub fn word_for_unix(path: &str) -> String {
         AllowItem::Unix(path.to_string()).to_string()
+    }
+
+    /// Whether any folder is permitted.
+    pub fn permits_folders(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, AllowItem::Files(_)))
+    }
+
+    /// The word that, added to the list, permits this folder and nothing else.
+    pub fn word_for_folder(path: &str) -> String {
+        AllowItem::Files(path.to_string()).to_string()
     }
 }
 
@@ -285,11 +301,15 @@ impl AllowItem {
             "any" => return Ok(Self::Any),
             _ => (),
         }
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path.starts_with('/') && !path.chars().any(char::is_control) {
-                true => Ok(Self::Unix(path.to_string())),
-                false => Err(format!("{} is not a path that begins with /", quote(text))),
-            };
+        let path = |path: &str| match path.starts_with('/') && !path.chars().any(char::is_control) {
+            true => Ok(path.to_string()),
+            false => Err(format!("{} is not a path that begins with /", quote(text))),
+        };
+        if let Some(socket) = text.strip_prefix("unix:") {
+            return path(socket).map(Self::Unix);
+        }
+        if let Some(folder) = text.strip_prefix("files:") {
+            return path(folder).map(Self::Files);
         }
         let (net, ports) = Self::split_ports(text)?;
         let Ok(net) = Cidr::parse(net) else {
@@ -338,7 +358,7 @@ impl AllowItem {
         }
         format!(
             "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) \
-             or unix:/path (names do not count here){}",
+             unix:/path or files:/path (names do not count here){}",
             quote(text),
             did_you_mean(text, &["loopback", "lan", "any"])
         )
@@ -352,6 +372,7 @@ impl fmt::Display for AllowItem {
             Self::Lan => f.write_str("lan"),
             Self::Any => f.write_str("any"),
             Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Files(path) => write!(f, "files:{path}"),
             Self::Net { net, first: 0, .. } => write!(f, "{net}"),
             Self::Net { net, first, last } => {
                 match net.address {

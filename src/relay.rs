@@ -187,8 +187,8 @@ pub fn inbound<N: Net>(
     net: &mut N,
     arena: &mut Arena,
 ) -> Result<Delivery, Fault> {
-    // What was spliced goes before everything behind it.
-    if raw.spliced.is_some() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
+    // What was spliced, or said to the real server first, goes before everything behind it.
+    if !raw.is_flushed() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
         return Ok(Delivery::Wait);
     }
     let (proxy_key, proxy) = proxy;

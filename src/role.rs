@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::http::{Request, Status};
+use crate::mapping::Auth;
 use crate::note::Note;
 use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
 use crate::slots::Key;
 use crate::time::Time;
 use crate::via::Handshake;
-use crate::wire::Frame;
+use crate::wire::{Frame, transfer_header};
 
 /// Decisions without side effects.
 pub trait Role {
@@ -60,7 +61,7 @@ pub enum Input<'a> {
     Talk(Key, Talk<'a>),
     /// A frame came in; with it the bytes it was decoded from.
     Frame(Key, Frame<'a>, &'a [u8]),
-    /// Bytes came in on a local connection.
+    /// Bytes came in on a local connection, or payload on a ProxyChannel that is listened to.
     Bytes(Key, &'a [u8]),
     /// The peer ended its direction; all its bytes were handed on before.
     Ended(Key),
@@ -159,6 +160,8 @@ pub enum Place {
     Unix(String),
     /// A UDP port of an address.
     Udp(SocketAddr),
+    /// A folder that this program itself serves, by its absolute path, and what its visitors must know.
+    Files(String, Option<Auth>),
 }
 
 /// A wish.
@@ -237,6 +240,10 @@ pub enum Verb {
     },
     /// Payload may come on a ProxyChannel: it stays where it is until the join.
     Expect(Key),
+    /// Payload of a ProxyChannel is for the role: [`Input::Bytes`] tells it, [`EXIT_BYTES_MAX`] at a time.
+    ///
+    /// [`EXIT_BYTES_MAX`]: crate::limits::EXIT_BYTES_MAX
+    Hear(Key),
     /// The far end has answered: what was held is not needed again, and its payload may pass.
     Release(Key),
     /// End the direction towards a raw connection: FIN, after the last byte.
@@ -312,6 +319,17 @@ impl<'a> Outbox<'a> {
     pub fn send_soon(&mut self, key: Key, frame: &Frame<'_>) {
         let range = self.keep(frame.encode().bytes());
         self.push(Verb::SendSoon(key, range));
+    }
+
+    /// Sends payload on a ProxyChannel.
+    pub fn send_payload(&mut self, key: Key, payload: &[u8]) {
+        if !payload.is_empty() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&transfer_header(payload.len()));
+            self.bytes.extend_from_slice(payload);
+            let range = start..self.bytes.len();
+            self.push(Verb::Send(key, range));
+        }
     }
 
     /// Sends bytes as they are.

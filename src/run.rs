@@ -18,11 +18,12 @@ use crate::demo::{Fetch, Page};
 use crate::directory::{Directory, Entry};
 use crate::driver::{Budget, Driver};
 use crate::entropy::Entropy;
+use crate::files::Folder;
 use crate::http::Scheme;
 use crate::identity::Identity;
 use crate::license::{License, Transport};
 use crate::limits::POOL_MAX;
-use crate::mapping;
+use crate::mapping::{self, Mapping, Target};
 use crate::names::bracketed;
 use crate::net::Net;
 use crate::note::{Level, Note};
@@ -160,7 +161,12 @@ fn own_address() -> String {
 /// A sentence for the person who started it.
 pub fn connect(settings: ClientPlan) -> Result<i32, String> {
     let ClientPlan { server, maps: mappings, plain, via, allow, ca } = settings;
-    let plan = means(End::Client, None, None)?;
+    let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
+        Target::Files(path) => Some(path),
+        Target::Tcp { .. } | Target::Unix(_) | Target::Exit(_) => None,
+    });
+    let folders: Vec<&String> = folders.collect();
+    let plan = means(End::Client { folders: !folders.is_empty() || allow.permits_folders() }, None, None)?;
     let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
     let servers: Vec<(String, u16)> =
         server.addresses(port).map(|(host, port)| (host.to_owned(), port)).collect();
@@ -175,6 +181,14 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
         let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change \
                     what visitors send";
         tell(&mut os, Level::Warn, text.to_owned());
+    }
+    for warning in mappings.iter().filter_map(Mapping::warning) {
+        tell(&mut os, Level::Warn, warning);
+    }
+    for folder in folders {
+        if let Err(error) = Folder::open(folder) {
+            tell(&mut os, Level::Warn, format!("the folder {folder} cannot be served now: {error}"));
+        }
     }
     let config = client::Config {
         servers,

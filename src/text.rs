@@ -144,6 +144,12 @@ pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether both are the same. How long it takes depends on their lengths alone.
+pub fn alike(one: &[u8], other: &[u8]) -> bool {
+    let differs = |differs: u8, (one, other): (&u8, &u8)| differs | (one ^ other);
+    one.len() == other.len() && one.iter().zip(other).fold(0, differs) == 0
+}
+
 /// `bytes` in base64 (RFC 4648 section 4).
 pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

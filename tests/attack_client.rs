@@ -143,7 +143,7 @@ fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
         .iter()
         .map(|(_, place, _)| match place {
             Place::Ip(SocketAddr::V4(address)) => address.ip().octets()[3],
-            Place::Ip(_) | Place::Unix(_) | Place::Udp(_) => 0,
+            Place::Ip(_) | Place::Unix(_) | Place::Udp(_) | Place::Files(..) => 0,
         })
         .collect();
     assert_eq!(asked, [1, 2, 1, 2, 1]);

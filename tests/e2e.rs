@@ -27,6 +27,8 @@ mod dice;
 #[path = "bench/echo.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod echo;
+#[path = "e2e/exits.rs"]
+mod exits;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/harness.rs"]

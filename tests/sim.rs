@@ -12,6 +12,8 @@ mod costs;
 mod dice;
 #[path = "sim/exchanges.rs"]
 mod exchanges;
+#[path = "sim/exits.rs"]
+mod exits;
 #[path = "sim/floods.rs"]
 mod floods;
 #[path = "sim/letters.rs"]

@@ -27,12 +27,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("via", &["names", "reason", "text"]),
     ("mapping", &["limits", "names", "policy", "proxy_protocol", "text"]),
     ("http", &["limits", "mapping", "names", "text"]),
+    ("exit", &["http", "limits", "mapping", "names", "reason", "text"]),
     ("directory", &["license", "mapping", "policy", "table", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),
     // Decisions.
     ("note", &["reason", "time"]),
-    ("role", &["directory", "http", "note", "proxy_protocol", "reason", "slots", "time", "via", "wire"]),
+    (
+        "role",
+        &["directory", "http", "mapping", "note", "proxy_protocol", "reason", "slots", "time", "via", "wire"],
+    ),
     ("channel", &["limits", "reason", "slots", "time"]),
     (
         "server",
@@ -58,8 +62,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "client",
         &[
-            "channel", "entropy", "license", "limits", "mapping", "names", "note", "policy", "reason",
-            "role", "slots", "time", "timers", "via", "wire",
+            "channel", "entropy", "exit", "license", "limits", "mapping", "names", "note", "policy",
+            "reason", "role", "slots", "time", "timers", "via", "wire",
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),
@@ -68,6 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "config",
             "directory",
+            "exit",
             "http",
             "license",
             "limits",
@@ -109,7 +114,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("files", &["http", "limits", "mapping"]),
-    ("os", &["directory", "limits", "net", "note", "reason", "role", "slots", "time", "tls"]),
+    (
+        "os",
+        &["directory", "files", "limits", "mapping", "net", "note", "reason", "role", "slots", "time", "tls"],
+    ),
     ("budget", &["driver", "limits"]),
     // The edge.
     ("state", &["directory", "license", "policy"]),

@@ -1,17 +1,21 @@
 //! RealServerChannel: the client's connection to the service behind NAT.
 //!
 //! ```text
-//!   Resolving ──Resolved──► Dialing ──Dialed──► Joined
-//!       │                    │   ▲ │
-//!       │ no address         │   └─┘ Failed, another address is left
-//!       └──────► refuse ◄────┘ Failed (none left), Timeout
+//!   Talking ──Asked──► Resolving ──Begun──► Dialing ──Dialed──► Joined
+//!      │                   │                 │   ▲ │
+//!      │                   │ no address      │   └─┘ Failed, another address is left
+//!      │                   └───► refuse ◄────┘ Failed (none left), Timeout
+//!      └──Parted──► Parting ──Timeout──► refuse
 //! ```
+//!
+//! A visit of an exit begins with Talking: the client itself hears where the visitor wants to go. Where it cannot be
+//! taken there it is told so, and its end is awaited in Parting. Any other visit begins with Resolving.
 //!
 //! The visitor's first bytes wait in the tunnel connection while this one is made.
 
 use std::net::SocketAddr;
 
-use crate::limits::REAL_SERVER_TIMEOUT;
+use crate::limits::{DRAIN_TIMEOUT, REAL_SERVER_TIMEOUT};
 use crate::reason::Reason;
 use crate::slots::Key;
 use crate::time::Time;
@@ -19,6 +23,16 @@ use crate::time::Time;
 /// The state of a connection to a real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Real {
+    /// The visitor has not said yet where it wants to go.
+    Talking {
+        /// When to give up.
+        deadline: Time,
+    },
+    /// It has been told that it cannot be taken there.
+    Parting {
+        /// When to give up.
+        deadline: Time,
+    },
     /// The target's name is being looked up.
     Resolving {
         /// When to give up.
@@ -43,6 +57,10 @@ pub enum Real {
 /// What happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The visitor has said where it wants to go.
+    Asked,
+    /// It was told that it cannot be taken there.
+    Parted,
     /// A connect was begun, with these addresses left to try.
     Begun(Key, Vec<SocketAddr>),
     /// The connect succeeded.
@@ -67,6 +85,11 @@ pub enum Effect {
 }
 
 impl Real {
+    /// A visitor who has yet to say what it wants.
+    pub fn asked_for(now: Time) -> Self {
+        Self::Talking { deadline: now + REAL_SERVER_TIMEOUT }
+    }
+
     /// A connection that is wanted from `now` on.
     pub fn wanted(now: Time) -> Self {
         Self::Resolving { deadline: now + REAL_SERVER_TIMEOUT }
@@ -75,6 +98,14 @@ impl Real {
     /// Takes one event. What cannot happen in a state does nothing.
     pub fn step(&mut self, now: Time, event: Event) -> Effect {
         match (&mut *self, event) {
+            (Self::Talking { .. }, Event::Asked) => {
+                *self = Self::wanted(now);
+                Effect::Nothing
+            }
+            (Self::Talking { .. } | Self::Resolving { .. } | Self::Dialing { .. }, Event::Parted) => {
+                *self = Self::Parting { deadline: now + DRAIN_TIMEOUT };
+                Effect::Nothing
+            }
             (Self::Resolving { deadline } | Self::Dialing { deadline, .. }, Event::Begun(key, rest)) => {
                 *self = Self::Dialing { key, rest, deadline: *deadline };
                 Effect::Nothing
@@ -87,19 +118,25 @@ impl Real {
                 Effect::TryNext(std::mem::take(rest))
             }
             (Self::Resolving { .. } | Self::Dialing { .. }, Event::Failed(reason)) => Effect::Refuse(reason),
-            (Self::Resolving { deadline } | Self::Dialing { deadline, .. }, Event::Timeout)
-                if *deadline <= now =>
-            {
-                Effect::Refuse(Reason::TimedOut)
-            }
-            (Self::Resolving { .. } | Self::Dialing { .. } | Self::Joined { .. }, _) => Effect::Nothing,
+            (state, Event::Timeout) if state.deadline() <= now => Effect::Refuse(Reason::TimedOut),
+            (
+                Self::Talking { .. }
+                | Self::Parting { .. }
+                | Self::Resolving { .. }
+                | Self::Dialing { .. }
+                | Self::Joined { .. },
+                _,
+            ) => Effect::Nothing,
         }
     }
 
     /// When [`Event::Timeout`] is due.
     pub fn deadline(&self) -> Time {
         match self {
-            Self::Resolving { deadline } | Self::Dialing { deadline, .. } => *deadline,
+            Self::Talking { deadline }
+            | Self::Parting { deadline }
+            | Self::Resolving { deadline }
+            | Self::Dialing { deadline, .. } => *deadline,
             Self::Joined { .. } => Time::NEVER,
         }
     }
@@ -107,7 +144,7 @@ impl Real {
     /// The connection, once there is one.
     pub fn key(&self) -> Option<Key> {
         match self {
-            Self::Resolving { .. } => None,
+            Self::Talking { .. } | Self::Parting { .. } | Self::Resolving { .. } => None,
             Self::Dialing { key, .. } | Self::Joined { key } => Some(*key),
         }
     }

@@ -1,12 +1,13 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back; [`tunnel`] keeps mappings
-//! and ProxyChannels; [`visits`] dials real servers.
+//! and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer
 //! knows the instance, are they cut.
 
+mod exits;
 mod login;
 mod tunnel;
 mod visits;
@@ -17,6 +18,7 @@ use crate::channel::cmd::{Beat, Cmd};
 use crate::channel::proxy::Proxy;
 use crate::channel::real::Real;
 use crate::entropy::Entropy;
+use crate::exit::Talk;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
 use crate::limits::{BACKOFF_FIRST, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
 use crate::mapping::{Host, Mapping, Target};
@@ -127,6 +129,8 @@ struct ProxyChannel {
     state: Proxy,
     /// The visit's other side, while one is on.
     real: Option<Real>,
+    /// The visitor has yet to be taken where it wants to go.
+    talk: Option<Box<Talk>>,
     /// What the visit is for, and whether it carries datagrams.
     mapping: u16,
     flow: bool,
@@ -161,6 +165,7 @@ impl Role for Client {
             Input::Dialed(key) => self.real_dialed(now, key, out),
             Input::Secured(key, binding) => self.secured(now, key, binding, out),
             Input::Frame(key, frame, _) => self.frame(now, key, frame, out),
+            Input::Bytes(key, bytes) => self.visitor_spoke(now, key, bytes, out),
             Input::Ended(key) => self.ended(now, key, out),
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(key, out),
@@ -168,7 +173,6 @@ impl Role for Client {
             Input::Bound(..)
             | Input::BindFailed(..)
             | Input::Accepted { .. }
-            | Input::Bytes(..)
             | Input::Over(_)
             | Input::Talk(..)
             | Input::Greeted(..)

@@ -38,7 +38,7 @@ impl Client {
         let end = (self.next_map + MAPS_PER_BATCH).min(self.config.mappings.len());
         for index in self.next_map..end {
             let mapping = &self.config.mappings[index];
-            let text = mapping.to_string();
+            let text = mapping.to_wire();
             out.send(cmd, &Frame::Map(Map { index: index as u16, mapping: &text }));
         }
         self.next_map = end;
@@ -123,7 +123,12 @@ impl Client {
                 out.note(refused(to, Allow::word_for_unix(path)));
                 Some(Reason::NotAllowed)
             }
-            Some(Target::Tcp { .. } | Target::Unix(_)) => None,
+            Some(to @ Target::Files(path)) if !self.config.allow.permits_folder(path) => {
+                out.note(refused(to, Allow::word_for_folder(path)));
+                Some(Reason::NotAllowed)
+            }
+            // What an exit's visitors want is checked when they want it.
+            Some(Target::Tcp { .. } | Target::Unix(_) | Target::Files(_) | Target::Exit(_)) => None,
         };
         if let (Some(offer), None) = (offer, trouble) {
             self.offers.insert(map.index, (offer, MapState::default()));
@@ -133,7 +138,7 @@ impl Client {
     }
 
     /// Whether any address of this name might be allowed.
-    fn may_look_up(&self, name: &str, port: u16) -> bool {
+    pub(super) fn may_look_up(&self, name: &str, port: u16) -> bool {
         let here = name == "localhost" && self.config.allow.permits(Ipv4Addr::LOCALHOST.into(), port);
         here || self.config.allow.may_permit(port)
     }
@@ -186,6 +191,7 @@ impl Client {
         let proxy = ProxyChannel {
             state: Proxy::Idle,
             real: None,
+            talk: None,
             mapping: 0,
             flow: false,
             visit: 0,

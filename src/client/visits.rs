@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use super::{Channel, Client, Host, Mapping, ProxyChannel, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
+use crate::exit::Talk;
 use crate::limits::{DRAIN_TIMEOUT, NAME_LIFE, SERVER_MAPPING_BIT, VISITS_REMEMBERED};
 use crate::mapping::Kind;
 use crate::note::Note;
+use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Place, Verb};
 use crate::slots::Key;
@@ -42,7 +44,11 @@ impl Client {
     ) -> bool {
         match frame {
             Frame::Connect(connect) => self.visit(now, key, &connect, out),
-            Frame::Fin => self.proxy_event(now, key, Event::PeerFin, out),
+            Frame::Fin => {
+                let good = self.proxy_event(now, key, Event::PeerFin, out);
+                self.visitor_is_silent(now, key, out);
+                good
+            }
             Frame::Disconnect { visit, reason } => {
                 self.proxy_event(now, key, Event::PeerCut(visit, reason), out)
             }
@@ -70,7 +76,9 @@ impl Client {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
         };
         let (target, flow) = (mapping.target.clone(), mapping.kind == Kind::Udp);
-        let real = Real::wanted(now);
+        // Who comes by HTTP has said it to the server.
+        let auth = mapping.options.auth.clone().filter(|_| mapping.kind == Kind::Tcp);
+        let real = if matches!(target, Target::Exit(_)) { Real::asked_for(now) } else { Real::wanted(now) };
         self.watch(real.deadline());
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         (proxy.real, proxy.mapping, proxy.flow) = (Some(real), connect.mapping, flow);
@@ -81,10 +89,14 @@ impl Client {
             Target::Tcp { host: Host::Name(name), port } => {
                 self.look_up(now, key, connect.visit, (name, port), out)
             }
-            Target::Unix(path) if self.may_open(connect.mapping, &path) => {
+            Target::Unix(path) if self.may_open(connect.mapping, |allow| allow.permits_unix(&path)) => {
                 self.dial_real(now, key, Place::Unix(path), Vec::new(), out);
             }
-            Target::Unix(_) => return self.refuse(now, key, Reason::NotAllowed, out),
+            Target::Files(path) if self.may_open(connect.mapping, |allow| allow.permits_folder(&path)) => {
+                self.dial_real(now, key, Place::Files(path, auth), Vec::new(), out);
+            }
+            Target::Unix(_) | Target::Files(_) => return self.refuse(now, key, Reason::NotAllowed, out),
+            Target::Exit(exit) => self.hear_visitor(key, Talk::new(exit, auth), out),
         }
         true
     }
@@ -107,13 +119,20 @@ impl Client {
         }
     }
 
-    /// Whether a mapping's visits may reach this Unix socket: a server-declared one needs permission, now as ever.
-    fn may_open(&self, mapping: u16, path: &str) -> bool {
-        mapping & SERVER_MAPPING_BIT == 0 || self.config.allow.permits_unix(path)
+    /// Whether a mapping's visits may reach what it names: a server-declared one needs permission, now as ever.
+    fn may_open(&self, mapping: u16, permits: impl FnOnce(&Allow) -> bool) -> bool {
+        mapping & SERVER_MAPPING_BIT == 0 || permits(&self.config.allow)
     }
 
     /// Looks a target's name up, once for all visits that want it at this time.
-    fn look_up(&mut self, now: Time, key: Key, visit: u64, name: (String, u16), out: &mut Outbox<'_>) {
+    pub(super) fn look_up(
+        &mut self,
+        now: Time,
+        key: Key,
+        visit: u64,
+        name: (String, u16),
+        out: &mut Outbox<'_>,
+    ) {
         match self.names.get_mut(&name) {
             Some(Name::Known(until, addresses)) if *until > now => {
                 let addresses = addresses.clone();
@@ -147,8 +166,8 @@ impl Client {
         }
     }
 
-    /// The target's addresses are known; those of a server-declared mapping must be allowed, now as ever.
-    fn target_resolved(
+    /// The target's addresses are known; those that the server or a visitor has chosen must be allowed, now as ever.
+    pub(super) fn target_resolved(
         &mut self,
         now: Time,
         key: Key,
@@ -157,16 +176,17 @@ impl Client {
         out: &mut Outbox<'_>,
     ) {
         // The visit that asked may be over, and another one be on.
-        let mapping = match self.channels.get(key) {
-            Some(Channel::Proxy(proxy)) if proxy.awaits(visit) => proxy.mapping,
+        let chosen = match self.channels.get(key) {
+            Some(Channel::Proxy(proxy)) if proxy.awaits(visit) => {
+                proxy.mapping & SERVER_MAPPING_BIT != 0 || proxy.talk.is_some()
+            }
             _ => return,
         };
         let place = if self.carries_datagrams(key) { Place::Udp } else { Place::Ip };
-        let offered = mapping & SERVER_MAPPING_BIT != 0;
         let allow = &self.config.allow;
         let mut permitted = addresses
             .iter()
-            .filter(|address| !offered || allow.permits(address.ip(), address.port()))
+            .filter(|address| !chosen || allow.permits(address.ip(), address.port()))
             .copied();
         if let Some(first) = permitted.next() {
             let rest = permitted.collect();
@@ -191,6 +211,9 @@ impl Client {
         if let Some(real) = &mut proxy.real {
             real.step(now, real::Event::Begun(raw, rest));
         }
+        if let Some(talk) = &proxy.talk {
+            out.send_bytes(raw, &talk.first());
+        }
         self.channels.insert(raw, Channel::Real(key));
         if matches!(
             self.channels.get(key),
@@ -202,12 +225,16 @@ impl Client {
 
     pub(super) fn real_dialed(&mut self, now: Time, raw: Key, out: &mut Outbox<'_>) {
         let Some(&Channel::Real(key)) = self.channels.get(raw) else { return };
-        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), talk, .. })) = self.channels.get_mut(key)
+        else {
             return;
         };
         if real.step(now, real::Event::Dialed) == real::Effect::Connected {
-            // The real server's first words are likely to follow at once.
-            out.send_soon(key, &Frame::Connected);
+            match talk.take() {
+                // The real server's first words are likely to follow at once.
+                None => out.send_soon(key, &Frame::Connected),
+                Some(talk) => out.send_payload(key, &talk.granted()),
+            }
         }
     }
 
@@ -239,17 +266,27 @@ impl Client {
     }
 
     /// Tells the server why a visit cannot be served, and the operator once.
-    fn refuse(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) -> bool {
+    pub(super) fn refuse(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) -> bool {
         if let Some(Channel::Proxy(proxy)) = self.channels.get(key) {
-            let mapping = self.mapping(proxy.mapping);
-            let target = mapping.map_or_else(String::new, |mapping| mapping.target.to_string());
-            out.note(Note::RealServerFailed { target, reason });
+            match (&proxy.talk, &proxy.real) {
+                (Some(talk), _) => self.note_declined(talk, reason, out),
+                // It has been told of.
+                (None, Some(Real::Parting { .. })) => {}
+                (None, _) => {
+                    let mapping = self.mapping(proxy.mapping);
+                    let target = mapping.map_or_else(String::new, |mapping| mapping.target.to_string());
+                    out.note(Note::RealServerFailed { target, reason });
+                }
+            }
+        }
+        if self.decline(now, key, reason, out) {
+            return true;
         }
         self.proxy_event(now, key, Event::LocalCut(reason), out)
     }
 
     /// Carries an event through a ProxyChannel to its real server and the peer.
-    fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
+    pub(super) fn proxy_event(&mut self, now: Time, key: Key, event: Event, out: &mut Outbox<'_>) -> bool {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         let Ok(Effect { send, local, free }) = proxy.state.step(event) else { return false };
         match send {
@@ -280,7 +317,7 @@ impl Client {
             }
             out.push(Verb::Part(key, draining));
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
-            proxy.real = None;
+            (proxy.real, proxy.talk) = (None, None);
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
             let deadline = proxy.deadline;
             self.watch(deadline);

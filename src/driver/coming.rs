@@ -168,13 +168,13 @@ impl<N: Net> Driver<N> {
         let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
         let (role, speech) = (link.role(), link.speech);
         link.phase = if speech == Speech::Tls { Phase::Securing } else { Phase::Up };
-        if link.shut_when_up {
-            self.net.shut(&mut link.stream);
-        }
         match speech {
             Speech::Tls => {}
             Speech::Plain => self.feed(role, Input::Secured(key, None)),
-            Speech::Raw | Speech::Local | Speech::Http => self.feed(role, Input::Dialed(key)),
+            Speech::Raw | Speech::Local | Speech::Http => {
+                self.feed(role, Input::Dialed(key));
+                self.flush(key);
+            }
         }
         self.enqueue(key);
     }

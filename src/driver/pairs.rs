@@ -6,7 +6,7 @@ use crate::limits::DRAIN_BYTES_MAX;
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
 use crate::reason::Reason;
-use crate::relay;
+use crate::relay::{self, Delivery};
 use crate::role::{Input, Place, Speech, Talk};
 use crate::slots::Key;
 
@@ -44,6 +44,18 @@ impl<N: Net> Driver<N> {
         self.enqueue(proxy_key);
     }
 
+    /// Tells the role so much of a ProxyChannel's payload. It is copied, as frames are: the role may have done with the
+    /// connection.
+    pub(super) fn tell(&mut self, key: Key, length: usize) -> Delivery {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return Delivery::Wait };
+        let bytes = link.rx.bytes()[..length].to_vec();
+        link.rx.consume(length, &mut self.arena);
+        link.transfer_left -= length as u32;
+        let role = link.role();
+        self.feed(role, Input::Bytes(key, &bytes));
+        Delivery::Some(length)
+    }
+
     /// What a connection or flow is joined to.
     pub(super) fn other_side(&mut self, key: Key) -> Option<Key> {
         *self.slots.get_mut(key)?.joined()?
@@ -61,7 +73,11 @@ impl<N: Net> Driver<N> {
 
     pub(super) fn shut(&mut self, key: Key) {
         match self.slots.get_mut(key) {
-            Some(Slot::Link(link)) if link.phase == Phase::Connecting => link.shut_when_up = true,
+            Some(Slot::Link(link))
+                if link.phase == Phase::Connecting || (link.exchange.is_none() && !link.is_flushed()) =>
+            {
+                link.shut_when_sent = true;
+            }
             Some(Slot::Link(link)) => match link.exchange.as_ref().map(|exchange| exchange.end()) {
                 None | Some(Ending::Ours) => match &mut link.tls {
                     // What TLS says is the end, for who speaks it.

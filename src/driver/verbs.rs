@@ -76,27 +76,36 @@ impl<N: Net> Driver<N> {
                     link.payload = Payload::Awaited;
                 }
             }
+            Verb::Hear(key) => {
+                if let Some(link) = self.link(key) {
+                    link.payload = Payload::Told;
+                }
+                self.enqueue(key);
+            }
             Verb::Release(key) => self.release(key),
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
-            Verb::PollLicenses => {
-                match self.net.poll_certificates() {
-                    Some(Ok(certificates)) => {
-                        let count = certificates.len();
-                        if self.security.serve_visitors(certificates).is_ok() {
-                            self.net.note(self.now, &Note::CertificatesRead { count });
-                        }
-                    }
-                    Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
-                    None => {}
-                }
-                let licenses = self.net.poll_licenses();
-                self.outcomes.push_back((role, Input::Licenses(licenses)));
-            }
+            Verb::PollLicenses => self.look_at_files(role),
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
+    }
+
+    /// Certificates are the driver's, licenses the role's.
+    fn look_at_files(&mut self, role: usize) {
+        match self.net.poll_certificates() {
+            Some(Ok(certificates)) => {
+                let count = certificates.len();
+                if self.security.serve_visitors(certificates).is_ok() {
+                    self.net.note(self.now, &Note::CertificatesRead { count });
+                }
+            }
+            Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
+            None => {}
+        }
+        let licenses = self.net.poll_licenses();
+        self.outcomes.push_back((role, Input::Licenses(licenses)));
     }
 
     /// Sends bytes of a role; with `soon` they may wait a moment for what follows, unless others wait already.

@@ -15,7 +15,7 @@ use super::{Body, Scheme, Status};
 use crate::limits::HTTP_HEADERS_MAX;
 use crate::mapping::Options;
 use crate::names::NAME_BYTES_MAX;
-use crate::text::base64;
+use crate::text::{alike, base64};
 
 /// Room for the headers of a message while it is read.
 pub type HeaderSpace<'a> = [MaybeUninit<Header<'a>>; HTTP_HEADERS_MAX];
@@ -32,11 +32,13 @@ pub struct Request<'a> {
     /// From the path on; it need not begin with `/` where the whole URI was written.
     target: &'a str,
     /// Host and port as the visitor wrote them.
-    authority: &'a str,
+    pub(super) authority: &'a str,
+    /// That of the whole URI, where it was written.
+    pub(super) scheme: Option<Scheme>,
     /// The host alone, in lower case and without the root's dot.
     pub host: Cow<'a, str>,
     minor: u8,
-    headers: &'a [Header<'a>],
+    pub(super) headers: &'a [Header<'a>],
     /// What follows the head.
     pub body: Body,
     /// The visitor wants no other request on this connection.
@@ -51,23 +53,16 @@ impl<'a> Request<'a> {
     /// # Errors
     /// What to answer instead of serving it.
     pub fn parse(bytes: &'a [u8], space: &'a mut HeaderSpace<'a>) -> Result<Option<(Self, usize)>, Status> {
-        let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(bytes, space) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => return Err(Status::HeadTooLarge),
-            Err(httparse::Error::Version) => return Err(Status::NotThisVersion),
-            Err(_) => return Err(Status::BadRequest),
-        };
+        let Some((request, length)) = read(bytes, space)? else { return Ok(None) };
         let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
         else {
             return Err(Status::BadRequest);
         };
-        if has_bare_line_feed(&bytes[..length]) || method == "CONNECT" {
+        if method == "CONNECT" {
             return Err(Status::BadRequest);
         }
         let headers: &[Header<'_>] = request.headers;
-        let (authority, target) = authority_and_target(method, target, minor, headers)?;
+        let (scheme, authority, target) = authority_and_target(method, target, minor, headers)?;
         let body = body(minor, headers)?;
         let connection = |word| lists(headers, "connection", word);
         let upgrade = minor == 1
@@ -76,7 +71,7 @@ impl<'a> Request<'a> {
             && values(headers, "upgrade").map(<[u8]>::to_ascii_lowercase).eq([b"websocket"]);
         let last = minor == 0 || connection("close");
         let host = host_of(authority).ok_or(Status::BadRequest)?;
-        let request = Self { method, target, authority, host, minor, headers, body, last, upgrade };
+        let request = Self { method, target, authority, scheme, host, minor, headers, body, last, upgrade };
         Ok(Some((request, length)))
     }
 
@@ -132,14 +127,7 @@ impl<'a> Request<'a> {
 
     /// Whether it brings what `auth=` asks for (RFC 7617). Compared in constant time.
     pub fn knows(&self, user: &str, password: &str) -> bool {
-        let wanted = base64(format!("{user}:{password}").as_bytes());
-        let mut given = values(self.headers, "authorization");
-        let (Some(value), None) = (given.next(), given.next()) else { return false };
-        let Some((scheme, token)) = value.split_at_checked(6) else { return false };
-        let differs = |differs: u8, (one, other): (&u8, &u8)| differs | (one ^ other);
-        scheme.eq_ignore_ascii_case(b"basic ")
-            && token.len() == wanted.len()
-            && token.iter().zip(wanted.as_bytes()).fold(0, differs) == 0
+        basic(self.headers, "authorization", user, password)
     }
 
     /// Writes the head that the real server gets.
@@ -147,17 +135,8 @@ impl<'a> Request<'a> {
     /// What concerns this connection alone stays here (RFC 9110 section 7.6.1), and who visits is said as it is, not
     /// as the visitor says it: `X-Forwarded-For`, `-Proto`, `-Host`, and `Forwarded` (RFC 7239).
     pub fn forward(&self, options: &Options, scheme: Scheme, visitor: IpAddr, out: &mut Vec<u8>) {
-        let Self { method, target, authority, minor, .. } = self;
-        let mut head = Head(out);
-        let slash = if target.starts_with(['/', '*']) { "" } else { "/" };
-        let host = options.host.as_deref().unwrap_or(authority);
-        head.put(format_args!("{method} {slash}{target} HTTP/1.{minor}\r\nHost: {host}\r\n"));
-        for header in self.headers.iter().filter(|header| self.travels(header.name, options)) {
-            head.put(format_args!("{}: ", header.name));
-            // Not every value is text.
-            head.0.extend_from_slice(header.value);
-            head.put(format_args!("\r\n"));
-        }
+        let authority = self.authority;
+        let mut head = self.begin(options, out);
         for header in &options.headers {
             head.put(format_args!("{}: {}\r\n", header.name, header.value));
         }
@@ -175,6 +154,36 @@ impl<'a> Request<'a> {
                 (false, false) => "\r\n",
             }
         ));
+    }
+
+    /// Writes the head that a real server gets which the visitor itself has chosen: nobody is said to have come, and
+    /// the connection is for this request alone.
+    pub(super) fn forward_for_proxy(&self, out: &mut Vec<u8>) {
+        let mut head = self.begin(&Options::default(), out);
+        head.put(format_args!(
+            "{}",
+            if self.upgrade {
+                "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+            } else {
+                "Connection: close\r\n\r\n"
+            }
+        ));
+    }
+
+    /// The request line, and what of the visitor's headers goes on.
+    fn begin<'o>(&self, options: &Options, out: &'o mut Vec<u8>) -> Head<'o> {
+        let Self { method, target, authority, minor, .. } = self;
+        let mut head = Head(out);
+        let slash = if target.starts_with(['/', '*']) { "" } else { "/" };
+        let host = options.host.as_deref().unwrap_or(authority);
+        head.put(format_args!("{method} {slash}{target} HTTP/1.{minor}\r\nHost: {host}\r\n"));
+        for header in self.headers.iter().filter(|header| self.travels(header.name, options)) {
+            head.put(format_args!("{}: ", header.name));
+            // Not every value is text.
+            head.0.extend_from_slice(header.value);
+            head.put(format_args!("\r\n"));
+        }
+        head
     }
 
     /// Whether a header of the visitor's goes on to the real server.
@@ -206,6 +215,33 @@ impl<'a> Request<'a> {
                 || (options.auth.is_some() && same_name(name, "authorization"))
                 || lists(self.headers, "connection", name))
     }
+}
+
+/// The head that `bytes` begin with, if it is whole, and how long it is.
+pub(super) fn read<'a>(
+    bytes: &'a [u8],
+    space: &'a mut HeaderSpace<'a>,
+) -> Result<Option<(httparse::Request<'a, 'a>, usize)>, Status> {
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, space) {
+        Ok(httparse::Status::Complete(length)) if has_bare_line_feed(&bytes[..length]) => {
+            Err(Status::BadRequest)
+        }
+        Ok(httparse::Status::Complete(length)) => Ok(Some((request, length))),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Status::HeadTooLarge),
+        Err(httparse::Error::Version) => Err(Status::NotThisVersion),
+        Err(_) => Err(Status::BadRequest),
+    }
+}
+
+/// Whether a header brings user and password (RFC 7617). Compared in constant time.
+pub(super) fn basic(headers: &[Header<'_>], header: &str, user: &str, password: &str) -> bool {
+    let wanted = base64(format!("{user}:{password}").as_bytes());
+    let mut given = values(headers, header);
+    let (Some(value), None) = (given.next(), given.next()) else { return false };
+    let Some((scheme, token)) = value.split_at_checked(6) else { return false };
+    scheme.eq_ignore_ascii_case(b"basic ") && alike(token, wanted.as_bytes())
 }
 
 /// A head that is being written.
@@ -271,7 +307,7 @@ fn authority_and_target<'a>(
     target: &'a str,
     minor: u8,
     headers: &'a [Header<'a>],
-) -> Result<(&'a str, &'a str), Status> {
+) -> Result<(Option<Scheme>, &'a str, &'a str), Status> {
     let mut hosts = values(headers, "host");
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => std::str::from_utf8(host).map_err(|_| Status::BadRequest)?,
@@ -279,17 +315,22 @@ fn authority_and_target<'a>(
         _ => return Err(Status::BadRequest),
     };
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return if target.contains('#') { Err(Status::BadRequest) } else { Ok((host, target)) };
+        return if target.contains('#') { Err(Status::BadRequest) } else { Ok((None, host, target)) };
     }
     let (scheme, rest) = target.split_once("://").ok_or(Status::BadRequest)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let agree = host.is_empty() || host.eq_ignore_ascii_case(authority);
-    let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    if agree && known && !path.contains('#') { Ok((authority, path)) } else { Err(Status::BadRequest) }
+    let known =
+        [Scheme::Http, Scheme::Https].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.word()));
+    if agree && known.is_some() && !path.contains('#') {
+        Ok((known, authority, path))
+    } else {
+        Err(Status::BadRequest)
+    }
 }
 
 /// The host of an authority, in the form in which names are compared; `None` where it is none.
-fn host_of(authority: &str) -> Option<Cow<'_, str>> {
+pub(super) fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     if authority.starts_with('[') {
         let (address, port) = authority.split_once(']')?;
         let port = if port.is_empty() { port } else { port.strip_prefix(':')? };

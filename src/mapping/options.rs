@@ -31,7 +31,7 @@ pub struct Options {
     pub rate: Option<u64>,
     /// `host=NAME[:PORT]`: the Host that the target sees.
     pub host: Option<String>,
-    /// `auth=USER:PASSWORD`: what a visitor must know (RFC 7617).
+    /// `auth=USER:PASSWORD`: what a visitor must know (RFC 7617, RFC 1929).
     pub auth: Option<Auth>,
     /// `header=NAME:VALUE`: added to every request, in this order.
     pub headers: Vec<Header>,
@@ -81,11 +81,12 @@ pub enum Check {
 }
 
 impl Options {
-    /// Reads what follows the first comma of a mapping, and checks that it suits the kind.
+    /// Reads what follows the first comma of a mapping, and checks that it suits the kind, and a target that is the
+    /// client itself (`ours`).
     ///
     /// # Errors
     /// A sentence that names the option. It repeats no value that may be a secret.
-    pub(super) fn parse(text: &str, kind: Kind) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, kind: Kind, ours: bool) -> Result<Self, String> {
         let mut options = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         for option in text.split(',').map(str::trim) {
@@ -101,7 +102,7 @@ impl Options {
                 return Err(format!("option `{word}` has no value"));
             }
             options.set(word, value)?;
-            suits(word, kind, &options)?;
+            suits(word, kind, ours, &options)?;
         }
         Ok(options)
     }
@@ -192,10 +193,14 @@ fn no_option(word: &str) -> String {
     format!("{} is not an option ({known}){}", quote(word), did_you_mean(word, &WORDS))
 }
 
-/// Whether an option means something for this kind.
-fn suits(word: &str, kind: Kind, options: &Options) -> Result<(), String> {
+/// Whether an option means something for this kind, and this target.
+fn suits(word: &str, kind: Kind, ours: bool, options: &Options) -> Result<(), String> {
     let http = matches!(kind, Kind::Http | Kind::Https);
     match word {
+        "auth" if ours => Ok(()),
+        "proxy" | "check" if ours => {
+            Err(format!("option `{word}` is for a target that is not the client itself"))
+        }
         "host" | "auth" | "header" if !http => {
             Err(format!("option `{word}` needs /http or /https: nothing else is looked into"))
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Host, Kind, Mapping, Options, Public, Target};
+use super::{Exit, Host, Kind, Mapping, Options, Public, Target};
 use crate::limits::MAPPING_BYTES_MAX;
 use crate::names::{self, Use};
 use crate::policy::parse_port;
@@ -15,6 +15,12 @@ pub const MAPPING_PORTS_MAX: usize = 1024;
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, 104 elsewhere, with a zero at its
 /// end.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
+
+/// Longest path of a folder in bytes.
+const FOLDER_PATH_BYTES_MAX: usize = 512;
+
+/// What a target begins with that is a path.
+const PATHS: [&str; 2] = ["unix:", "files:"];
 
 /// Why a text is no mapping: where, what, and what was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +72,7 @@ fn parse_parts(text: &str, route: &str, options: Option<&str>) -> Result<Vec<Map
     let route = Route::parse(route)?;
     let kind = route.kind()?;
     let options = match options {
-        Some(options) => Options::parse(options, kind)?,
+        Some(options) => Options::parse(options, kind, route.target.is_ours())?,
         None => Options::default(),
     };
     let ends = route.expand()?;
@@ -88,8 +94,12 @@ enum PublicSide {
 
 enum TargetSide {
     Same,
-    Ports { host: Host, ports: Ports },
-    Unix(String),
+    Ports {
+        host: Host,
+        ports: Ports,
+    },
+    /// No port of any host.
+    One(Target),
 }
 
 /// A port, or a range of them: first and last.
@@ -132,8 +142,14 @@ impl Route {
                     /https"
                     .to_string())
             }
-            (_, Some(Kind::Udp)) if matches!(self.target, TargetSide::Unix(_)) => {
-                Err("a Unix socket takes no datagrams here: /udp needs HOST:PORT".to_string())
+            (_, Some(Kind::Udp)) if matches!(self.target, TargetSide::One(_)) => {
+                Err("it takes no datagrams: /udp needs a target HOST:PORT".to_string())
+            }
+            (_, Some(Kind::Tls)) if self.target.is_ours() => {
+                Err("TLS does not end at the client: /tls needs a target that speaks it".to_string())
+            }
+            (_, Some(kind @ (Kind::Http | Kind::Https))) if self.target.is_exit() => {
+                Err(format!("a proxy is not /{kind}: leave the kind out"))
             }
             (_, Some(kind)) => Ok(kind),
         }
@@ -143,6 +159,9 @@ impl Route {
     fn expand(self) -> Result<Vec<(Public, Target)>, String> {
         let (addr, public) = match self.public {
             PublicSide::Ports { addr, ports } => (addr, ports),
+            PublicSide::Name { .. } if self.target.is_exit() => {
+                return Err("a proxy has no name: write a public port".to_string());
+            }
             PublicSide::Name { name, path } => {
                 let target = self.target.single()?;
                 return Ok(vec![(Public::Name { name, path }, target)]);
@@ -160,10 +179,10 @@ impl Route {
                 return Err("0 is any public port, but of no target: write `0:22`".to_string());
             }
             TargetSide::Same => (Host::Ip(Ipv4Addr::LOCALHOST.into()), public),
-            TargetSide::Unix(path) if public.count() == 1 => {
-                return Ok(vec![(Public::Port { addr, port: public.first }, Target::Unix(path))]);
+            TargetSide::One(target) if public.count() == 1 => {
+                return Ok(vec![(Public::Port { addr, port: public.first }, target)]);
             }
-            TargetSide::Unix(_) => return Err("a range of ports cannot go to one Unix socket".to_string()),
+            TargetSide::One(target) => return Err(format!("a range of ports cannot go to {target}")),
         };
         if public.count() != target.count() {
             return Err(format!(
@@ -230,9 +249,21 @@ impl TargetSide {
     /// The target that `rest` is, which are the last of `parts`.
     fn parse(rest: &[&str], parts: &[&str]) -> Result<Self, String> {
         let here = Host::Ip(Ipv4Addr::LOCALHOST.into());
+        if let [word] = *rest
+            && let Some(exit) = exit(word)
+        {
+            return Ok(Self::One(Target::Exit(exit)));
+        }
         match *rest {
             [] => Ok(Self::Same),
-            [one] if one.starts_with("unix:") => Ok(Self::Unix(parse_socket(&one["unix:".len()..])?)),
+            [one] if one.starts_with(PATHS[0]) => {
+                let path = parse_path_of("a Unix socket", &one[PATHS[0].len()..], SOCKET_PATH_BYTES_MAX)?;
+                Ok(Self::One(Target::Unix(path)))
+            }
+            [one] if one.starts_with(PATHS[1]) => {
+                let path = parse_path_of("a folder", &one[PATHS[1].len()..], FOLDER_PATH_BYTES_MAX)?;
+                Ok(Self::One(Target::Files(path)))
+            }
             [ports] if looks_like_ports(ports) => {
                 Ok(Self::Ports { host: here, ports: Ports::parse(ports, false)? })
             }
@@ -250,10 +281,19 @@ impl TargetSide {
         }
     }
 
+    /// Whether the client itself answers.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::One(Target::Exit(_) | Target::Files(_)))
+    }
+
+    fn is_exit(&self) -> bool {
+        matches!(self, Self::One(Target::Exit(_)))
+    }
+
     /// The one target of a name.
     fn single(self) -> Result<Target, String> {
         match self {
-            Self::Unix(path) => Ok(Target::Unix(path)),
+            Self::One(target) => Ok(target),
             Self::Ports { host, ports } if ports.count() == 1 => Ok(Target::Tcp { host, port: ports.first }),
             Self::Same | Self::Ports { .. } => Err("a name goes to one port, not to a range".to_string()),
         }
@@ -294,7 +334,7 @@ fn plural(ports: usize) -> String {
     if ports == 1 { "1 port".to_string() } else { format!("{ports} ports") }
 }
 
-/// The parts between colons. Colons within brackets belong to an IPv6 address; those behind `unix:`,
+/// The parts between colons. Colons within brackets belong to an IPv6 address; those behind `unix:` and `files:`,
 /// to a path.
 fn split(text: &str) -> Result<Vec<&str>, String> {
     let mut parts = Vec::new();
@@ -311,7 +351,7 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
             b':' if !open => {
                 parts.push(&text[start..at]);
                 start = at + 1;
-                if text[start..].starts_with("unix:") {
+                if PATHS.iter().any(|begin| text[start..].starts_with(begin)) {
                     break;
                 }
             }
@@ -322,12 +362,15 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
         return Err("a bracket is not closed".to_string());
     }
     parts.push(&text[start..]);
-    if parts[0] == "unix" {
-        return Err("a Unix socket can only be a target: write the public port first, \
-                    as in `2222:unix:/run/app.sock`"
-            .to_string());
+    match parts[0] {
+        "unix" => Err("a Unix socket can only be a target: write the public port first, \
+                       as in `2222:unix:/run/app.sock`"
+            .to_string()),
+        "files" => Err("a folder can only be a target: write the public port first, \
+                        as in `8080:files:/srv/www`"
+            .to_string()),
+        _ => Ok(parts),
     }
-    Ok(parts)
 }
 
 /// Takes the kind from the end of the last part.
@@ -335,7 +378,7 @@ fn take_kind(parts: &mut [&str]) -> Result<Option<Kind>, String> {
     let named = !parts[0].starts_with(|c: char| c.is_ascii_digit() || c == '[');
     let alone = parts.len() == 1;
     let last = parts.last_mut().expect("a text splits into one part or more");
-    if last.starts_with("unix:") {
+    if PATHS.iter().any(|begin| last.starts_with(begin)) {
         let (path, kind) = split_kind(last);
         *last = path;
         return Ok(kind);
@@ -395,7 +438,7 @@ fn parse_host(text: &str) -> Result<Host, String> {
         Some(address) => Ok(Host::Ip(address)),
         None => match names::host_name(text, Use::Dial)?.as_str() {
             // It would be written as it is read: as a socket.
-            "unix" => Err("a host cannot be called `unix`: write its address".to_string()),
+            name @ ("unix" | "files") => Err(format!("a host cannot be called `{name}`: write its address")),
             name => Ok(Host::Name(name.to_string())),
         },
     }
@@ -418,15 +461,20 @@ fn parse_path(text: &str) -> Result<Option<String>, String> {
     Ok(Some(path.to_string()))
 }
 
-fn parse_socket(path: &str) -> Result<String, String> {
+/// The exit that goes by this word.
+fn exit(word: &str) -> Option<Exit> {
+    Exit::ALL.into_iter().find(|exit| exit.word() == word)
+}
+
+fn parse_path_of(what: &str, path: &str, most: usize) -> Result<String, String> {
     if !path.starts_with('/') {
-        return Err(format!("the path of a Unix socket begins with /, {} does not", quote(path)));
+        return Err(format!("the path of {what} begins with /, {} does not", quote(path)));
     }
     if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(format!("the path {} contains a space", quote(path)));
     }
-    if path.len() > SOCKET_PATH_BYTES_MAX {
-        return Err(format!("the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} characters"));
+    if path.len() > most {
+        return Err(format!("the path of {what} has at most {most} characters"));
     }
     Ok(path.to_string())
 }

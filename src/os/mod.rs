@@ -2,6 +2,7 @@
 //! `unsafe`.
 
 mod datagrams;
+mod folders;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
 mod log;
@@ -27,6 +28,7 @@ use crate::slots::Key;
 use crate::time::Time;
 use crate::tls::Certificates;
 use datagrams::Socket;
+use folders::Folders;
 use log::Log;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
@@ -51,6 +53,7 @@ pub struct Os {
     poll: Poll,
     pipes: Pipes,
     pace: Pace,
+    folders: Folders,
     resolver: Resolver,
     signals: Signals,
     licenses: Option<LicenseFile>,
@@ -74,6 +77,7 @@ impl Os {
             poll,
             pipes,
             pace: Pace::of_system(),
+            folders: Folders::default(),
             resolver,
             signals,
             licenses,
@@ -168,6 +172,7 @@ impl Net for Os {
                 sockets::dial(*address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?
             }
             Place::Unix(path) => sockets::dial_unix(path)?,
+            Place::Files(path, auth) => self.folders.dial(path, auth.as_ref())?,
             Place::Udp(_) => return Err(Reason::System),
         };
         self.watch(key, &stream)?;

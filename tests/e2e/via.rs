@@ -6,8 +6,8 @@ use super::rest::Nt;
 use super::servers::{microsocks, tinyproxy};
 
 /// A client of this server through a proxy, not ready yet, and its public port.
-fn client(server: &Server, host: &str, kind: Kind, via: &str, target: u16) -> (Nt, u16) {
-    let (public, word) = (port(), format!("{}@{host}:{}", server.license, server.port(kind)));
+pub fn client(server: &Server, license: &str, host: &str, kind: Kind, via: &str, target: u16) -> (Nt, u16) {
+    let (public, word) = (port(), format!("{license}@{host}:{}", server.port(kind)));
     let mut command = mortal(nt());
     command.args(["-c", "--via", via, &format!("{public}:127.0.0.1:{target}")]).env("NT_LICENSE", word);
     if kind == Kind::Plain {
@@ -36,7 +36,7 @@ fn a_server_is_reached_through_a_proxy() {
             format!("socks5://me:hunter2@localhost:{asks}"),
         ] {
             // The server's name is the proxy's to look up.
-            let (nt, public) = client(&server, "localhost", kind, &via, backend.port);
+            let (nt, public) = client(&server, &server.license, "localhost", kind, &via, backend.port);
             nt.wait_for(" ready", SOON);
             assert!(echoes(public));
             assert!(!nt.log().lines().concat().contains("hunter2"), "{kind:?}, {via}");
@@ -63,7 +63,7 @@ fn a_proxy_that_does_not_connect_is_told_apart() {
         (format!("http://127.0.0.1:{socks}"), "no such proxy"),
         (format!("socks5://127.0.0.1:{echo}"), "no such proxy"),
     ] {
-        let (nt, _) = client(&server, "127.0.0.1", Kind::Tls, &via, echo);
+        let (nt, _) = client(&server, &server.license, "127.0.0.1", Kind::Tls, &via, echo);
         assert!(!nt.wait_for(why, SOON).contains("wrong"));
     }
 }

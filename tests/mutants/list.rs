@@ -266,4 +266,24 @@ pub const MUTANTS: &[Mutant] = &[
             "let stays = visit.is_some_and(|(owner, _)| owner == to.0) && ",
         )],
     ),
+    mutant(
+        "an exit takes its visitors wherever they like",
+        &[Edit(
+            "client/visits.rs",
+            "proxy.mapping & SERVER_MAPPING_BIT != 0 || proxy.talk.is_some()",
+            "proxy.mapping & SERVER_MAPPING_BIT != 0",
+        )],
+    ),
+    mutant(
+        "what a visitor says behind its request to an exit is lost",
+        &[Edit("exit.rs", "Spoken::Socks(_) => self.heard.clone(),", "Spoken::Socks(_) => Vec::new(),")],
+    ),
+    mutant(
+        "an exit that gives up on a connect leaves it under way",
+        &[Edit(
+            "client/exits.rs",
+            "if let Some(raw) = raw.filter(|raw| self.channels.remove(*raw).is_some()) {",
+            "if let Some(raw) = raw.filter(|_| false) {",
+        )],
+    ),
 ];

@@ -81,6 +81,8 @@ pub struct Endpoint {
     header: Option<Vec<u8>>,
     /// What it said: the visitor's address, and the one it came to.
     pub announced: Option<(SocketAddr, SocketAddr)>,
+    /// What a visitor of an exit and the exit say first.
+    asked: Option<Asked>,
     head: Vec<u8>,
     sent: u64,
     got: u64,
@@ -91,7 +93,39 @@ pub struct Endpoint {
     pub stalled: u32,
 }
 
+/// What is said at an exit before a stream begins.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// By the visitor, and whether it waits for the answer then.
+    pub says: Vec<u8>,
+    pub waits: bool,
+    /// By the exit, where it takes the visitor there. Whoever hears anything else was refused.
+    pub granted: Vec<u8>,
+    pub heard: Vec<u8>,
+}
+
+impl Asked {
+    pub fn is_granted(&self) -> bool {
+        self.heard == self.granted
+    }
+
+    /// It has heard something else than it hoped for.
+    pub fn is_refused(&self) -> bool {
+        !self.granted.starts_with(&self.heard)
+    }
+}
+
 impl Endpoint {
+    /// Asks an exit first.
+    pub fn asks(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+    }
+
+    /// What it asked an exit for, and what it has heard.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
     pub fn visitor(end: EndId, port: u16, plan: Plan) -> Self {
         Self::new(end, port, Some(plan), true, false)
     }
@@ -110,6 +144,7 @@ impl Endpoint {
             visitor,
             header: told.then(Vec::new),
             announced: None,
+            asked: None,
             head,
             sent: 0,
             got: 0,
@@ -132,6 +167,10 @@ impl Endpoint {
         }
         let wrote = self.write(world);
         let read = self.read(world);
+        let refused = self.asked.as_ref().is_some_and(|asked| !asked.is_granted());
+        if refused && self.peer_ended {
+            return self.finish(world, Outcome::Cut);
+        }
         if self.outcome == Outcome::Running && self.shut && self.peer_ended {
             let plan = self.plan.expect("an end came before the plan");
             let all = u64::from(if self.visitor { plan.down } else { plan.up });
@@ -157,9 +196,16 @@ impl Endpoint {
 
     fn write(&mut self, world: &mut World) -> bool {
         let Some(plan) = self.plan else { return false };
-        let head: &[u8] = if self.visitor { &plan.encode() } else { &[] };
-        let body = u64::from(if self.visitor { plan.up } else { plan.down });
-        let all = head.len() as u64 + body;
+        let (head, body) = match &self.asked {
+            Some(asked) if asked.waits && !asked.is_granted() => (asked.says.clone(), None),
+            Some(asked) => ([&asked.says[..], &plan.encode()].concat(), Some(plan.up)),
+            None if self.visitor => (plan.encode().to_vec(), Some(plan.up)),
+            None => (Vec::new(), Some(plan.down)),
+        };
+        let all = head.len() as u64 + u64::from(body.unwrap_or(0));
+        if body.is_none() && self.sent == all {
+            return false;
+        }
         if self.sent < all {
             let n = match u64::from(plan.message) {
                 0 => (all - self.sent).min(1 + world.rng.below(6000)),
@@ -239,6 +285,15 @@ impl Endpoint {
                 other => panic!("a real server was told {other:?}: {}", header.escape_ascii()),
             }
             return;
+        }
+        if let Some(asked) = self.asked.as_mut().filter(|asked| !asked.is_granted()) {
+            let n = asked.granted.len().saturating_sub(asked.heard.len()).min(bytes.len());
+            asked.heard.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if asked.is_refused() {
+                asked.heard.extend_from_slice(bytes);
+                return;
+            }
         }
         if !self.visitor && self.head.len() < PLAN_BYTES {
             let n = bytes.len().min(PLAN_BYTES - self.head.len());

@@ -14,13 +14,14 @@ use std::collections::BTreeSet;
 
 use nt::driver::Budget;
 use nt::license::Transport;
+use nt::policy::Allow;
 use nt::time::Span;
 
 use crate::actors::{Outcome, Plan, Stranger};
 use crate::letters::SIZES;
 use crate::net::{Host, Nasty, Trouble};
 use crate::world::{CLIENT, REAL, REAL_PORT, SERVER, Sim, TUNNEL_PORT, VISITOR, address};
-use crate::{all_cores, number, seeds, told};
+use crate::{all_cores, exits, number, seeds, told};
 
 /// Clients that are served: as many licenses, two mappings each.
 const CLIENTS: usize = 3;
@@ -35,6 +36,12 @@ const STRANGER: Host = 11;
 
 /// Public ports from here on belong to the clients, by turns.
 const PUBLIC: u16 = 8_080;
+
+/// No real server has this port.
+const NOBODYS: u16 = REAL_PORT + 90;
+
+/// From here on the clients' exits: SOCKS5 and HTTP by turns.
+const EXITS: u16 = 8_110;
 
 /// Seeds below are told twice, to see that they are the same story.
 const REPEATED: u64 = 6;
@@ -176,8 +183,11 @@ impl Swarm {
         let [ip, name] = [0, 1].map(|which| (public(n, which), real(n, which)));
         let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)];
         let datagrams = format!("{}:10.0.0.9:{}/udp", ip.0, ip.1);
-        let named = calls::maps(n);
-        let maps = maps.iter().chain([&datagrams]).chain(&named).map(String::as_str);
+        let (named, exits) = (calls::maps(n), exits::maps(EXITS + 2 * n as u16));
+        let maps = maps.iter().chain([&datagrams]).chain(&named).chain(&exits).map(String::as_str);
+        // Where its exits lead: to its own real servers, and where nobody is.
+        let allow = format!("loopback,10.0.0.9:{}-{},10.0.0.9:{NOBODYS}", real(n, 0), real(n, 1));
+        self.sim.allow = Allow::parse(&allow).expect("a good list");
         self.sim.start_client(host, n, &maps.collect::<Vec<_>>());
     }
 
@@ -287,10 +297,27 @@ impl Swarm {
             }
             _ => {}
         }
-        self.sim.visit_to(public(client, which), real(client, which), plan);
+        if self.chance(15) {
+            self.visit_by_exit(client, plan);
+        } else {
+            self.sim.visit_to(public(client, which), real(client, which), plan);
+        }
         if self.revoked.contains(&client) && self.sim.server_knows_licenses() {
             self.sim.arrivals.forbid(plan.id);
         }
+    }
+
+    /// A visitor of an exit, who wants to go to the client's first real server, or where it may not, or to nobody.
+    fn visit_by_exit(&mut self, client: usize, plan: Plan) {
+        let (which, waits) = (self.below(2), self.chance(50));
+        let (wanted, arrives) = match self.below(8) {
+            0 => (real((client + 1) % CLIENTS, 0), NOBODYS),
+            1 => (NOBODYS, NOBODYS),
+            _ => (real(client, 0), real(client, 0)),
+        };
+        let asked = exits::ask(which, exits::PLACES[self.below(2)], wanted, waits);
+        self.sim.visit_to(EXITS + (2 * client + which) as u16, arrives, plan);
+        self.sim.visitors.last_mut().expect("the one that came just now").asks(asked);
     }
 
     fn write(&mut self) {
@@ -467,6 +494,15 @@ impl Swarm {
         }
         self.call_in_peace();
         for client in 0..CLIENTS {
+            for which in 0..2 {
+                let (plan, wanted) = (self.sim.plan(), real(client, 0));
+                let plan = Plan { up: 3_000, down: 3_000, ..plan };
+                let visitor = self.sim.visit_to(EXITS + (2 * client + which) as u16, wanted, plan);
+                self.sim.visitors[visitor].asks(exits::ask(which, exits::PLACES[which], wanted, client == 0));
+                self.sim.run_for(Span::from_secs(10));
+                let outcome = self.sim.outcome(visitor);
+                assert_eq!(outcome, Outcome::Whole, "exit {which} of client {client} in peace");
+            }
             self.sim.correspond(public(client, 0), real(client, 0));
             for _ in 0..10 {
                 let last = self.sim.correspondents.last_mut().expect("the one that came just now");

@@ -66,6 +66,8 @@ pub struct Sim {
     pub names: bool,
     pub transport: Transport,
     pub budget: Budget,
+    /// What clients allow.
+    pub allow: Allow,
     directory: Directory,
     licenses: Vec<License>,
     lives: u64,
@@ -150,6 +152,7 @@ impl Sim {
             names: false,
             transport,
             budget: BUDGET,
+            allow: Allow::default(),
             directory,
             licenses,
             lives: 0,
@@ -229,7 +232,7 @@ impl Sim {
             license: self.licenses[license].id(),
             keys: self.licenses[license].client_keys(),
             mappings,
-            allow: Allow::default(),
+            allow: self.allow.clone(),
             proxies_max: self.budget.raws + nt::limits::POOL_MAX,
         };
         let role = Box::new(Client::new(config, self.entropy()));

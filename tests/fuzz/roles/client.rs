@@ -132,6 +132,7 @@ impl Play {
                     own || self.allow.permits(ip, port)
                 }
                 Place::Unix(path) => self.allow.permits_unix(path),
+                Place::Files(path, _) => self.allow.permits_folder(path),
             };
             assert!(permitted, "{place:?} was dialled");
             assert!(self.welcomed || *speech == Speech::Tls, "{place:?} was dialled for a stranger");
