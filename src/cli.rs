@@ -10,7 +10,7 @@ mod help;
 use std::path::PathBuf;
 
 use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
-use crate::mapping::{self, Mapping};
+use crate::mapping::{self, Mapping, Visiting};
 use crate::policy::Allow;
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
@@ -93,6 +93,8 @@ pub struct ClientArgs {
     pub plain: bool,
     /// The proxy that the server is reached through.
     pub via: Option<Via>,
+    /// Private mappings of other clients that are visited.
+    pub visits: Vec<Visiting>,
     /// Which targets the server may choose.
     pub allow: Option<Allow>,
     /// Where the settings are that the flags do not name.
@@ -112,6 +114,8 @@ pub struct ClientPlan {
     pub plain: bool,
     /// The proxy that the server is reached through.
     pub via: Option<Via>,
+    /// Private mappings of other clients that are visited.
+    pub visits: Vec<Visiting>,
     /// Which targets the server may choose.
     pub allow: Allow,
     /// By which roots to check the server's certificate.
@@ -153,7 +157,8 @@ impl ClientArgs {
         let plain = self.plain || file.plain.unwrap_or(false);
         let allow = self.allow.or(file.allow).unwrap_or_default();
         let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
-        Ok(ClientPlan { server, maps, plain, via, allow, ca })
+        let visits = file.visit.into_iter().chain(self.visits).collect();
+        Ok(ClientPlan { server, maps, visits, plain, via, allow, ca })
     }
 }
 
@@ -229,6 +234,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
         maps: words.iter().map(checked).collect::<Result<_, String>>()?,
         plain: flags.plain,
         via: flags.via.as_deref().map(Via::parse).transpose()?,
+        visits: flags.visit.iter().map(|text| Visiting::parse(text)).collect::<Result<_, _>>()?,
         allow: flags.allow.as_deref().map(Allow::parse).transpose()?,
         config: flags.config.map(PathBuf::from),
         ca: flags.ca.as_deref().map(Ca::parse).transpose()?,

@@ -11,7 +11,7 @@ use crate::directory::{Directory, Entry};
 use crate::entropy::Entropy;
 use crate::license::{LICENSE_BYTES, License};
 use crate::mapping;
-use crate::policy::{HostSet, PortSet};
+use crate::policy::{HostSet, PortSet, VisitSet};
 use crate::server_ref::Source;
 use crate::state::StateDir;
 use crate::text::quote;
@@ -160,6 +160,9 @@ fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, St
     if let Some(hosts) = &args.hosts {
         entry.hosts = HostSet::parse(hosts).map_err(|what| format!("--hosts: {what}"))?;
     }
+    if let Some(visits) = &args.visit {
+        entry.visits = VisitSet::parse(visits).map_err(|what| format!("--visit: {what}"))?;
+    }
     for map in &args.map {
         entry.add_map(map).map_err(|what| format!("--map: {what}"))?;
     }
@@ -261,6 +264,7 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
         ("state", state_of(entry).to_string()),
         ("ports", entry.ports.to_string()),
         ("hosts", entry.hosts.to_string()),
+        ("visits", entry.visits.to_string()),
         ("mappings at most", bound(entry.max_mappings)),
         ("visitors at most", bound(entry.max_visitors)),
     ];

@@ -23,7 +23,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::mapping;
+use crate::mapping::{self, Visiting};
 use crate::names::{self, Use};
 use crate::policy::{Allow, parse_port};
 use crate::server_ref::ServerWord;
@@ -34,7 +34,7 @@ use crate::via::Via;
 const SERVER: [&str; 11] =
     ["listen", "plain", "http", "https", "certs", "admin", "state", "cert", "key", "public_host", "limits"];
 const LIMITS: [&str; 2] = ["visitors", "memory"];
-const CLIENT: [&str; 6] = ["server", "map", "plain", "via", "allow", "ca"];
+const CLIENT: [&str; 7] = ["server", "map", "visit", "plain", "via", "allow", "ca"];
 
 /// A server's settings; `None` is what was not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub struct ClientConfig {
     pub via: Option<Via>,
     /// Which targets the server may choose.
     pub allow: Option<Allow>,
+    /// Private mappings of other clients that are visited.
+    pub visit: Vec<Visiting>,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
 }
@@ -205,6 +207,9 @@ pub fn parse_client(text: &str) -> Result<ClientConfig, FileError> {
     }
     if let Some(via) = fields.string("via")? {
         config.via = Some(via.read(Via::parse)?);
+    }
+    for visit in fields.strings("visit")? {
+        config.visit.push(visit.read(Visiting::parse)?);
     }
     if let Some(allow) = fields.string("allow")? {
         config.allow = Some(allow.read(Allow::parse)?);

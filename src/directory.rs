@@ -9,6 +9,7 @@
 //! ports = "1024-65535"      what it may publish; `none` for none
 //! hosts = ["*.example.com"] and under which names
 //! map = ["2222:22"]         what it publishes without being asked
+//! visit = ["box/ssh"]       which private mappings of other licenses it may visit
 //! max_mappings = 10         no bound when left out
 //! max_visitors = 100
 //! revoked = true            known, but refused
@@ -20,8 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::license::{License, LicenseId, Verifier};
-use crate::mapping::{self, Mapping, Public};
-use crate::policy::{HostSet, PortSet};
+use crate::mapping::{self, Kind, Mapping, Public};
+use crate::policy::{HostSet, PortSet, VisitSet};
 use crate::table::{Document, Fields, FileError, quoted};
 use crate::text::{did_you_mean, quote};
 
@@ -34,8 +35,19 @@ pub const LICENSES_MAX: usize = 10_000;
 /// Most mappings that stand in one license, ranges expanded.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
-const FIELDS: [&str; 10] =
-    ["name", "id", "public", "mac", "ports", "hosts", "map", "max_mappings", "max_visitors", "revoked"];
+const FIELDS: [&str; 11] = [
+    "name",
+    "id",
+    "public",
+    "mac",
+    "ports",
+    "hosts",
+    "map",
+    "visit",
+    "max_mappings",
+    "max_visitors",
+    "revoked",
+];
 
 const HEADING: &str = "\
 # The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.
@@ -62,6 +74,8 @@ pub struct Entry {
     pub maps: Vec<Mapping>,
     /// The same as it was written.
     pub map_texts: Vec<String>,
+    /// The private mappings that it may visit.
+    pub visits: VisitSet,
     /// Most mappings of one session; no bound of its own when `None`.
     pub max_mappings: Option<u32>,
     /// Most visitors at once; no bound of its own when `None`.
@@ -85,6 +99,7 @@ impl Entry {
             hosts: HostSet::default(),
             maps: Vec::new(),
             map_texts: Vec::new(),
+            visits: VisitSet::default(),
             max_mappings: None,
             max_visitors: None,
             revoked: false,
@@ -122,6 +137,8 @@ impl Entry {
             Public::Port { port, .. } => {
                 Err(format!("license `{name}` may not publish port {port}; its ports: {}", self.ports))
             }
+            // It has no public place.
+            Public::Name { .. } if mapping.kind == Kind::Private => Ok(()),
             Public::Name { name: host, .. } if self.hosts.contains(host) => Ok(()),
             Public::Name { name: host, .. } => {
                 Err(format!("license `{name}` may not publish {host}; its names: {}", self.hosts))
@@ -144,6 +161,7 @@ impl Entry {
             hosts: HostSet::default(),
             maps: Vec::new(),
             map_texts: Vec::new(),
+            visits: VisitSet::default(),
             max_mappings: fields.number("max_mappings")?,
             max_visitors: fields.number("max_visitors")?,
             revoked: fields.bool("revoked")?.unwrap_or(false),
@@ -155,6 +173,13 @@ impl Entry {
             host.read(|host| HostSet::from_names([host]))?;
         }
         entry.hosts = HostSet::from_names(hosts).map_err(|what| FileError { line: fields.line(), what })?;
+        let mut visits = Vec::new();
+        for visit in fields.strings("visit")? {
+            visits.push(visit.value);
+            visit.read(|visit| VisitSet::from_items([visit]))?;
+        }
+        entry.visits =
+            VisitSet::from_items(visits).map_err(|what| FileError { line: fields.line(), what })?;
         for map in fields.strings("map")? {
             map.read(|text| entry.add_map(text))?;
         }
@@ -176,6 +201,9 @@ impl Entry {
         field("ports", quoted(&self.ports.to_string()));
         field("hosts", list(self.hosts.iter().map(quoted).collect()));
         field("map", list(self.map_texts.iter().map(|text| quoted(text)).collect()));
+        if self.visits != VisitSet::default() {
+            field("visit", list(self.visits.iter().map(quoted).collect()));
+        }
         if let Some(bound) = self.max_mappings {
             field("max_mappings", bound.to_string());
         }
@@ -198,6 +226,7 @@ impl fmt::Debug for Entry {
             .field("ports", &self.ports)
             .field("hosts", &self.hosts)
             .field("maps", &self.maps)
+            .field("visits", &self.visits)
             .field("max_mappings", &self.max_mappings)
             .field("max_visitors", &self.max_visitors)
             .field("revoked", &self.revoked)
@@ -365,7 +394,7 @@ pub fn check_name(name: &str) -> Result<String, String> {
 }
 
 /// What no two mappings can share; port 0 is another one each time.
-fn place(mapping: &Mapping) -> Option<(mapping::Kind, &Public)> {
+fn place(mapping: &Mapping) -> Option<(Kind, &Public)> {
     match mapping.public {
         Public::Port { port: 0, .. } => None,
         Public::Port { .. } | Public::Name { .. } => Some((mapping.kind, &mapping.public)),

@@ -399,6 +399,8 @@ impl<N: Net> Driver<N> {
 
     fn pump(&mut self, raw: Key, proxy: Key) {
         let (from, to) = match self.slots.pair_mut(raw, proxy) {
+            // Payload may have waited for this side to take it.
+            Some((Slot::Link(from), _)) if from.is_framed() => return self.read_frames(raw),
             Some((Slot::Link(from), Slot::Link(to))) if to.phase == Phase::Up => (from, to),
             Some((Slot::Flow(flow), Slot::Link(to))) if to.phase == Phase::Up => {
                 let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
@@ -527,7 +529,8 @@ impl<N: Net> Driver<N> {
                         return self.answer(raw, key).unwrap_or(Delivery::Some(0));
                     }
                     Some((Slot::Link(to), Slot::Link(from))) => {
-                        match relay::inbound((raw, to), (key, from), &mut self.net, &mut self.arena) {
+                        let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
+                        match relay::inbound((raw, to), (key, from), net, arena, scratch) {
                             Ok(delivery) => return delivery,
                             Err(Fault::Raw(reason)) => self.fail(raw, reason),
                             Err(Fault::Proxy(reason)) => self.fail(key, reason),

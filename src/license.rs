@@ -362,6 +362,22 @@ impl AttachKey {
         hmac::verify(&self.key, &attach_text(transport, binding, channel), mac).is_ok()
     }
 
+    /// The proof for a visit of this number and name, whose connection has `binding`.
+    pub fn mac_visit(&self, transport: Transport, binding: &[u8; 32], visit: u64, name: &str) -> [u8; 32] {
+        tag(&self.key, &visit_text(transport, binding, visit, name))
+    }
+
+    /// Whether `mac` is that proof. Takes constant time. It is good for one connection, which begins with it.
+    pub fn check_visit(
+        &self,
+        transport: Transport,
+        binding: &[u8; 32],
+        (visit, name): (u64, &str),
+        mac: &[u8],
+    ) -> bool {
+        hmac::verify(&self.key, &visit_text(transport, binding, visit, name), mac).is_ok()
+    }
+
     fn derive(mac: &hmac::Key, transport: Transport, binding: &[u8; 32], session: &[u8; 16]) -> Self {
         let mut text = proof_text("nt/1 A", transport, binding);
         text.extend_from_slice(session);
@@ -404,6 +420,13 @@ fn answer_text(transport: Transport, binding: &[u8; 32], hello: &[u8], answer: &
 fn attach_text(transport: Transport, binding: &[u8; 32], channel: u64) -> Vec<u8> {
     let mut text = proof_text("nt/1 D", transport, binding);
     text.extend_from_slice(&channel.to_be_bytes());
+    text
+}
+
+fn visit_text(transport: Transport, binding: &[u8; 32], visit: u64, name: &str) -> Vec<u8> {
+    let mut text = proof_text("nt/1 V", transport, binding);
+    text.extend_from_slice(&visit.to_be_bytes());
+    text.extend_from_slice(name.as_bytes());
     text
 }
 

@@ -208,6 +208,11 @@ impl<N: Net> Link<N> {
         rights(self.speech)
     }
 
+    /// Whether it is a tunnel connection, which speaks in frames.
+    pub fn is_framed(&self) -> bool {
+        matches!(self.speech, Speech::Tls | Speech::Plain)
+    }
+
     /// Whether all that was sent has left.
     pub fn is_flushed(&self) -> bool {
         self.spliced.is_none() && self.tx.is_empty()

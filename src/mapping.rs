@@ -4,7 +4,8 @@
 //! mapping  = route [ "/" kind ] { "," option } ;
 //! route    = ports                                  (* 8080, 6000-6010: same port of 127.0.0.1 *)
 //!          | [ address ":" ] ports ":" target       (* 2222:22, 127.0.0.1:8081:80, 0:22 *)
-//!          | name [ path ] ":" target ;             (* blog.example.com:3000, example.com/api:4000 *)
+//!          | name [ path ] ":" target               (* blog.example.com:3000, example.com/api:4000 *)
+//!          | label ":" target ;                     (* ssh:22/private *)
 //! target   = [ host ":" ] ports | "unix:" path      (* 22, nas.lan:22, [fd00::5]:22 *)
 //!          | "socks5" | "http-proxy"                (* the client's own network, held to its --allow *)
 //!          | "files:" path ;                        (* a folder of the client's, read-only *)
@@ -12,7 +13,7 @@
 //! address  = IPv4 | "[" IPv6 "]" ;
 //! host     = address | label { "." label } ;
 //! name     = [ "*." ] label "." label { "." label } ;
-//! kind     = "tcp" | "udp" | "http" | "https" | "tls" ;
+//! kind     = "tcp" | "udp" | "http" | "https" | "tls" | "private" ;
 //! option   = "proxy=" ( "v1" | "v2" )               (* PROXY protocol towards the target *)
 //!          | "allow=" cidrs                         (* visitors from elsewhere are refused *)
 //!          | "rate=" bytes                          (* a second, each way; 2M is 2000000 *)
@@ -34,6 +35,7 @@
 
 mod options;
 mod parse;
+mod visiting;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,6 +43,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::limits::MAPPING_BYTES_MAX;
 pub use options::{Auth, Check, Header, Options};
 pub use parse::{MAPPING_PORTS_MAX, MappingError, parse};
+pub use visiting::Visiting;
 
 /// What is carried, and who looks into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,11 +58,18 @@ pub enum Kind {
     Https,
     /// TLS, told apart by its server name (RFC 6066 section 3) and passed through.
     Tls,
+    /// A stream that nobody looks into, for other clients alone: it has a name, and no public place.
+    Private,
 }
 
 impl Kind {
     /// Every kind, in the order in which errors list them.
-    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Http, Self::Https, Self::Tls];
+    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Http, Self::Https, Self::Tls, Self::Private];
+
+    /// Whether the server understands HTTP of it.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
 
     /// The word for it in a mapping's text.
     pub fn word(self) -> &'static str {
@@ -69,6 +79,7 @@ impl Kind {
             Self::Http => "http",
             Self::Https => "https",
             Self::Tls => "tls",
+            Self::Private => "private",
         }
     }
 }
@@ -89,9 +100,10 @@ pub enum Public {
         /// The port; 0 is any free one that the license allows.
         port: u16,
     },
-    /// A name, at the server's common port for the kind.
+    /// A name, at the server's common port for the kind; for other clients, where that is private.
     Name {
-        /// In lower case, without the root's dot; `*.` before it stands for all below it.
+        /// In lower case, without the root's dot; `*.` before it stands for all below it. One label, where it is
+        /// private.
         name: String,
         /// What the request's path begins with: `/` and more, without a `/` at its end.
         path: Option<String>,
@@ -220,7 +232,7 @@ impl Mapping {
     /// The text that a MAP frame carries. What the client itself asks visitors for is not the server's to know.
     pub fn to_wire(&self) -> String {
         match self.target {
-            Target::Exit(_) | Target::Files(_) if self.kind == Kind::Tcp => {
+            Target::Exit(_) | Target::Files(_) if !self.kind.is_http() => {
                 let options = Options { auth: None, ..self.options.clone() };
                 Self { options, ..self.clone() }.to_string()
             }
@@ -239,6 +251,7 @@ impl Mapping {
     /// what the server is called where that is every address of it.
     pub fn shown_at(&self, public: SocketAddr, server: Option<&str>) -> String {
         let place = match (&self.public, server) {
+            (Public::Name { name, .. }, _) if self.kind == Kind::Private => name.clone(),
             (Public::Name { name, path }, _) => {
                 let (scheme, common) = if self.kind == Kind::Http { ("http", 80) } else { ("https", 443) };
                 let port = public.port();
@@ -252,7 +265,7 @@ impl Mapping {
         };
         let plain = match &self.public {
             Public::Port { .. } => self.kind == Kind::Tcp,
-            Public::Name { .. } => self.kind != Kind::Tls,
+            Public::Name { .. } => !matches!(self.kind, Kind::Tls | Kind::Private),
         };
         if plain { place } else { format!("{place}/{}", self.kind) }
     }

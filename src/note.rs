@@ -195,6 +195,13 @@ pub enum Note {
         /// What to add to `--allow`.
         word: String,
     },
+    /// Visitors on this machine are brought to a private mapping of another client.
+    VisitingAt {
+        /// Where they come.
+        address: SocketAddr,
+        /// OWNER/NAME.
+        name: String,
+    },
     /// A visitor of an exit wants to go where `--allow` does not lead.
     ExitRefused {
         /// Where, and by which exit.
@@ -252,6 +259,7 @@ impl Note {
             | Self::RealServerFailed { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::ListeningForNames { .. }
+            | Self::VisitingAt { .. }
             | Self::SessionUp { .. }
             | Self::SessionOver { .. }
             | Self::MappingUp { .. }
@@ -418,6 +426,7 @@ impl fmt::Display for Note {
                 "the server asks for a mapping to {target}, which --allow does not cover; to permit it too, \
                  add --allow {word}"
             ),
+            Self::VisitingAt { address, name } => write!(f, "{address} leads to {name}"),
             Self::ExitRefused { target, word } => write!(
                 f,
                 "a visitor wants to go to {target}, which --allow does not cover; to permit it too, start with \

@@ -357,8 +357,8 @@ impl AllowItem {
             return format!("{} is a port: write where it is, as in 127.0.0.1:{text}", quote(text));
         }
         format!(
-            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port (192.168.1.5:22) \
-             unix:/path or files:/path (names do not count here){}",
+            "{} is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
+             (192.168.1.5:22), unix:/path or files:/path (names do not count here){}",
             quote(text),
             did_you_mean(text, &["loopback", "lan", "any"])
         )
@@ -449,6 +449,68 @@ impl HostSet {
 }
 
 impl fmt::Display for HostSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.patterns.is_empty() { f.write_str("none") } else { write_list(f, &self.patterns) }
+    }
+}
+
+/// The private mappings of other licenses that a license may visit: `OWNER/NAME`, `OWNER/*` for all of one, `*` for
+/// every one. Empty when nothing was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VisitSet {
+    patterns: Vec<String>,
+}
+
+impl VisitSet {
+    /// Reads `nas/ssh,box/*`, `*`, or `none`.
+    ///
+    /// # Errors
+    /// A sentence that quotes the item that is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        Self::from_items(items(text, "visits")?)
+    }
+
+    /// The set of these.
+    ///
+    /// # Errors
+    /// A sentence that quotes the item that is wrong.
+    pub fn from_items<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut patterns = Vec::new();
+        for text in texts {
+            let good =
+                |(owner, name): (&str, &str)| !owner.is_empty() && !name.is_empty() && !name.contains('/');
+            if text != "*" && !text.split_once('/').is_some_and(good) {
+                return Err(format!("{} is not OWNER/NAME, OWNER/* or *", quote(text)));
+            }
+            patterns.push(text.to_owned());
+        }
+        if patterns.len() > LIST_ITEMS_MAX {
+            return Err(format!("there are more than {LIST_ITEMS_MAX} visits"));
+        }
+        patterns.sort_unstable();
+        patterns.dedup();
+        Ok(Self { patterns })
+    }
+
+    /// Whether `name`, an OWNER/NAME, may be visited.
+    pub fn contains(&self, name: &str) -> bool {
+        let all_of = |pattern: &str| {
+            let owner = pattern.strip_suffix("/*");
+            owner.is_some_and(|owner| name.split_once('/').is_some_and(|(of, _)| of == owner))
+        };
+        self.patterns.iter().any(|pattern| pattern == "*" || pattern == name || all_of(pattern))
+    }
+
+    /// The items, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for VisitSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.patterns.is_empty() { f.write_str("none") } else { write_list(f, &self.patterns) }
     }

@@ -123,6 +123,9 @@ reasons! {
                   and /tls";
     /// The real server's answer could not be understood.
     Nonsense = 52, "the real server's answer is not HTTP that can be passed on";
+    /// The license does not permit this visit.
+    VisitNotPermitted = 53, "the license does not permit this visit: add it to its `visit` in licenses.toml on the \
+                             server, or make one with `nt license add NAME --visit OWNER/MAPPING`";
 }
 
 impl Reason {

@@ -177,7 +177,7 @@ pub fn take<N: Net>(
     }
 }
 
-/// Passes payload of the ProxyChannel to the raw side.
+/// Passes payload of the ProxyChannel to the raw side, which may be another tunnel connection.
 ///
 /// # Errors
 /// The side that failed.
@@ -186,7 +186,11 @@ pub fn inbound<N: Net>(
     proxy: Side<'_, N>,
     net: &mut N,
     arena: &mut Arena,
+    scratch: &mut [u8],
 ) -> Result<Delivery, Fault> {
+    if raw.is_framed() {
+        return bridge((raw_key, raw), proxy.1, net, arena, scratch);
+    }
     // What was spliced, or said to the real server first, goes before everything behind it.
     if !raw.is_flushed() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
         return Ok(Delivery::Wait);
@@ -214,6 +218,32 @@ pub fn inbound<N: Net>(
         }
     }
     Ok(Delivery::Wait)
+}
+
+/// Passes payload of one tunnel connection on to another, which brings it to a visitor or real server of its own. The
+/// side that takes it stands for the raw one.
+fn bridge<N: Net>(
+    (to_key, to): Side<'_, N>,
+    from: &mut Link<N>,
+    net: &mut N,
+    arena: &mut Arena,
+    scratch: &mut [u8],
+) -> Result<Delivery, Fault> {
+    let of_taker = |fault| match fault {
+        Fault::Raw(reason) | Fault::Proxy(reason) => Fault::Raw(reason),
+    };
+    let ready = from.rx.len().min(from.transfer_left as usize).min(PAYLOAD_BYTES_MAX);
+    if ready == 0 {
+        to.flush(to_key, net, arena).map_err(Fault::Raw)?;
+        return Ok(Delivery::Nothing);
+    }
+    if from.payload != Payload::Passed || !has_room((to_key, to), net, arena).map_err(of_taker)? {
+        return Ok(Delivery::Wait);
+    }
+    transfer(to, &from.rx.bytes()[..ready], arena, scratch).map_err(Fault::Raw)?;
+    from.rx.consume(ready, arena);
+    from.transfer_left -= ready as u32;
+    Ok(Delivery::Some(ready))
 }
 
 /// Takes payload that is still in the ProxyChannel's socket into a pipe, `most` bytes of it, for the raw side; how

@@ -160,7 +160,7 @@ fn own_address() -> String {
 /// # Errors
 /// A sentence for the person who started it.
 pub fn connect(settings: ClientPlan) -> Result<i32, String> {
-    let ClientPlan { server, maps: mappings, plain, via, allow, ca } = settings;
+    let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca } = settings;
     let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
         Target::Files(path) => Some(path),
         Target::Tcp { .. } | Target::Unix(_) | Target::Exit(_) => None,
@@ -197,6 +197,7 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
         license: server.license.id(),
         keys: server.license.client_keys(),
         mappings,
+        visits,
         allow,
         proxies_max: plan.visitors + POOL_MAX,
     };
@@ -253,6 +254,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         license: license.id(),
         keys: license.client_keys(),
         mappings: mapping::parse(&mapping).map_err(|error| error.to_string())?,
+        visits: Vec::new(),
         allow: Allow::default(),
         proxies_max: 64 + POOL_MAX,
     };

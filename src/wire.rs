@@ -37,6 +37,8 @@ pub enum Frame<'a> {
     Nonce([u8; 32]),
     /// A client's first frame on a ProxyChannel.
     Attach(Attach),
+    /// A client's first frame on a connection of its own: it visits a mapping of another client's.
+    Visit(Visit<'a>),
     /// Declares a mapping: by the client its own, by the server one that stands in the license.
     Map(Map<'a>),
     /// How a declared mapping stands.
@@ -136,6 +138,19 @@ pub struct Attach {
     pub mac: [u8; MAC_BYTES],
 }
 
+/// Makes a connection a visit of a mapping that has no public place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit<'a> {
+    /// The visiting client's session, as WELCOME named it.
+    pub session: [u8; 16],
+    /// The visit's number, the client's own.
+    pub visit: u64,
+    /// OWNER/NAME: the license that publishes it, and what it is called there.
+    pub name: &'a str,
+    /// HMAC over number, name and the connection itself.
+    pub mac: [u8; MAC_BYTES],
+}
+
 /// A mapping, as one end tells it to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Map<'a> {
@@ -209,6 +224,7 @@ mod kind {
     pub(super) const OPEN: u8 = 0x08;
     pub(super) const HEARTBEAT: u8 = 0x09;
     pub(super) const GOODBYE: u8 = 0x0A;
+    pub(super) const VISIT: u8 = 0x0B;
     pub(super) const CONNECT: u8 = 0x10;
     pub(super) const CONNECTED: u8 = 0x11;
     pub(super) const TRANSFER: u8 = 0x12;
@@ -240,7 +256,7 @@ pub fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
         };
     }
     let most = match kind {
-        kind::HELLO..=kind::GOODBYE | kind::CONNECT..=kind::DISCONNECT => CONTROL_BODY_BYTES_MAX,
+        kind::HELLO..=kind::VISIT | kind::CONNECT..=kind::DISCONNECT => CONTROL_BODY_BYTES_MAX,
         kind::DATAGRAM | kind::PIECE => PIECE_BYTES_MAX,
         _ => return Err(Malformed::Type(kind)),
     };
@@ -287,6 +303,9 @@ fn decode<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         }
         kind::NONCE => Frame::Nonce(r.array()?),
         kind::ATTACH => Frame::Attach(Attach { session: r.array()?, channel: r.u64()?, mac: r.array()? }),
+        kind::VISIT => {
+            Frame::Visit(Visit { session: r.array()?, visit: r.u64()?, name: r.text()?, mac: r.array()? })
+        }
         kind::MAP => Frame::Map(Map { index: r.u16()?, mapping: r.text()? }),
         kind::MAPPED => {
             Frame::Mapped(Mapped { index: r.u16()?, trouble: r.trouble()?, public: r.address()? })
@@ -422,6 +441,11 @@ impl Encoded {
         self
     }
 
+    fn put_text(&mut self, text: &str) -> &mut Self {
+        assert!(text.len() <= MAPPING_BYTES_MAX, "a text is longer than a frame may carry");
+        self.put(&(text.len() as u16).to_be_bytes()).put(text.as_bytes())
+    }
+
     fn put_address(&mut self, address: SocketAddr) -> &mut Self {
         match address.ip() {
             IpAddr::V4(ip) => self.put(&[4]).put(&ip.octets()),
@@ -472,10 +496,12 @@ impl Frame<'_> {
                 e.put(&a.session).put(&a.channel.to_be_bytes()).put(&a.mac);
                 kind::ATTACH
             }
+            Frame::Visit(v) => {
+                e.put(&v.session).put(&v.visit.to_be_bytes()).put_text(v.name).put(&v.mac);
+                kind::VISIT
+            }
             Frame::Map(m) => {
-                assert!(m.mapping.len() <= MAPPING_BYTES_MAX, "a mapping is longer than a frame may carry");
-                e.put(&m.index.to_be_bytes());
-                e.put(&(m.mapping.len() as u16).to_be_bytes()).put(m.mapping.as_bytes());
+                e.put(&m.index.to_be_bytes()).put_text(m.mapping);
                 kind::MAP
             }
             Frame::Mapped(m) => {

@@ -14,7 +14,7 @@ use nt::role::{Input, Keys, Role};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{Attach, Frame, Hello, Map, Mapped, SIGNATURE_BYTES, VERSION};
+use nt::wire::{Attach, Frame, Map, Mapped};
 
 #[path = "stage/mod.rs"]
 mod stage;
@@ -29,15 +29,6 @@ fn server(directory: Directory, visitors_max: usize, sessions_max: usize) -> Sta
     stage
 }
 
-fn stranger(stage: &mut Stage<Server>, binding: [u8; 32]) -> Key {
-    let key = stage.table.reserve().expect("a key");
-    let peer = SocketAddr::from(([192, 0, 2, 1], 1234));
-    let listener = stage.listening[0].0;
-    stage.step(Input::Accepted { listener, key, peer });
-    stage.step(Input::Secured(key, Some(binding)));
-    key
-}
-
 /// Logs in with license `n`; the CmdChannel.
 fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key {
     log_in_as(stage, n, n, counter, mappings)
@@ -45,21 +36,7 @@ fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key 
 
 /// By another process of the same license, where the instance is another.
 fn log_in_as(stage: &mut Stage<Server>, n: u8, instance: u8, counter: u64, mappings: u16) -> Key {
-    let key = stranger(stage, BINDING);
-    let mut hello = Hello {
-        version: VERSION,
-        license: license(n).id().0,
-        instance: [instance; 16],
-        counter,
-        capabilities: 0,
-        mappings,
-        signature: [0; SIGNATURE_BYTES],
-    };
-    let encoded = Frame::Hello(hello).encode();
-    let keys = license(n).client_keys();
-    hello.signature = keys.sign_hello(Transport::Tls, &BINDING, encoded.unproved(SIGNATURE_BYTES));
-    stage.say(key, &Frame::Hello(hello));
-    key
+    stage.log_in(n, instance, counter, mappings)
 }
 
 fn map(stage: &mut Stage<Server>, cmd: Key, index: u16, port: u16) {
@@ -94,7 +71,7 @@ fn attach_all(stage: &mut Stage<Server>, n: u8, cmd: Key, from: &mut u64) -> Vec
     let mut keys = Vec::new();
     while *from < last {
         *from += 1;
-        let channel = stranger(stage, BINDING);
+        let channel = stage.stranger(BINDING);
         let mac = key.mac(Transport::Tls, &BINDING, *from);
         stage.say(channel, &Frame::Attach(Attach { session: id, channel: *from, mac }));
         keys.push(channel);

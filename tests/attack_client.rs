@@ -126,6 +126,7 @@ fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
         license: license(1).id(),
         keys: license(1).client_keys(),
         mappings: vec![],
+        visits: vec![],
         allow: Allow::default(),
         proxies_max: 4,
     };

@@ -16,12 +16,12 @@ use nt::role::{Greeting, Input, Keys};
 use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
-use nt::wire::{Frame, Hello, Map, Mapped, SIGNATURE_BYTES, VERSION};
+use nt::wire::{Frame, Map, Mapped};
 
 #[path = "stage/mod.rs"]
 mod stage;
 
-use stage::{BINDING, Stage, license};
+use stage::Stage;
 
 /// Nine licenses that may publish every name.
 fn directory() -> Directory {
@@ -57,22 +57,7 @@ fn visit(stage: &mut Stage<Server>, listener: Key) -> Key {
 
 /// Logs in with license `n`; the CmdChannel.
 fn log_in(stage: &mut Stage<Server>, n: u8, counter: u64, mappings: u16) -> Key {
-    let key = visit(stage, stage.listening[0].0);
-    stage.step(Input::Secured(key, Some(BINDING)));
-    let mut hello = Hello {
-        version: VERSION,
-        license: license(n).id().0,
-        instance: [n; 16],
-        counter,
-        capabilities: 0,
-        mappings,
-        signature: [0; SIGNATURE_BYTES],
-    };
-    let encoded = Frame::Hello(hello).encode();
-    let keys = license(n).client_keys();
-    hello.signature = keys.sign_hello(Transport::Tls, &BINDING, encoded.unproved(SIGNATURE_BYTES));
-    stage.say(key, &Frame::Hello(hello));
-    key
+    stage.log_in(n, n, counter, mappings)
 }
 
 /// Declares a mapping; its listener, which comes up, if it has one of its own.

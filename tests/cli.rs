@@ -135,7 +135,7 @@ const NO_CLIENT: [(&str, Option<&str>, &str); 18] = [
         "-c LICENSE@vps --allow no",
         None,
         "`no` is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
-                (192.168.1.5:22) or unix:/path (names do not count here)",
+                (192.168.1.5:22), unix:/path or files:/path (names do not count here)",
     ),
     (
         "-c LICENSE@vps --plian",
@@ -211,7 +211,7 @@ fn commands_are_told_apart() {
     for (words, shown) in [
         (
             "license add nas --ports=80 --map 1:2 --map 3:4",
-            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, map: \
+            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, visit: None, map: \
                 [\"1:2\", \"3:4\"], max_mappings: None, max_visitors: None, state: None }))",
         ),
         ("license list --state x", "License(List(LicenseList { state: Some(\"x\") }))"),

@@ -125,7 +125,7 @@ fn licenses_are_looked_after() {
         scratch.ok("license show nas").stdout,
         format!(
             "name              nas\nid                {}\nstate             good\n\
-             ports             1024-65535\nhosts             none\nmappings at most  no bound\n\
+             ports             1024-65535\nhosts             none\nvisits            none\nmappings at most  no bound\n\
              visitors at most  no bound\nmaps              a.example.com:80,...\n",
             new.id()
         )

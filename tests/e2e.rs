@@ -55,6 +55,8 @@ mod names;
 mod netns;
 #[path = "e2e/operator.rs"]
 mod operator;
+#[path = "e2e/private.rs"]
+mod private;
 #[path = "e2e/process.rs"]
 mod process;
 #[path = "e2e/programs.rs"]

@@ -175,6 +175,10 @@ fn real_server_channel() {
     let (early, late) = (now + Span::from_secs(1), now - Span::from_secs(1));
     let address = std::net::SocketAddr::from(([192, 0, 2, 1], 80));
     let states = [
+        Real::Talking { deadline: early },
+        Real::Talking { deadline: late },
+        Real::Parting { deadline: early },
+        Real::Parting { deadline: late },
         Real::Resolving { deadline: early },
         Real::Resolving { deadline: late },
         Real::Dialing { key, rest: vec![], deadline: early },
@@ -182,6 +186,8 @@ fn real_server_channel() {
         Real::Joined { key },
     ];
     let events = [
+        real::Event::Asked,
+        real::Event::Parted,
         real::Event::Begun(other, vec![address]),
         real::Event::Dialed,
         real::Event::Failed(Reason::Refused),

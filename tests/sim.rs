@@ -26,6 +26,8 @@ mod meter;
 mod net;
 #[path = "sim/os.rs"]
 mod os;
+#[path = "sim/privates.rs"]
+mod privates;
 #[path = "sim/services.rs"]
 mod services;
 #[path = "sim/stories.rs"]
@@ -44,7 +46,7 @@ use actors::{Outcome, Plan};
 use net::Nasty;
 use nt::directory::{Directory, Entry};
 use nt::license::{License, Transport};
-use nt::policy::HostSet;
+use nt::policy::{HostSet, VisitSet};
 use nt::time::Span;
 use world::{CLIENT, SERVER, Sim};
 
@@ -71,7 +73,8 @@ fn name(n: usize) -> String {
 /// License `n`, with the names that its client serves.
 fn entry(n: usize) -> Entry {
     let hosts = HostSet::parse(swarm::calls::hosts(n)).expect("good names");
-    Entry { hosts, ..Entry::new(&name(n), &world::license(n)).expect("a good name") }
+    let visits = VisitSet::parse("*").expect("all of them");
+    Entry { hosts, visits, ..Entry::new(&name(n), &world::license(n)).expect("a good name") }
 }
 
 fn give_back(directory: &mut Directory, n: usize) {
@@ -95,6 +98,12 @@ fn declare(directory: &mut Directory, n: usize, maps: &[&str]) {
 /// The license as it was at first, but that it permits no names.
 fn take_names(directory: &mut Directory, n: usize) {
     let entry = Entry { hosts: HostSet::default(), ..entry(n) };
+    directory.replace(entry).expect("a known name");
+}
+
+/// The license as it was at first, but that it permits no visits.
+fn forbid_visits(directory: &mut Directory, n: usize) {
+    let entry = Entry { visits: VisitSet::default(), ..entry(n) };
     directory.replace(entry).expect("a known name");
 }
 

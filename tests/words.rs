@@ -12,7 +12,7 @@ fn parse_one(text: &str) -> Mapping {
 }
 
 /// Text, and the canonical text of what it stands for.
-const TAKEN: [(&str, &str); 68] = [
+const TAKEN: [(&str, &str); 81] = [
     ("8080", "8080:8080"),
     (" 8080\n", "8080:8080"),
     ("2222:22", "2222:22"),
@@ -49,6 +49,19 @@ const TAKEN: [(&str, &str); 68] = [
     ("2222:unix:/run/app.sock/http", "2222:unix:/run/app.sock/http"),
     ("2222:unix:/tcp/tcp", "2222:unix:/tcp/tcp"),
     ("127.0.0.1:2222:unix:/run/app.sock", "127.0.0.1:2222:unix:/run/app.sock"),
+    ("1080:socks5", "1080:socks5"),
+    ("127.0.0.1:0:socks5/tcp", "127.0.0.1:0:socks5"),
+    ("3128:http-proxy,auth=me:secret", "3128:http-proxy,auth=me:secret"),
+    ("1080:socks5:80", "1080:socks5:80"),
+    ("8080:files:/srv/www", "8080:files:/srv/www"),
+    ("8080:files:/srv/www/http,auth=me:secret", "8080:files:/srv/www/http,auth=me:secret"),
+    ("8080:files:/srv/http/tcp", "8080:files:/srv/http/tcp"),
+    ("www.example.com:files:/", "www.example.com:files:/"),
+    ("www.example.com/docs:files:/srv/docs/https", "www.example.com/docs:files:/srv/docs/https"),
+    ("ssh:22/private", "ssh:22/private"),
+    ("SSH:nas.lan:22/private,proxy=v2", "ssh:nas.lan:22/private,proxy=v2"),
+    ("web:unix:/run/app.sock/private", "web:unix:/run/app.sock/private"),
+    ("out:socks5/private,auth=me:secret", "out:socks5/private,auth=me:secret"),
     ("blog.example.com:unix:/run/app.sock", "blog.example.com:unix:/run/app.sock"),
     ("blog.example.com:unix:/run/tcp/http", "blog.example.com:unix:/run/tcp/http"),
     ("blog.example.com:3000", "blog.example.com:3000"),
@@ -110,7 +123,7 @@ fn a_range_is_as_many_mappings() {
 }
 
 /// Text, and what the error says behind "in `TEXT`: ".
-const REFUSED: [(&str, &str); 81] = [
+const REFUSED: [(&str, &str); 91] = [
     ("", "there is no mapping; the simplest is a port, as in `8080`"),
     ("2222:70000", "port `70000` is not in 1..65535"),
     ("70000", "port `70000` is not in 1..65535"),
@@ -127,7 +140,7 @@ const REFUSED: [(&str, &str); 81] = [
     ("1-1025", "1025 ports are more than the 1024 that one range may have"),
     ("6000-", "port `` is not in 1..65535"),
     ("6000-6010-6020", "port `6010-6020` is not in 1..65535"),
-    ("6000-6001:unix:/x", "a range of ports cannot go to one Unix socket"),
+    ("6000-6001:unix:/x", "a range of ports cannot go to unix:/x"),
     (":22", "a part is empty; a mapping is PUBLIC:TARGET, as in `2222:22`"),
     ("2222:", "a part is empty; a mapping is PUBLIC:TARGET, as in `2222:22`"),
     ("2222::22", "an IPv6 address stands in brackets, as in `2222:[fd00::5]:22`"),
@@ -181,12 +194,28 @@ const REFUSED: [(&str, &str); 81] = [
     ("a.com:80/udp", "/udp carries no name: write a public port, or /http, /https or /tls"),
     ("a.com/x:80/tls", "/tls cannot see a path: leave it out, or let the server end TLS with /https"),
     ("443:443/tls", "/tls tells visitors apart by name: write a public name, or /tcp for all of a port"),
-    ("53:unix:/x/udp", "a Unix socket takes no datagrams here: /udp needs HOST:PORT"),
+    ("53:unix:/x/udp", "it takes no datagrams: /udp needs a target HOST:PORT"),
+    ("1080:socks5/udp", "it takes no datagrams: /udp needs a target HOST:PORT"),
+    ("1080:socks5/http", "a proxy is not /http: leave the kind out"),
+    ("1080-1081:socks5", "a range of ports cannot go to socks5"),
+    ("a.com:http-proxy", "a proxy has no name: write a public port"),
+    ("a.com:files:/srv/tls", "TLS does not end at the client: /tls needs a target that speaks it"),
+    ("8080:files:srv", "the path of a folder begins with /, `srv` does not"),
+    ("files:/srv", "a folder can only be a target: write the public port first, as in `8080:files:/srv/www`"),
+    ("2:files.:2", "a host cannot be called `files`: write its address"),
+    (
+        "a.com:22/private",
+        "`a.com` is no name of a private mapping: letters, digits and hyphens, as in `ssh:22/private`",
+    ),
+    (
+        "2222:22/private",
+        "`2222` is no name of a private mapping: letters, digits and hyphens, as in `ssh:22/private`",
+    ),
     ("2:unix.:2", "a host cannot be called `unix`: write its address"),
     ("2:UNIX:2", "a host cannot be called `unix`: write its address"),
-    ("53:53/upd", "`upd` is not a kind (tcp, udp, http, https, tls); did you mean `udp`?"),
-    ("53:53/", "`` is not a kind (tcp, udp, http, https, tls)"),
-    ("53:53/sctp", "`sctp` is not a kind (tcp, udp, http, https, tls)"),
+    ("53:53/upd", "`upd` is not a kind (tcp, udp, http, https, tls, private); did you mean `udp`?"),
+    ("53:53/", "`` is not a kind (tcp, udp, http, https, tls, private)"),
+    ("53:53/sctp", "`sctp` is not a kind (tcp, udp, http, https, tls, private)"),
     ("a.com:80/api", "`api` is not a kind; a path stands behind the public name: `a.com/api:80`"),
     ("a.com/a//b:80", "the path `/a//b` has an empty part, `.` or `..` in it"),
     ("a.com/../b:80", "the path `/../b` has an empty part, `.` or `..` in it"),

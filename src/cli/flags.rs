@@ -13,7 +13,7 @@ pub(super) const COMMANDS: [&str; 9] =
 pub(super) const LICENSE_COMMANDS: [&str; 6] = ["add", "list", "show", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 19] = [
+pub(super) const FLAGS: [&str; 20] = [
     "--config",
     "--listen",
     "--plain",
@@ -22,6 +22,7 @@ pub(super) const FLAGS: [&str; 19] = [
     "--admin",
     "--state",
     "--allow",
+    "--visit",
     "--via",
     "--ca",
     "--ports",
@@ -95,6 +96,9 @@ pub(super) struct ClientFlags {
     /// the proxy to go through
     #[argh(option)]
     pub(super) via: Option<String>,
+    /// a private mapping to visit; may come again
+    #[argh(option)]
+    pub(super) visit: Vec<String>,
     /// which targets the server may choose
     #[argh(option)]
     pub(super) allow: Option<String>,
@@ -186,6 +190,9 @@ pub struct LicenseAdd {
     /// names it may publish, such as blog.example.com,*.dev.example.com (none when left out)
     #[argh(option)]
     pub hosts: Option<String>,
+    /// private mappings of other licenses that it may visit, such as nas/ssh,box/* (none when left out)
+    #[argh(option)]
+    pub visit: Option<String>,
     /// a mapping that the server asks of the client; may come again
     #[argh(option)]
     pub map: Vec<String>,

@@ -68,12 +68,18 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
   blog.example.com:3000 by name, where the server has --http; *.example.com for all below a name,
                         example.com/api:4000 for a path. Behind the target /https ends TLS on the
                         server, /tls passes it through; auth=USER:PASSWORD, host=NAME, header=NAME:VALUE
+  1080:socks5           whatever visitors ask for, if --allow covers it; or http-proxy. With
+                        auth=USER:PASSWORD for who knows it alone
+  8080:files:/srv/www   a folder, read-only; by name, too
+  ssh:22/private        no public place: for clients whose license may --visit it
 Read, but not served yet: the options allow, rate and check.
 A license may have mappings of its own on the server; then none is needed here.
 
 Flags:
   --allow LIST          targets that the server's mappings may name: loopback (default), lan, any, CIDR,
-                        CIDR:PORT, [CIDR]:PORT, unix:PATH, with commas between; what you map here needs none
+                        CIDR:PORT, [CIDR]:PORT, unix:PATH, files:PATH, with commas between; what you map here
+                        needs none, but what visitors of socks5 and http-proxy ask for does
+  --visit NAME:PORT     bring visitors of this machine's PORT to a private mapping of another client, OWNER/NAME
   --via PROXY           reach the server through http://[USER:PASSWORD@]HOST:PORT or socks5://...;
                         `ps` shows a password here, so it had better stand in FILE
   --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself

@@ -82,7 +82,7 @@ impl Client {
     }
 
     pub(super) fn secured(&mut self, now: Time, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
-        if let Some(Channel::Coming { .. }) = self.channels.get(key) {
+        if let Some(Channel::Coming(_)) = self.channels.get(key) {
             return self.proxy_secured(key, binding, out);
         }
         let Cmd::Dialing { key: ours, address, .. } = self.cmd else { return };
@@ -163,7 +163,7 @@ impl Client {
         self.alive_until = pulse.dead_at();
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
         out.note(Note::Connected { server: self.server_name(), resumed });
-        if self.config.mappings.is_empty() && !resumed {
+        if self.config.mappings.is_empty() && self.config.visits.is_empty() && !resumed {
             let text =
                 "no mapping is named here; what the license has on the server is published, if anything";
             out.note(Note::Plain(Level::Info, text.to_owned()));

@@ -1,7 +1,8 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back; [`tunnel`] keeps mappings
-//! and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which.
+//! and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which;
+//! [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer
@@ -10,6 +11,7 @@
 mod exits;
 mod login;
 mod tunnel;
+mod visiting;
 mod visits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,7 +23,7 @@ use crate::entropy::Entropy;
 use crate::exit::Talk;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
 use crate::limits::{BACKOFF_FIRST, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
-use crate::mapping::{Host, Mapping, Target};
+use crate::mapping::{Host, Mapping, Target, Visiting};
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
@@ -49,6 +51,8 @@ pub struct Config {
     pub keys: ClientKeys,
     /// Mappings to declare; each is served by this version.
     pub mappings: Vec<Mapping>,
+    /// Private mappings of other clients that are visited.
+    pub visits: Vec<Visiting>,
     /// Targets that the server may ask for.
     pub allow: Allow,
     /// ProxyChannels at once.
@@ -89,6 +93,10 @@ pub struct Client {
     queries: BTreeMap<Query, (String, u16)>,
     last_query: u64,
     proxies: usize,
+    /// The listeners for visitors of this machine: which mapping each leads to.
+    doors: Table<usize>,
+    /// Visits that were made for them.
+    visits: u64,
     /// When the visits of a session without CmdChannel are given up.
     alive_until: Time,
     stopping: bool,
@@ -105,11 +113,11 @@ struct Session {
 /// What a connection is to the client. The CmdChannel is [`Client::cmd`] itself.
 #[derive(Debug)]
 enum Channel {
-    /// A ProxyChannel that is being made; it will attach under this number.
-    Coming { number: u64, nonce: Option<[u8; 32]>, deadline: Time },
+    /// A tunnel connection that is being made.
+    Coming(Coming),
     /// A ProxyChannel.
     Proxy(ProxyChannel),
-    /// The real server's side of this ProxyChannel.
+    /// The real server's side of this ProxyChannel, or the visitor's.
     Real(Key),
 }
 
@@ -117,11 +125,29 @@ impl Channel {
     /// When it has had its time, in its present state.
     fn deadline(&self) -> Time {
         match self {
-            Self::Coming { deadline, .. } => *deadline,
+            Self::Coming(coming) => coming.deadline,
             Self::Proxy(proxy) => proxy.real.as_ref().map_or(proxy.deadline, Real::deadline),
             Self::Real(_) => Time::NEVER,
         }
     }
+}
+
+/// A tunnel connection that is being made.
+#[derive(Debug)]
+struct Coming {
+    purpose: Purpose,
+    /// Ours, on a plain one.
+    nonce: Option<[u8; 32]>,
+    deadline: Time,
+}
+
+/// What a tunnel connection will be for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// A ProxyChannel that the server has ordered under this number.
+    Attach(u64),
+    /// A visit of a private mapping, by a visitor of this machine.
+    Visit { which: usize, raw: Key },
 }
 
 #[derive(Debug)]
@@ -136,8 +162,26 @@ struct ProxyChannel {
     flow: bool,
     /// The last visit, over or not.
     visit: u64,
+    /// The private mapping that is visited on it, which it was made for alone.
+    visits: Option<usize>,
     /// When a drain is given up.
     deadline: Time,
+}
+
+impl ProxyChannel {
+    /// One that carries nothing.
+    fn idle() -> Self {
+        Self {
+            state: Proxy::Idle,
+            real: None,
+            talk: None,
+            mapping: 0,
+            flow: false,
+            visit: 0,
+            visits: None,
+            deadline: Time::NEVER,
+        }
+    }
 }
 
 /// What a reminder is about.
@@ -158,8 +202,12 @@ impl Role for Client {
         match input {
             Input::Start => {
                 out.note(Note::Connecting { server: self.server_name() });
+                self.open_doors(out);
                 self.attempt(now, out);
             }
+            Input::Bound(key, address) => self.door_opened(key, address, out),
+            Input::BindFailed(key, reason) => self.door_failed(key, reason, out),
+            Input::Accepted { listener, key, .. } => self.visitor_came(now, listener, key, out),
             Input::Timeout => self.timeout(now, out),
             Input::Resolved(query, addresses) => self.resolved(now, query, addresses, out),
             Input::Dialed(key) => self.real_dialed(now, key, out),
@@ -170,10 +218,7 @@ impl Role for Client {
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(key, out),
             Input::Stop => self.stop(now, out),
-            Input::Bound(..)
-            | Input::BindFailed(..)
-            | Input::Accepted { .. }
-            | Input::Over(_)
+            Input::Over(_)
             | Input::Talk(..)
             | Input::Greeted(..)
             | Input::Announced(..)
@@ -219,6 +264,8 @@ impl Client {
             queries: BTreeMap::new(),
             last_query: 0,
             proxies: 0,
+            doors: Table::default(),
+            visits: 0,
             alive_until: Time::NEVER,
             stopping: false,
         }
@@ -239,7 +286,7 @@ impl Client {
         } else {
             match self.channels.get(key) {
                 None => return,
-                Some(Channel::Coming { .. }) => self.coming_spoke(key, frame, out),
+                Some(Channel::Coming(_)) => self.coming_spoke(key, frame, out),
                 Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
                 Some(Channel::Real(_)) => false,
             }
@@ -272,7 +319,7 @@ impl Client {
         }
         match self.channels.remove(key) {
             None => {}
-            Some(Channel::Coming { .. }) => self.proxies -= 1,
+            Some(Channel::Coming(coming)) => self.forget_coming(&coming, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(proxy, out),
             Some(Channel::Real(proxy)) => self.real_lost(now, key, proxy, reason, out),
         }
@@ -405,7 +452,12 @@ impl Client {
         let mut proxies = 0;
         for (key, channel) in self.channels.iter() {
             match channel {
-                Channel::Coming { .. } => proxies += 1,
+                Channel::Coming(coming) => {
+                    proxies += 1;
+                    if let Purpose::Visit { raw, .. } = coming.purpose {
+                        assert!(matches!(self.channels.get(raw), Some(&Channel::Real(back)) if back == key));
+                    }
+                }
                 Channel::Proxy(proxy) => {
                     proxies += 1;
                     assert!(
@@ -417,14 +469,14 @@ impl Client {
                     }
                 }
                 Channel::Real(proxy) => {
-                    let Some(Channel::Proxy(proxy)) = self.channels.get(*proxy) else {
-                        panic!("a real server of nobody")
+                    let other = match self.channels.get(*proxy) {
+                        Some(Channel::Proxy(proxy)) => proxy.real.as_ref().and_then(Real::key),
+                        Some(Channel::Coming(Coming { purpose: Purpose::Visit { raw, .. }, .. })) => {
+                            Some(*raw)
+                        }
+                        _ => None,
                     };
-                    assert_eq!(
-                        proxy.real.as_ref().and_then(Real::key),
-                        Some(key),
-                        "real server and ProxyChannel disagree"
-                    );
+                    assert_eq!(other, Some(key), "real server and ProxyChannel disagree");
                 }
             }
         }

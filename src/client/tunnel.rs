@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Channel, Client, Cmd, Host, Mapping, ProxyChannel, Target};
-use crate::channel::proxy::Proxy;
+use super::{Channel, Client, Cmd, Coming, Host, Mapping, ProxyChannel, Purpose, Target};
 use crate::license::plain_binding;
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
 use crate::names::bracketed;
@@ -154,7 +153,8 @@ impl Client {
             }
             let Some(key) = self.dial_out(address, out) else { return };
             let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
-            self.channels.insert(key, Channel::Coming { number, nonce: None, deadline });
+            let purpose = Purpose::Attach(number);
+            self.channels.insert(key, Channel::Coming(Coming { purpose, nonce: None, deadline }));
             self.watch(deadline);
             self.proxies += 1;
         }
@@ -165,15 +165,15 @@ impl Client {
             self.attach(key, &binding, out);
         } else {
             let ours = self.send_nonce(key, out);
-            if let Some(Channel::Coming { nonce, .. }) = self.channels.get_mut(key) {
-                *nonce = Some(ours);
+            if let Some(Channel::Coming(coming)) = self.channels.get_mut(key) {
+                coming.nonce = Some(ours);
             }
         }
     }
 
     pub(super) fn coming_spoke(&mut self, key: Key, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
         match (self.channels.get(key), frame) {
-            (Some(&Channel::Coming { nonce: Some(ours), .. }), Frame::Nonce(theirs)) => {
+            (Some(&Channel::Coming(Coming { nonce: Some(ours), .. })), Frame::Nonce(theirs)) => {
                 self.attach(key, &plain_binding(&ours, &theirs), out);
                 true
             }
@@ -182,22 +182,16 @@ impl Client {
     }
 
     fn attach(&mut self, key: Key, binding: &[u8; 32], out: &mut Outbox<'_>) {
-        let (Some(session), Some(&Channel::Coming { number, .. })) = (&self.session, self.channels.get(key))
-        else {
+        let (Some(session), Some(Channel::Coming(coming))) = (&self.session, self.channels.get(key)) else {
             return;
+        };
+        let number = match coming.purpose {
+            Purpose::Attach(number) => number,
+            Purpose::Visit { which, raw } => return self.ask_to_visit(key, binding, (which, raw), out),
         };
         let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);
         out.send(key, &Frame::Attach(Attach { session: session.id, channel: number, mac }));
-        let proxy = ProxyChannel {
-            state: Proxy::Idle,
-            real: None,
-            talk: None,
-            mapping: 0,
-            flow: false,
-            visit: 0,
-            deadline: Time::NEVER,
-        };
-        self.channels.insert(key, Channel::Proxy(proxy));
+        self.channels.insert(key, Channel::Proxy(ProxyChannel::idle()));
     }
 
     /// Drops ProxyChannels that belong to an older login; with `all`, also those with visits, which are cut.
@@ -205,14 +199,14 @@ impl Client {
         let doomed: Vec<Key> = self
             .channels
             .iter()
-            .filter(|(_, channel)| all || matches!(channel, Channel::Coming { .. }))
+            .filter(|(_, channel)| all || matches!(channel, Channel::Coming(_)))
             .map(|(key, _)| key)
             .collect();
         for key in doomed {
             match self.channels.remove(key) {
                 // The server may have kept the session: a visit that was taken is not taken again.
                 Some(Channel::Proxy(proxy)) => self.count_out(&proxy),
-                Some(Channel::Coming { .. }) => self.proxies -= 1,
+                Some(Channel::Coming(coming)) => self.forget_coming(&coming, out),
                 Some(Channel::Real(_)) | None => {}
             }
             out.close(key, Manner::Cut);

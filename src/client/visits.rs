@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Host, Mapping, ProxyChannel, Target};
+use super::{Channel, Client, Coming, Host, Mapping, ProxyChannel, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
 use crate::exit::Talk;
@@ -44,12 +44,14 @@ impl Client {
     ) -> bool {
         match frame {
             Frame::Connect(connect) => self.visit(now, key, &connect, out),
+            Frame::Connected => self.visit_answered(key, out),
             Frame::Fin => {
                 let good = self.proxy_event(now, key, Event::PeerFin, out);
                 self.visitor_is_silent(now, key, out);
                 good
             }
             Frame::Disconnect { visit, reason } => {
+                self.note_visit_failed(key, reason, out);
                 self.proxy_event(now, key, Event::PeerCut(visit, reason), out)
             }
             _ => false,
@@ -59,7 +61,7 @@ impl Client {
     /// A visit begins: its mapping is looked up here, and nothing that came with it is ever dialled.
     fn visit(&mut self, now: Time, key: Key, connect: &Connect, out: &mut Outbox<'_>) -> bool {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
-        if proxy.state.step(Event::Start(connect.visit)).is_err() {
+        if proxy.visits.is_some() || proxy.state.step(Event::Start(connect.visit)).is_err() {
             return false;
         }
         out.push(Verb::Expect(key));
@@ -244,6 +246,10 @@ impl Client {
 
     /// The real server's connection failed; it is out of the books already.
     pub(super) fn real_lost(&mut self, now: Time, raw: Key, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        if let Some(Channel::Coming(_)) = self.channels.get(key) {
+            out.close(key, Manner::Cut);
+            return self.lost(now, key, reason, out);
+        }
         let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
             return;
         };
@@ -319,8 +325,14 @@ impl Client {
             let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
             (proxy.real, proxy.talk) = (None, None);
             proxy.deadline = if draining { now + DRAIN_TIMEOUT } else { Time::NEVER };
-            let deadline = proxy.deadline;
+            let (deadline, ours) = (proxy.deadline, proxy.visits.is_some());
             self.watch(deadline);
+            if ours {
+                // It was made for this visit alone; what was said last still leaves.
+                self.channels.remove(key);
+                self.proxies -= 1;
+                out.close(key, Manner::End);
+            }
         }
         self.stop_if_idle(out);
         true
@@ -356,7 +368,10 @@ impl Client {
                     self.refuse(now, key, reason, out);
                 }
             }
-            Some(&mut (Channel::Coming { deadline, .. } | Channel::Proxy(ProxyChannel { deadline, .. }))) => {
+            Some(
+                &mut (Channel::Coming(Coming { deadline, .. })
+                | Channel::Proxy(ProxyChannel { deadline, .. })),
+            ) => {
                 if deadline <= now {
                     out.close(key, Manner::Cut);
                     self.lost(now, key, Reason::TimedOut, out);

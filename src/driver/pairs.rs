@@ -64,6 +64,9 @@ impl<N: Net> Driver<N> {
     pub(super) fn release(&mut self, key: Key) {
         if let Some(Slot::Link(link)) = self.slots.get_mut(key) {
             link.free_held(&mut self.arena);
+            if link.payload == Payload::Awaited {
+                link.payload = Payload::Passed;
+            }
         }
         if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy)) {
             proxy.payload = Payload::Passed;
@@ -73,6 +76,8 @@ impl<N: Net> Driver<N> {
 
     pub(super) fn shut(&mut self, key: Key) {
         match self.slots.get_mut(key) {
+            // Who speaks in frames is told by one.
+            Some(Slot::Link(link)) if link.is_framed() => {}
             Some(Slot::Link(link))
                 if link.phase == Phase::Connecting || (link.exchange.is_none() && !link.is_flushed()) =>
             {

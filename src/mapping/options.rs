@@ -195,7 +195,7 @@ fn no_option(word: &str) -> String {
 
 /// Whether an option means something for this kind, and this target.
 fn suits(word: &str, kind: Kind, ours: bool, options: &Options) -> Result<(), String> {
-    let http = matches!(kind, Kind::Http | Kind::Https);
+    let http = kind.is_http();
     match word {
         "auth" if ours => Ok(()),
         "proxy" | "check" if ours => {

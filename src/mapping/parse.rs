@@ -120,7 +120,7 @@ impl Route {
             }
             .to_string());
         }
-        let (public, rest) = PublicSide::parse(&parts)?;
+        let (public, rest) = PublicSide::parse(&parts, kind)?;
         let target = TargetSide::parse(rest, &parts)?;
         Ok(Self { kind, public, target })
     }
@@ -137,6 +137,7 @@ impl Route {
             (PublicSide::Name { .. }, Some(kind @ (Kind::Tcp | Kind::Udp))) => {
                 Err(format!("/{kind} carries no name: write a public port, or /http, /https or /tls"))
             }
+            (PublicSide::Name { .. }, Some(Kind::Private)) => Ok(Kind::Private),
             (PublicSide::Name { path: Some(_), .. }, Some(Kind::Tls)) => {
                 Err("/tls cannot see a path: leave it out, or let the server end TLS with \
                     /https"
@@ -159,7 +160,7 @@ impl Route {
     fn expand(self) -> Result<Vec<(Public, Target)>, String> {
         let (addr, public) = match self.public {
             PublicSide::Ports { addr, ports } => (addr, ports),
-            PublicSide::Name { .. } if self.target.is_exit() => {
+            PublicSide::Name { .. } if self.target.is_exit() && self.kind != Some(Kind::Private) => {
                 return Err("a proxy has no name: write a public port".to_string());
             }
             PublicSide::Name { name, path } => {
@@ -198,8 +199,12 @@ impl Route {
 
 impl PublicSide {
     /// The public side at the beginning of `parts`, and the parts behind it.
-    fn parse<'a, 'b>(parts: &'b [&'a str]) -> Result<(Self, &'b [&'a str]), String> {
+    fn parse<'a, 'b>(parts: &'b [&'a str], kind: Option<Kind>) -> Result<(Self, &'b [&'a str]), String> {
         let (&first, rest) = parts.split_first().expect("a text splits into one part or more");
+        if kind == Some(Kind::Private) {
+            let name = private_name(first)?;
+            return Ok((Self::Name { name, path: None }, rest));
+        }
         if looks_like_ports(first) {
             return Ok((Self::Ports { addr: None, ports: Ports::parse(first, true)? }, rest));
         }
@@ -459,6 +464,17 @@ fn parse_path(text: &str) -> Result<Option<String>, String> {
         return Err(format!("the path {} has an empty part, `.` or `..` in it", quote(text)));
     }
     Ok(Some(path.to_string()))
+}
+
+/// What a private mapping is called: one label.
+pub(super) fn private_name(text: &str) -> Result<String, String> {
+    match names::host_name(text, Use::Dial) {
+        Ok(name) if !name.contains('.') => Ok(name),
+        _ => Err(format!(
+            "{} is no name of a private mapping: letters, digits and hyphens, as in `ssh:22/private`",
+            quote(text)
+        )),
+    }
 }
 
 /// The exit that goes by this word.

@@ -169,7 +169,7 @@ impl Server {
             Channel::Caller(caller) => Some(caller),
             Channel::Visitor(visitor) => match &mut visitor.carries {
                 Carries::Exchanges(caller) => Some(caller),
-                Carries::Bytes | Carries::Datagrams => None,
+                Carries::Bytes | Carries::Frames(_) | Carries::Datagrams => None,
             },
             _ => None,
         }
@@ -484,7 +484,7 @@ impl Server {
             match self.channels.get(key) {
                 Some(Channel::Front(_)) => {
                     self.channels.remove(key);
-                    self.count_out(session, false);
+                    self.count_out(session, Carries::Bytes);
                     out.close(key, Manner::Cut);
                 }
                 Some(Channel::Greeter(_)) => self.close_caller(key, Ok(Manner::Cut), out),

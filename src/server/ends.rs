@@ -27,7 +27,7 @@ impl Server {
 
     /// Cuts a visitor, who is told why where its protocol has words for it.
     pub(super) fn cut_visitor(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        self.forget_visitor(key, Manner::Cut, out);
+        self.forget_visitor(key, Err(reason), out);
         self.unserved(key, reason, out);
     }
 
@@ -43,31 +43,40 @@ impl Server {
 
     /// A visitor's visit is over, and so is its connection, unless it speaks HTTP: then something may be left to be
     /// said.
-    pub(super) fn forget_visitor(&mut self, key: Key, manner: Manner, out: &mut Outbox<'_>) {
+    pub(super) fn forget_visitor(&mut self, key: Key, end: Result<(), Reason>, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.remove(key) {
-            self.count_out(visitor.session, visitor.is_flow());
+            self.count_out(visitor.session, visitor.carries);
             match visitor.carries {
                 Carries::Exchanges(caller) => self.becomes_caller(key, caller),
-                Carries::Bytes | Carries::Datagrams => out.close(key, manner),
+                Carries::Frames(fellow) => {
+                    self.dismiss(key, fellow, end, out);
+                    self.settle(fellow.by(), out);
+                }
+                Carries::Bytes | Carries::Datagrams => {
+                    out.close(key, if end.is_ok() { Manner::End } else { Manner::Cut })
+                }
             }
         }
     }
 
     /// Cuts a visitor who is out of the books.
     pub(super) fn cut_off(&mut self, key: Key, carries: Carries, reason: Reason, out: &mut Outbox<'_>) {
-        if let Carries::Exchanges(caller) = carries {
-            self.becomes_caller(key, caller);
-            self.unserved(key, reason, out);
-        } else {
-            out.close(key, Manner::Cut);
+        match carries {
+            Carries::Exchanges(caller) => {
+                self.becomes_caller(key, caller);
+                self.unserved(key, reason, out);
+            }
+            Carries::Frames(fellow) => self.dismiss(key, fellow, Err(reason), out),
+            Carries::Bytes | Carries::Datagrams => out.close(key, Manner::Cut),
         }
     }
 
-    pub(super) fn count_out(&mut self, session: Key, flow: bool) {
+    pub(super) fn count_out(&mut self, session: Key, carries: Carries) {
         self.visitors -= 1;
+        self.fellows -= usize::from(matches!(carries, Carries::Frames(_)));
         if let Some(session) = self.sessions.get_mut(session) {
             session.visitors -= 1;
-            session.flows -= usize::from(flow);
+            session.flows -= usize::from(matches!(carries, Carries::Datagrams));
         }
     }
 
@@ -91,7 +100,7 @@ impl Server {
         match visitor.carries {
             // It had all that it asked for.
             Carries::Exchanges(caller) if caller.is_resting() => self.let_go(now, key, visitor, out),
-            Carries::Exchanges(_) | Carries::Bytes | Carries::Datagrams => {
+            Carries::Exchanges(_) | Carries::Bytes | Carries::Frames(_) | Carries::Datagrams => {
                 self.visitor_gone(now, key, visitor, Event::LocalCut(reason), out);
             }
         }
@@ -135,7 +144,7 @@ impl Server {
         event: Event,
         out: &mut Outbox<'_>,
     ) {
-        self.count_out(visitor.session, visitor.is_flow());
+        self.count_out(visitor.session, visitor.carries);
         match visitor.state.proxy() {
             Some(proxy) => {
                 if let Some(Channel::Proxy(proxy)) = self.channels.get_mut(proxy) {
@@ -151,6 +160,9 @@ impl Server {
             }
         }
         self.settle(visitor.session, out);
+        if let Carries::Frames(fellow) = visitor.carries {
+            self.settle(fellow.by(), out);
+        }
     }
 
     /// The ProxyChannel's connection failed; it is out of the books already.
@@ -177,7 +189,7 @@ impl Server {
                 visitor::Effect::Cut(reason) => {
                     self.note_failure(visitor_key, reason, out);
                     let visit = self.visit_of(visitor_key);
-                    self.forget_visitor(visitor_key, Manner::Cut, out);
+                    self.forget_visitor(visitor_key, Err(reason), out);
                     again = visit.map(|visit| (visitor_key, visit, reason));
                 }
                 visitor::Effect::Nothing | visitor::Effect::Ask { .. } | visitor::Effect::Release => {}
@@ -193,15 +205,18 @@ impl Server {
     /// A visitor's deadline may have come.
     pub(super) fn visitor_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
-        let visitor::Effect::Cut(reason) = visitor.state.step(now, visitor::Event::Timeout) else {
-            return self.caller_due(now, key, out);
+        let carries = visitor.carries;
+        let reason = match (carries, visitor.state.step(now, visitor::Event::Timeout)) {
+            (Carries::Frames(fellow), _) if fellow.over().is_some() => fellow.over().unwrap_or(Reason::Ended),
+            (_, visitor::Effect::Cut(reason)) => reason,
+            _ => return self.caller_due(now, key, out),
         };
-        let speaks_http = matches!(visitor.carries, Carries::Exchanges(_));
         self.note_failure(key, reason, out);
-        if speaks_http {
-            return self.break_off(now, key, reason, out);
+        match carries {
+            Carries::Exchanges(_) => return self.break_off(now, key, reason, out),
+            Carries::Frames(fellow) => self.dismiss(key, fellow, Err(reason), out),
+            Carries::Bytes | Carries::Datagrams => out.close(key, Manner::Cut),
         }
-        out.close(key, Manner::Cut);
         self.lost(now, key, reason, out);
     }
 }

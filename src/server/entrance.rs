@@ -71,7 +71,7 @@ impl Server {
         out.close(oldest, Manner::Cut);
     }
 
-    fn stranger(&self, key: Key) -> Option<&Stranger> {
+    pub(super) fn stranger(&self, key: Key) -> Option<&Stranger> {
         match self.channels.get(key) {
             Some(Channel::Stranger(stranger)) => Some(stranger),
             _ => None,
@@ -117,6 +117,9 @@ impl Server {
             }
             (Entrance::Known(binding), Frame::Attach(attach)) => {
                 self.attach(now, key, &binding, &attach, out)
+            }
+            (Entrance::Known(binding), Frame::Visit(visit)) => {
+                self.fellow_came(now, key, &binding, &visit, out)
             }
             _ => false,
         }

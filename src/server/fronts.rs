@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::callers::{Guest, Reach};
-use super::{Channel, Server};
+use super::{Carries, Channel, Server};
 use crate::http::Scheme;
 use crate::limits::ANNOUNCE_TIMEOUT;
 use crate::mapping::Kind;
@@ -69,7 +69,7 @@ impl Server {
     pub(super) fn announced(&mut self, now: Time, key: Key, announced: Announced, out: &mut Outbox<'_>) {
         let Some(&Channel::Front(Front { arrival, .. })) = self.channels.get(key) else { return };
         self.channels.remove(key);
-        self.count_out(arrival.session, false);
+        self.count_out(arrival.session, Carries::Bytes);
         let arrival = match announced {
             Announced::Itself => arrival,
             Announced::Visitor { from, to } => Arrival { visitor: from, came_to: Some(to), ..arrival },
@@ -85,13 +85,15 @@ impl Server {
         match spec.map(|mapping| mapping.spec.kind) {
             Some(Kind::Http) => self.caller_came(now, key, guest, Scheme::Http, out),
             Some(Kind::Https) => self.greeter_came(now, key, guest, out),
-            Some(Kind::Tcp | Kind::Udp | Kind::Tls) | None => self.visitor_came(now, key, arrival, out),
+            Some(Kind::Tcp | Kind::Udp | Kind::Tls | Kind::Private) | None => {
+                self.visitor_came(now, key, arrival, out)
+            }
         }
     }
 
     /// A front has gone, or had its time.
     pub(super) fn front_lost(&mut self, front: &Front, reason: Reason, out: &mut Outbox<'_>) {
-        self.count_out(front.arrival.session, false);
+        self.count_out(front.arrival.session, Carries::Bytes);
         let reason = if reason == Reason::TimedOut { Reason::NoHeader } else { reason };
         self.front_failed(&front.arrival, reason, out);
     }

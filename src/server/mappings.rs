@@ -50,7 +50,7 @@ pub(super) enum State {
     Binding(Key),
     /// Visitors can come to its port.
     Live(Key, SocketAddr),
-    /// Visitors can come to its name, at this door.
+    /// Visitors can come to its name, at this door; other clients, where it is private.
     Named(SocketAddr),
 }
 
@@ -71,7 +71,7 @@ fn scheme_of(kind: Kind) -> Option<Scheme> {
     match kind {
         Kind::Http => Some(Scheme::Http),
         Kind::Https | Kind::Tls => Some(Scheme::Https),
-        Kind::Tcp | Kind::Udp => None,
+        Kind::Tcp | Kind::Udp | Kind::Private => None,
     }
 }
 
@@ -102,6 +102,7 @@ impl Mapping {
             }
             Kind::Http | Kind::Https => out.listen(address, Speech::Http),
             Kind::Tcp | Kind::Tls => out.listen(address, Speech::Raw),
+            Kind::Private => None,
         }
     }
 
@@ -109,7 +110,9 @@ impl Mapping {
     pub(super) fn is_live(&self, entry: &Entry) -> bool {
         match (self.state, &self.spec.public) {
             (State::Live(_, address), _) => entry.ports.contains(address.port()),
-            (State::Named(_), Public::Name { name, .. }) => entry.hosts.contains(name),
+            (State::Named(_), Public::Name { name, .. }) => {
+                self.spec.kind == Kind::Private || entry.hosts.contains(name)
+            }
             _ => false,
         }
     }
@@ -325,6 +328,7 @@ impl Server {
         let entry = self.config.directory.by_id(session.login.license);
         let named = match (entry, door) {
             (None, _) => Err(Reason::Revoked),
+            (Some(_), _) if mapping.spec.kind == Kind::Private => Ok(NO_ADDRESS),
             (Some(_), None) => Err(Reason::NoDoor),
             (Some(entry), _) if !entry.hosts.contains(name) => Err(Reason::NameNotPermitted),
             (Some(entry), Some((address, scheme))) => {

@@ -3,7 +3,7 @@
 //! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
 //! login made; [`mappings`] binds public ports and [`names`]; [`visits`] pairs visitors with ProxyChannels, which
 //! [`ends`]; [`callers`] takes those who speak HTTP from visit to visit; [`fronts`] and [`greeters`] have to say first
-//! for whom they come, or to whom.
+//! for whom they come, or to whom; [`private`] lets clients visit each other.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -16,6 +16,7 @@ mod fronts;
 mod greeters;
 mod mappings;
 mod names;
+mod private;
 mod session;
 mod visits;
 
@@ -42,6 +43,7 @@ use fronts::{Arrival, Front};
 use greeters::Greeter;
 use mappings::State;
 use names::Names;
+use private::Fellow;
 use session::{Home, Session};
 
 /// What a server is made from.
@@ -84,6 +86,8 @@ pub struct Server {
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
     unknown: Vec<(Key, Vec<u8>)>,
     visitors: usize,
+    /// Those of them that are other clients.
+    fellows: usize,
     proxies: usize,
     stopping: Option<Time>,
 }
@@ -174,6 +178,8 @@ enum Carries {
     Bytes,
     /// Datagrams.
     Datagrams,
+    /// A stream that comes in frames, from another client.
+    Frames(Fellow),
     /// Exchanges of HTTP, which may be followed by others elsewhere.
     Exchanges(Caller),
 }
@@ -184,9 +190,15 @@ impl VisitorChannel {
         matches!(self.carries, Carries::Datagrams)
     }
 
+    /// Whether it is another client.
+    fn is_fellow(&self) -> bool {
+        matches!(self.carries, Carries::Frames(_))
+    }
+
     fn deadline(&self) -> Time {
         match &self.carries {
-            Carries::Bytes | Carries::Datagrams => self.state.deadline(),
+            Carries::Frames(fellow) if fellow.over().is_some() => Time::default(),
+            Carries::Bytes | Carries::Frames(_) | Carries::Datagrams => self.state.deadline(),
             Carries::Exchanges(caller) => self.state.deadline().min(caller.deadline()),
         }
     }
@@ -271,6 +283,7 @@ impl Server {
             strangers: Vec::new(),
             unknown: Vec::new(),
             visitors: 0,
+            fellows: 0,
             proxies: 0,
             stopping: None,
         }
@@ -404,7 +417,8 @@ impl Server {
             Some(Channel::Stranger(_)) => self.stranger_spoke(now, key, frame, bytes, out),
             Some(&Channel::Cmd(session)) => self.cmd_spoke(now, session, frame, out),
             Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
-            Some(Channel::Visitor(_) | Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_)) => false,
+            Some(Channel::Visitor(_)) => self.fellow_spoke(now, key, frame, out),
+            Some(Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_)) => false,
         };
         if !good {
             out.close(key, Manner::Cut);
@@ -419,7 +433,9 @@ impl Server {
             ) => {
                 self.let_caller_go(now, key, out);
             }
-            Some(Channel::Visitor(_)) => self.visitor_ended(now, key, out),
+            Some(Channel::Visitor(VisitorChannel {
+                carries: Carries::Bytes | Carries::Datagrams, ..
+            })) => self.visitor_ended(now, key, out),
             // Tunnel connections end with a word, or not at all.
             _ => {
                 out.close(key, Manner::Cut);
@@ -503,6 +519,9 @@ impl Server {
         let is_flow = |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.is_flow());
         let visitors = self.channels.iter().filter(|(_, channel)| is_flow(channel)).count();
         assert_eq!(flows, visitors, "flows were miscounted");
+        let is_fellow = |channel: &Channel| matches!(channel, Channel::Visitor(v) if v.is_fellow());
+        let fellows = self.channels.iter().filter(|(_, channel)| is_fellow(channel)).count();
+        assert_eq!(fellows, self.fellows, "visitors that are clients were miscounted");
         let of_no_session = |channel: &Channel| matches!(channel, Channel::Caller(_) | Channel::Greeter(_));
         let callers = self.channels.iter().filter(|(_, channel)| of_no_session(channel)).count();
         let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();

@@ -260,6 +260,7 @@ impl Server {
                 Some(Channel::Cmd(_)) => out.close(member, Manner::End),
                 Some(Channel::Visitor(visitor)) => {
                     self.visitors -= 1;
+                    self.fellows -= usize::from(visitor.is_fellow());
                     self.cut_off(member, visitor.carries, reason, out);
                 }
                 Some(Channel::Front(_)) => {
@@ -273,6 +274,7 @@ impl Server {
                 Some(Channel::Stranger(_) | Channel::Caller(_) | Channel::Greeter(_)) | None => {}
             }
         }
+        self.end_fellows(key, reason);
         out.note(Note::SessionOver { name: session.login.name, reason });
         self.stop_if_idle(out);
     }
@@ -322,7 +324,9 @@ impl Server {
     /// After a visit has ended: whoever waited for that goes.
     pub(super) fn settle(&mut self, key: Key, out: &mut Outbox<'_>) {
         match self.sessions.get(key) {
-            Some(&Session { leaving: Some(reason), visitors: 0, .. }) => self.end_session(key, reason, out),
+            Some(&Session { leaving: Some(reason), visitors: 0, .. }) if !self.visits_others(key) => {
+                self.end_session(key, reason, out);
+            }
             _ => self.stop_if_idle(out),
         }
     }

@@ -120,7 +120,7 @@ impl Server {
         let mut taken = Vec::new();
         for key in waiting.iter().chain(inherited.keys().copied()) {
             let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
-            self.count_out(visitor.session, visitor.is_flow());
+            self.count_out(visitor.session, visitor.carries);
             match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
                 Some(spec) if visitor.state.is_untried() => taken.push((key, spec.clone(), visitor)),
                 Some(_) | None => self.cut_off(key, visitor.carries, Reason::Replaced, out),
@@ -135,6 +135,7 @@ impl Server {
         session.visitors += heirs.len();
         session.flows += heirs.iter().filter(|(_, _, visitor)| visitor.is_flow()).count();
         self.visitors += heirs.len();
+        self.fellows += heirs.iter().filter(|(_, _, visitor)| visitor.is_fellow()).count();
         for (key, spec, visitor) in heirs {
             session.inherited.push((key, spec));
             self.channels.insert(key, Channel::Visitor(VisitorChannel { session: owner, ..visitor }));
@@ -220,7 +221,8 @@ impl Server {
         }
         // What others have ordered is on its way too.
         let all_coming: usize = self.sessions.iter().map(|(_, session)| session.pool.orders.len()).sum();
-        let room = (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + all_coming);
+        let room =
+            (self.config.visitors_max + POOL_MAX).saturating_sub(self.proxies + self.fellows + all_coming);
         let count = count.min(room + self.reclaim(owner, awaited.saturating_sub(room), out));
         let Some(session) = self.sessions.get_mut(owner).filter(|_| count > 0) else { return };
         let deadline = now + CHANNEL_TIMEOUT;
@@ -324,6 +326,9 @@ impl Server {
                     return false;
                 };
                 if visitor.state.step(now, visitor::Event::Connected) == visitor::Effect::Release {
+                    if visitor.is_fellow() {
+                        out.send(visitor_key, &Frame::Connected);
+                    }
                     out.push(Verb::Release(visitor_key));
                 }
                 true
@@ -356,11 +361,11 @@ impl Server {
             (Local::Shut, Some(visitor)) if self.is_idle_caller(visitor) => {
                 return self.proxy_event(now, key, Event::LocalEnd, out);
             }
-            (Local::Shut, Some(visitor)) => out.push(Verb::Shut(visitor)),
-            (Local::End, Some(visitor)) => self.forget_visitor(visitor, Manner::End, out),
+            (Local::Shut, Some(visitor)) => self.end_direction(visitor, out),
+            (Local::End, Some(visitor)) => self.forget_visitor(visitor, Ok(()), out),
             (Local::Cut(reason), Some(visitor)) => {
                 self.note_failure(visitor, reason, out);
-                self.forget_visitor(visitor, Manner::Cut, out);
+                self.forget_visitor(visitor, Err(reason), out);
             }
             (Local::Leave, _) | (_, None) => {}
         }

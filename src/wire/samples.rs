@@ -34,6 +34,15 @@ pub fn samples() -> Vec<(&'static str, Frame<'static>)> {
         ),
         ("nonce", Frame::Nonce([7; 32])),
         ("attach", Frame::Attach(Attach { session: welcome.session, channel: 5, mac: [0xA5; MAC_BYTES] })),
+        (
+            "visit",
+            Frame::Visit(Visit {
+                session: welcome.session,
+                visit: 6,
+                name: "nas/ssh",
+                mac: [0xA5; MAC_BYTES],
+            }),
+        ),
         ("map", Frame::Map(Map { index: 1, mapping: "[2001:db8::1]:443:192.168.1.5:22" })),
         ("mapped live", Frame::Mapped(Mapped { index: 1, trouble: None, public: v4 })),
         ("mapped in use", Frame::Mapped(Mapped { index: 0x8001, trouble: Some(Reason::InUse), public: v6 })),

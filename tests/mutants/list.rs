@@ -286,4 +286,24 @@ pub const MUTANTS: &[Mutant] = &[
             "if let Some(raw) = raw.filter(|_| false) {",
         )],
     ),
+    mutant(
+        "a client visits whom its license does not permit",
+        &[Edit("server/private.rs", "!entry.revoked && entry.visits.contains(name)", "!entry.revoked")],
+    ),
+    mutant(
+        "a private visit that is cut ends like one that is whole",
+        &[Edit(
+            "server/private.rs",
+            "end.map_or_else(Event::LocalCut, |()| Event::LocalEnd)",
+            "end.map_or_else(|_| Event::LocalEnd, |()| Event::LocalEnd)",
+        )],
+    ),
+    mutant(
+        "the visits of a client go on when its session is over",
+        &[Edit(
+            "server/private.rs",
+            "(fellow.over, ended) = (Some(reason), true);",
+            "_ = (&mut ended, reason);",
+        )],
+    ),
 ];

@@ -21,7 +21,7 @@ use crate::actors::{Outcome, Plan, Stranger};
 use crate::letters::SIZES;
 use crate::net::{Host, Nasty, Trouble};
 use crate::world::{CLIENT, REAL, REAL_PORT, SERVER, Sim, TUNNEL_PORT, VISITOR, address};
-use crate::{all_cores, exits, number, seeds, told};
+use crate::{all_cores, exits, number, privates, seeds, told};
 
 /// Clients that are served: as many licenses, two mappings each.
 const CLIENTS: usize = 3;
@@ -42,6 +42,9 @@ const NOBODYS: u16 = REAL_PORT + 90;
 
 /// From here on the clients' exits: SOCKS5 and HTTP by turns.
 const EXITS: u16 = 8_110;
+
+/// From here on the clients' doors to each other's private mappings.
+const VISITS: u16 = 8_120;
 
 /// Seeds below are told twice, to see that they are the same story.
 const REPEATED: u64 = 6;
@@ -184,7 +187,11 @@ impl Swarm {
         let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)];
         let datagrams = format!("{}:10.0.0.9:{}/udp", ip.0, ip.1);
         let (named, exits) = (calls::maps(n), exits::maps(EXITS + 2 * n as u16));
-        let maps = maps.iter().chain([&datagrams]).chain(&named).chain(&exits).map(String::as_str);
+        let private = privates::map(real(n, 0));
+        let maps = maps.iter().chain([&datagrams, &private]).chain(&named).chain(&exits).map(String::as_str);
+        // Each visits the next one's private mapping; two machines of one license cannot have the same door here.
+        let doors = (host < TWIN).then(|| privates::door(host, VISITS, (n + 1) % CLIENTS));
+        self.sim.visits.insert(host, doors.into_iter().collect());
         // Where its exits lead: to its own real servers, and where nobody is.
         let allow = format!("loopback,10.0.0.9:{}-{},10.0.0.9:{NOBODYS}", real(n, 0), real(n, 1));
         self.sim.allow = Allow::parse(&allow).expect("a good list");
@@ -299,6 +306,13 @@ impl Swarm {
         }
         if self.chance(15) {
             self.visit_by_exit(client, plan);
+        } else if self.chance(15) {
+            // By the client before.
+            let by = (client + CLIENTS - 1) % CLIENTS;
+            self.sim.visit_at(CLIENT + by, VISITS + client as u16, real(client, 0), plan);
+            if self.revoked.contains(&by) && self.sim.server_knows_licenses() {
+                self.sim.arrivals.forbid(plan.id);
+            }
         } else {
             self.sim.visit_to(public(client, which), real(client, which), plan);
         }
@@ -494,6 +508,12 @@ impl Swarm {
         }
         self.call_in_peace();
         for client in 0..CLIENTS {
+            let (plan, by) = (self.sim.plan(), (client + CLIENTS - 1) % CLIENTS);
+            let plan = Plan { up: 3_000, down: 3_000, ..plan };
+            let visitor = self.sim.visit_at(CLIENT + by, VISITS + client as u16, real(client, 0), plan);
+            self.sim.run_for(Span::from_secs(10));
+            let outcome = self.sim.outcome(visitor);
+            assert_eq!(outcome, Outcome::Whole, "client {client} is visited by client {by} in peace");
             for which in 0..2 {
                 let (plan, wanted) = (self.sim.plan(), real(client, 0));
                 let plan = Plan { up: 3_000, down: 3_000, ..plan };

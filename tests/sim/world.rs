@@ -13,7 +13,7 @@ use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
 use nt::http::Scheme;
 use nt::license::{License, Transport};
-use nt::mapping;
+use nt::mapping::{self, Visiting};
 use nt::policy::Allow;
 use nt::role::Role;
 use nt::server::{self, Server};
@@ -66,6 +66,8 @@ pub struct Sim {
     pub names: bool,
     pub transport: Transport,
     pub budget: Budget,
+    /// What the clients of some hosts visit.
+    pub visits: BTreeMap<Host, Vec<Visiting>>,
     /// What clients allow.
     pub allow: Allow,
     directory: Directory,
@@ -152,6 +154,7 @@ impl Sim {
             names: false,
             transport,
             budget: BUDGET,
+            visits: BTreeMap::new(),
             allow: Allow::default(),
             directory,
             licenses,
@@ -232,6 +235,7 @@ impl Sim {
             license: self.licenses[license].id(),
             keys: self.licenses[license].client_keys(),
             mappings,
+            visits: self.visits.get(&host).cloned().unwrap_or_default(),
             allow: self.allow.clone(),
             proxies_max: self.budget.raws + nt::limits::POOL_MAX,
         };
@@ -294,8 +298,13 @@ impl Sim {
 
     /// A visitor of this public port, which leads to the real server of that one.
     pub fn visit_to(&mut self, port: u16, real: u16, plan: Plan) -> usize {
+        self.visit_at(SERVER, port, real, plan)
+    }
+
+    /// A visitor of this port of this host.
+    pub fn visit_at(&mut self, host: Host, port: u16, real: u16, plan: Plan) -> usize {
         self.arrivals.expect(plan.id, real);
-        let end = self.world.borrow_mut().connect(VISITOR, SERVER, address(SERVER, port));
+        let end = self.world.borrow_mut().connect(VISITOR, host, address(host, port));
         self.visitors.push(Endpoint::visitor(end, port, plan));
         self.visitors.len() - 1
     }

@@ -10,9 +10,10 @@ use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
 use nt::role::{Input, Keys, Outbox, Place, Query, Role, Speech, Verb};
+use nt::server::Server;
 use nt::slots::{Key, Slots};
 use nt::time::{Span, Time};
-use nt::wire::{self, Frame, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
+use nt::wire::{self, Frame, Hello, MAC_BYTES, SIGNATURE_BYTES, VERSION, Welcome};
 
 /// What the two ends of a TLS connection share on a stage.
 pub const BINDING: [u8; 32] = [0xB1; 32];
@@ -171,6 +172,45 @@ impl<R: Role> Stage<R> {
     }
 }
 
+impl Stage<Server> {
+    /// A tunnel connection comes to the first listener, and is secured.
+    pub fn stranger(&mut self, binding: [u8; 32]) -> Key {
+        let key = self.table.reserve().expect("a key");
+        let (peer, listener) = (SocketAddr::from(([192, 0, 2, 1], 1234)), self.listening[0].0);
+        self.step(Input::Accepted { listener, key, peer });
+        self.step(Input::Secured(key, Some(binding)));
+        key
+    }
+
+    /// Logs in with license `n`, as the process of this instance; the CmdChannel.
+    pub fn log_in(&mut self, n: u8, instance: u8, counter: u64, mappings: u16) -> Key {
+        let key = self.stranger(BINDING);
+        let mut hello = Hello {
+            version: VERSION,
+            license: license(n).id().0,
+            instance: [instance; 16],
+            counter,
+            capabilities: 0,
+            mappings,
+            signature: [0; SIGNATURE_BYTES],
+        };
+        let encoded = Frame::Hello(hello).encode();
+        let keys = license(n).client_keys();
+        hello.signature = keys.sign_hello(Transport::Tls, &BINDING, encoded.unproved(SIGNATURE_BYTES));
+        self.say(key, &Frame::Hello(hello));
+        key
+    }
+
+    /// The session that a CmdChannel was welcomed to.
+    pub fn session(&self, cmd: Key) -> [u8; 16] {
+        let welcome = self.heard(cmd).into_iter().find_map(|frame| match frame {
+            Frame::Welcome(welcome) => Some(welcome.session),
+            _ => None,
+        });
+        welcome.expect("a WELCOME")
+    }
+}
+
 impl Stage<Client> {
     /// A client of this license that has said HELLO over TLS, on the connection that is returned.
     pub fn greeting(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
@@ -181,6 +221,7 @@ impl Stage<Client> {
             license: license.id(),
             keys: license.client_keys(),
             mappings: nt::mapping::parse(mappings).expect("mappings"),
+            visits: vec![],
             allow,
             proxies_max,
         };
