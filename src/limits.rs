@@ -136,6 +136,8 @@ pub const FOLDER_VISITS_MAX: usize = 64;
 pub const FILES_PER_FOLDER_VISIT: usize = 4;
 /// What a visitor of an exit says is taken in such pieces until it has said where it wants to go.
 pub const EXIT_BYTES_MAX: usize = 1024;
+/// Names looked up at once, where one more is for a visitor of an exit.
+pub const EXIT_LOOKUPS_MAX: usize = 8;
 // The head for the real server and what stood behind it leave together.
 const _: () = assert!(HTTP_HEAD_BYTES_MAX + HTTP_HEADERS_MAX + EXIT_BYTES_MAX + 512 <= BUFFER_BYTES);
 /// The head of a request is whole within this, from its first byte on.

@@ -93,6 +93,9 @@ impl Visitor {
                 (Self::Asked { proxy, deadline: now + ANSWER_TIMEOUT, tries, ended }, Effect::Ask { ended })
             }
             (Self::Asked { proxy, .. }, Event::Connected) => (Self::Joined { proxy }, Effect::Release),
+            (Self::Waiting { deadline, tries, .. }, Event::Ended) => {
+                (Self::Waiting { deadline, tries, ended: true }, Effect::Nothing)
+            }
             (Self::Asked { proxy, deadline, tries, .. }, Event::Ended) => {
                 (Self::Asked { proxy, deadline, tries, ended: true }, Effect::Nothing)
             }

@@ -7,6 +7,7 @@ use super::{Channel, Client, ProxyChannel};
 use crate::channel::proxy::Event;
 use crate::channel::real;
 use crate::exit::{Next, Talk};
+use crate::limits::EXIT_LOOKUPS_MAX;
 use crate::mapping::Host;
 use crate::note::Note;
 use crate::policy::Allow;
@@ -54,6 +55,10 @@ impl Client {
                 match host {
                     Host::Ip(ip) => {
                         self.target_resolved(now, key, visit, &[SocketAddr::new(ip, port)], out);
+                    }
+                    // Those that visitors ask for leave room for the client's own.
+                    Host::Name(_) if self.queries.len() >= EXIT_LOOKUPS_MAX => {
+                        _ = self.refuse(now, key, Reason::Busy, out);
                     }
                     Host::Name(name) if self.may_look_up(&name, port) => {
                         self.look_up(now, key, visit, (name, port), out);

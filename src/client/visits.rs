@@ -79,7 +79,7 @@ impl Client {
         };
         let (target, flow) = (mapping.target.clone(), mapping.kind == Kind::Udp);
         // Who comes by HTTP has said it to the server.
-        let auth = mapping.options.auth.clone().filter(|_| mapping.kind == Kind::Tcp);
+        let auth = mapping.options.auth.clone().filter(|_| !mapping.kind.is_http());
         let real = if matches!(target, Target::Exit(_)) { Real::asked_for(now) } else { Real::wanted(now) };
         self.watch(real.deadline());
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };

@@ -10,8 +10,7 @@
 //!      └──► time-out           └──► 502, 503, 504
 //! ```
 
-use std::net::SocketAddr;
-
+use super::arrivals::{Arrival, Guest, Reach};
 use super::names::Served;
 use super::{Carries, Channel, Door, Server, VisitorChannel};
 use crate::channel::proxy::Event;
@@ -20,7 +19,6 @@ use crate::limits::{HTTP_FRESH, HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
 use crate::mapping::Options;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Talk, Verb};
-use crate::server::fronts::Arrival;
 use crate::slots::Key;
 use crate::time::Time;
 
@@ -30,26 +28,6 @@ pub(super) struct Caller {
     guest: Guest,
     scheme: Scheme,
     stage: Stage,
-}
-
-/// Who visits, and whom.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Guest {
-    pub(super) peer: SocketAddr,
-    /// The address it came to, where that is not this server's own.
-    pub(super) came_to: Option<SocketAddr>,
-    pub(super) reach: Reach,
-}
-
-/// What a visitor can reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Whatever it names.
-    Names,
-    /// The one mapping whose port it came to.
-    Only(Key, u16),
-    /// That was another one's, or is gone.
-    Nothing,
 }
 
 /// How far an exchange is.

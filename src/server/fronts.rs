@@ -2,9 +2,7 @@
 //! protocol before anything else. Whom a mapping trusts with that stands in its `accept-proxy`; all others speak for
 //! themselves, whatever they say.
 
-use std::net::SocketAddr;
-
-use super::callers::{Guest, Reach};
+use super::arrivals::{Arrival, Guest, Reach};
 use super::{Carries, Channel, Server};
 use crate::http::Scheme;
 use crate::limits::ANNOUNCE_TIMEOUT;
@@ -15,23 +13,6 @@ use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
-
-/// How a visitor comes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
-    pub(super) session: Key,
-    pub(super) mapping: u16,
-    pub(super) visitor: SocketAddr,
-    /// The address it came to, where that is not this server's own.
-    pub(super) came_to: Option<SocketAddr>,
-}
-
-impl Arrival {
-    /// Whether it is to this mapping.
-    pub(super) fn is_to(&self, session: Key, mapping: u16) -> bool {
-        (self.session, self.mapping) == (session, mapping)
-    }
-}
 
 /// A front that has not said yet whom it speaks for.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Greeters: visitors who speak TLS, and whose ClientHello says to whom. Where TLS ends here they become callers; where
 //! it ends behind, their bytes are passed on as they are; and whoever offers to speak nt is a client.
 
-use super::callers::{Caller, Guest, Reach};
-use super::fronts::Arrival;
+use super::arrivals::Arrival;
+use super::arrivals::{Guest, Reach};
+use super::callers::Caller;
 use super::{Channel, Server};
 use crate::http::Scheme;
 use crate::license::Transport;

@@ -10,7 +10,6 @@
 use std::net::SocketAddr;
 
 use super::names::Route;
-use super::session::Opening;
 use super::{Door, Due, Server};
 use crate::directory::Entry;
 use crate::http::Scheme;
@@ -478,19 +477,6 @@ impl Server {
         if left < MAPS_PER_BATCH {
             session.telling = true;
             out.push(Verb::TellDrained(cmd));
-        }
-    }
-
-    /// All that a client was told has left: it may be told more.
-    pub(super) fn drained(&mut self, now: Time, cmd: Key, out: &mut Outbox<'_>) {
-        if let Some(&super::Channel::Cmd(key)) = self.channels.get(cmd) {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            session.telling = false;
-            let opening = std::mem::replace(&mut session.opening, Opening::Left);
-            self.announce(key, out);
-            if opening == Opening::MoreWanted {
-                self.order(now, key, out);
-            }
         }
     }
 }

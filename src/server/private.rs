@@ -6,7 +6,7 @@
 //!   visitor ── nt -c --visit ══ VISIT, frames ══ nt -s ══ CONNECT, frames ══ nt -c ── real server
 //! ```
 
-use super::fronts::Arrival;
+use super::arrivals::Arrival;
 use super::{Carries, Channel, Server, Stranger, VisitorChannel};
 use crate::channel::proxy::{Event, Local, Proxy, Send};
 use crate::limits::POOL_MAX;

@@ -297,6 +297,19 @@ impl Server {
         }
     }
 
+    /// All that a client was told has left: it may be told more.
+    pub(super) fn drained(&mut self, now: Time, cmd: Key, out: &mut Outbox<'_>) {
+        if let Some(&Channel::Cmd(key)) = self.channels.get(cmd) {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            session.telling = false;
+            let opening = std::mem::replace(&mut session.opening, Opening::Left);
+            self.announce(key, out);
+            if opening == Opening::MoreWanted {
+                self.order(now, key, out);
+            }
+        }
+    }
+
     /// The client leaves. Its last payload may still be on the way, on other connections than its goodbye: so
     /// its ports close, and its visits end by themselves or when it was silent for too long.
     fn depart(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {

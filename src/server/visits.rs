@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fronts::Arrival;
+use super::arrivals::Arrival;
 use super::mappings::{Mapping, State, flows_among};
 use super::session::Opening;
 use super::{Carries, Channel, Due, ProxyChannel, Server, VisitorChannel};

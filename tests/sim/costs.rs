@@ -7,9 +7,11 @@ use nt::license::Transport;
 use nt::time::Span;
 
 use crate::actors::{Outcome, Plan};
+use crate::callers::{Asking, Name, Parting};
+use crate::messages::GET;
 use crate::meter::{Cost, Costs, held};
 use crate::net::Nasty;
-use crate::world::Sim;
+use crate::world::{CLIENT, NAMES_PORT, REAL_PORT, Sim, VISITOR};
 use crate::{CALM, at_rest, up};
 
 /// No jitter, so that equal visits cost equally much; and so fast that no visit lasts until a heartbeat.
@@ -113,6 +115,30 @@ fn words_at_hand_share_a_segment_with_the_handshake() {
             "{transport:?}: all real servers were dialled without: {costs:?}"
         );
     }
+}
+
+#[test]
+fn a_request_by_name_costs_what_a_message_does() {
+    const TIMES: u64 = 50;
+    let [few, many] = [2, 2 + TIMES].map(|times| {
+        let mut sim = Sim::with_names(47, EVEN, Transport::Plain, 20);
+        sim.speakers.insert(REAL_PORT);
+        sim.start_client(CLIENT, 0, &["one.example.com:10.0.0.9:700"]);
+        sim.run_for(Span::from_secs(2));
+        let name = Name { host: "one.example.com".to_owned(), prefix: "", reals: vec![REAL_PORT] };
+        let ask = || Asking::Request { name: name.clone(), matter: GET, closes: false, pause: Span::ZERO };
+        let before = sim.costs();
+        let asked = (0..times).map(|_| ask()).collect();
+        sim.call(VISITOR, NAMES_PORT, asked).parting = Parting::Ends;
+        sim.run_for(Span::from_millis(900));
+        let caller = sim.callers.last().expect("the one that came just now");
+        assert!(caller.is_served(), "{caller:?}");
+        sim.costs().since(&before)
+    });
+    // The request and its answer pass the client and the server. They are read, and written anew, without an allocation.
+    let each = [(Cost::Wait, 4), (Cost::Read, 4), (Cost::Write, 4)];
+    let expected = Costs::from_iter(each.map(|(kind, times)| (kind, TIMES * times)));
+    assert_eq!(many.since(&few), expected, "what {TIMES} requests and their answers cost");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use nt::license::Transport;
 use nt::mapping::Visiting;
+use nt::policy::Allow;
 use nt::time::Span;
 
-use crate::actors::{Endpoint, Outcome, Plan};
+use crate::actors::{Asked, Endpoint, Outcome, Plan};
 use crate::net::{Host, Nasty};
 use crate::world::{CLIENT, REAL_PORT, SERVER, Sim, address};
 use crate::{CALM, NASTY, at_rest, forbid_visits, name, revoke, seeds, whole};
@@ -58,6 +59,37 @@ fn one_client_visits_another_and_no_byte_is_lost() {
             at_rest(&mut sim);
         }
     }
+}
+
+#[test]
+fn an_exit_that_is_private_asks_for_its_password_too() {
+    let mut sim = Sim::new(7, CALM, Transport::Plain);
+    sim.allow = Allow::parse("10.0.0.9:700").expect("a good list");
+    sim.start_client(CLIENT, 0, &["box:socks5/private,auth=me:secret"]);
+    sim.visits.insert(VISITING, vec![door(VISITING, DOOR, 0)]);
+    sim.start_client(VISITING, 1, &[]);
+    sim.run_for(Span::from_secs(2));
+    let words = |login: &[u8]| {
+        let place = [&[5, 1, 0, 1, 10, 0, 0, 9][..], &REAL_PORT.to_be_bytes()].concat();
+        [&[5, 1, if login.is_empty() { 0 } else { 2 }], login, &place].concat()
+    };
+    let granted = [5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let cases: [(&[u8], Outcome, &[u8]); 3] = [
+        (b"", Outcome::Cut, &[5, 0xFF]),
+        (b"\x01\x02me\x05wrong", Outcome::Cut, &[5, 2, 1, 1]),
+        (b"\x01\x02me\x06secret", Outcome::Whole, &granted),
+    ];
+    for (login, outcome, heard) in cases {
+        let plan = sim.plan();
+        let visitor = visit(&mut sim, plan);
+        let asked = Asked { says: words(login), waits: true, granted: granted.to_vec(), heard: Vec::new() };
+        sim.visitors[visitor].asks(asked);
+        sim.run_for(Span::from_secs(12));
+        assert_eq!(sim.outcome(visitor), outcome, "{}: {}", login.escape_ascii(), sim.log());
+        assert_eq!(sim.visitors[visitor].asked().expect("it asks").heard, heard, "{}", login.escape_ascii());
+    }
+    assert!(!sim.log().contains("secret"), "{}", sim.log());
+    at_rest(&mut sim);
 }
 
 #[test]
