@@ -409,8 +409,10 @@ ca = "webpki"
             (
                 "allow = \"none\"",
                 "line 1: `none` is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
-                 (192.168.1.5:22) or unix:/path (names do not count here)",
+                 (192.168.1.5:22), unix:/path or files:/path (names do not count here)",
             ),
+            ("visit = [\"nas/ssh\"]", "line 1: `nas/ssh` is not OWNER/NAME:PORT, as in `nas/ssh:2222`"),
+            ("visit = [\"nas/ssh:x\"]", "line 1: port `x` is not in 1..65535"),
             ("ca = \"\"", "line 1: the certificate authority is `webpki` or a file"),
             ("listen = \"x\"", "line 1: these are the settings of a server: start it with nt -s"),
         ] {

@@ -17,6 +17,8 @@ fn sample() -> Directory {
     nas.add_map("2222:22").expect("a mapping");
     nas.add_map(" 2300-2310:192.168.1.5:7000-7010").expect("a range");
     nas.add_map("0:22").and_then(|()| nas.add_map("0:22")).expect("any port, twice");
+    nas.add_map("ssh:22/private").expect("a private name");
+    nas.visits = nt::policy::VisitSet::parse("default/ssh,box/*").expect("visits");
     nas.add_map("blog.example.org:80,auth=me:pass\"word\\").expect("a name");
     (nas.max_mappings, nas.max_visitors, nas.revoked) = (Some(20), Some(0), true);
     directory.add(nas).expect("new");
@@ -43,7 +45,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(Directory::parse(&Directory::default().to_toml()), Ok(Directory::default()));
     let names: Vec<_> = directory.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["default", "nas.Home_1-x"]);
-    assert_eq!(directory.by_name("nas.Home_1-x").expect("known").maps.len(), 15);
+    assert_eq!(directory.by_name("nas.Home_1-x").expect("known").maps.len(), 16);
     // The license is nowhere in the file.
     for first in [0, 1] {
         let text = license(first).text();
@@ -146,7 +148,7 @@ fn policy_is_said_plainly() {
 }
 
 /// A text of the good file, what stands in its place, and what is said about that.
-const DAMAGE: [(&str, &str, &str); 18] = [
+const DAMAGE: [(&str, &str, &str); 19] = [
     (
         "name = \"default\"",
         "name = \"a b\"",
@@ -212,9 +214,14 @@ const DAMAGE: [(&str, &str, &str); 18] = [
     (
         "max_visitors = 0",
         "max_visitors = -1",
-        "line 22: `max_visitors` has to be a number from 0 to 4294967295",
+        "line 23: `max_visitors` has to be a number from 0 to 4294967295",
     ),
-    ("revoked = true", "revoked = 1", "line 23: `revoked` has to be true or false"),
+    (
+        "visit = [\"box/*\", \"default/ssh\"]",
+        "visit = [\"box/*\",\n\"ssh\"]",
+        "line 22: `ssh` is not OWNER/NAME, OWNER/* or *",
+    ),
+    ("revoked = true", "revoked = 1", "line 24: `revoked` has to be true or false"),
 ];
 
 #[test]

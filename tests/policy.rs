@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use nt::policy::{Allow, Cidr, HostSet, LIST_ITEMS_MAX, PortSet};
+use nt::policy::{Allow, Cidr, HostSet, LIST_ITEMS_MAX, PortSet, VisitSet};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -163,9 +163,49 @@ fn the_word_to_add_is_enough_and_no_more() {
 }
 
 #[test]
+fn folders_are_permitted_by_their_very_path() {
+    let allow = Allow::parse("lan,files:/srv/www").expect("a list");
+    assert_eq!(allow.to_string(), "lan,files:/srv/www");
+    assert_eq!(Allow::word_for_folder("/srv/www"), "files:/srv/www");
+    assert!(allow.permits_folder("/srv/www") && allow.permits_folders());
+    for path in ["/srv", "/srv/www/", "/srv/www/sub", "/srv/www/../www", "/"] {
+        assert!(!allow.permits_folder(path), "{path}");
+    }
+    assert!(!allow.permits_unix("/srv/www"));
+    // Whoever permits every target that can be connected to has not permitted to read files.
+    let any = Allow::parse("any").expect("a list");
+    assert!(!any.permits_folder("/srv/www") && !any.permits_folders());
+}
+
+#[test]
+fn visits_are_read_shown_and_matched() {
+    let set = VisitSet::parse("nas/ssh, box/*,nas/ssh").expect("visits");
+    assert_eq!(set.to_string(), "box/*,nas/ssh");
+    for (name, permitted) in [
+        ("nas/ssh", true),
+        ("box/anything", true),
+        ("nas/web", false),
+        ("nas/sshd", false),
+        ("xbox/ssh", false),
+        ("box", false),
+        ("nas/ssh/", false),
+        ("", false),
+    ] {
+        assert_eq!(set.contains(name), permitted, "{name}");
+    }
+    let all = VisitSet::parse("*").expect("visits");
+    assert!(all.contains("nas/ssh") && all.contains("a/b"));
+    assert_eq!(VisitSet::parse("none"), Ok(VisitSet::default()));
+    assert!(!VisitSet::default().contains("nas/ssh"));
+    for bad in ["nas", "nas/", "/ssh", "nas/a/b", "nas/ssh,", "*/ssh/x"] {
+        assert!(VisitSet::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn wrong_targets_are_named() {
     const FORMS: &str = "is not loopback, lan, any, a network (10.0.0.0/8), one with a port \
-        (192.168.1.5:22) or unix:/path (names do not count here)";
+        (192.168.1.5:22), unix:/path or files:/path (names do not count here)";
     for (text, error) in [
         ("", "the list of allowed targets `` has an empty part".to_string()),
         ("lan,", "the list of allowed targets `lan,` has an empty part".to_string()),
