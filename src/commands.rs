@@ -111,8 +111,8 @@ pub fn version() -> String {
         "nt {}\n\
          target: {}-{}{environment}\n\
          TLS: 1.3, rustls with ring\n\
-         serves: tcp, udp\n\
-         reads, but does not serve yet: http, https, tls, options of mappings but proxy and accept-proxy\n",
+         serves: tcp, udp, http, https, tls, private; socks5, http-proxy, files\n\
+         reads, but does not serve yet: the options allow, rate and check of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

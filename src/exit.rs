@@ -14,6 +14,7 @@ mod socks;
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::http::Body;
 use crate::limits::EXIT_BYTES_MAX;
 use crate::mapping::{Auth, Exit, Host};
 use crate::names::{Use, host_name};
@@ -21,8 +22,7 @@ use crate::reason::Reason;
 use http_proxy::HttpProxy;
 use socks::Socks;
 
-/// A conversation with one visitor. `Debug` leaves the password out.
-#[derive(Debug)]
+/// A conversation with one visitor.
 pub struct Talk {
     /// What was heard and not understood yet.
     heard: Vec<u8>,
@@ -32,7 +32,6 @@ pub struct Talk {
     wanted: Option<(Host, u16)>,
 }
 
-#[derive(Debug)]
 enum Spoken {
     Socks(Socks),
     Http(HttpProxy),
@@ -54,8 +53,10 @@ pub enum Next {
     More,
     /// It wants to go there: [`Talk::granted`] or [`Talk::refused`] answers. Nothing more is heard before.
     Ask(Host, u16),
-    /// It is no visitor of this exit, or not one who may: nothing more is said.
+    /// It is no visitor of this exit: nothing more is said.
     End,
+    /// Nor to one who does not know the password.
+    Deny,
 }
 
 impl Talk {
@@ -96,6 +97,14 @@ impl Talk {
         }
     }
 
+    /// What the real server may hear of all that follows: a body, and then nothing more. `None`: everything.
+    pub fn rest(&self) -> Option<Body> {
+        match &self.spoken {
+            Spoken::Socks(_) => None,
+            Spoken::Http(http) => http.rest(),
+        }
+    }
+
     /// The real server is there: what the visitor is told.
     pub fn granted(&self) -> Vec<u8> {
         match &self.spoken {
@@ -113,6 +122,13 @@ impl Talk {
             Spoken::Http(_) if self.heard.is_empty() && self.wanted.is_none() => Vec::new(),
             Spoken::Http(http) => http.refused(reason, self.wanted.is_some()),
         }
+    }
+}
+
+/// Without what was heard, which may be a password.
+impl fmt::Debug for Talk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Talk({self})")
     }
 }
 

@@ -130,6 +130,8 @@ const _: () = assert!(
 pub const CHUNK_LINE_BYTES_MAX: u16 = 256;
 /// Longest trailer section of a chunked body.
 pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
+/// A visitor of a folder who asks for nothing is let go after this.
+pub const FOLDER_IDLE_TIMEOUT: Span = Span::from_secs(10);
 /// Visits of folders at once: each has a thread.
 pub const FOLDER_VISITS_MAX: usize = 64;
 /// Open files of one, beside the connection: the far end of it, the folder, one below that, and a file.
@@ -238,6 +240,10 @@ pub const CHANNEL_TIMEOUT: Span = Span::from_secs(10);
 pub const ANNOUNCE_TIMEOUT: Span = Span::from_secs(5);
 /// A visitor waits so long for CONNECTED: the client's own limit and the way there and back.
 pub const ANSWER_TIMEOUT: Span = Span::from_secs(15);
+/// A client that visits another waits so long for CONNECTED: what a visitor may wait, and the way there and back.
+pub const VISIT_TIMEOUT: Span = Span::from_secs(30);
+/// Visits that a client has under way to the server at once, where they are strangers yet.
+pub const VISITS_COMING_MAX: usize = 32;
 /// A direction of a visit that was cut is drained so long before its ProxyChannel is given up.
 pub const DRAIN_TIMEOUT: Span = Span::from_secs(10);
 /// A frame that nobody waits for may wait so long for payload to share a write with.
@@ -295,3 +301,5 @@ const _: () = assert!(TUNNEL_KEEPALIVE.secs() * 1_000_000 <= PEER_SILENCE_MAX.as
 const _: () = assert!(TUNNEL_KEEPALIVE.secs() < VISITOR_KEEPALIVE.secs());
 const _: () = assert!(HEARTBEAT_EVERY.as_micros() * 5 <= PEER_SILENCE_MAX.as_micros() * 2);
 const _: () = assert!(REAL_SERVER_TIMEOUT.as_micros() < ANSWER_TIMEOUT.as_micros());
+const _: () = assert!(CHANNEL_TIMEOUT.as_micros() + ANSWER_TIMEOUT.as_micros() < VISIT_TIMEOUT.as_micros());
+const _: () = assert!(VISITS_COMING_MAX < STRANGERS_PER_ADDRESS_MAX);

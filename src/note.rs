@@ -209,6 +209,11 @@ pub enum Note {
         /// What `--allow` would have to be.
         word: String,
     },
+    /// Somebody does not know the password of an exit.
+    ExitDenied {
+        /// Which.
+        exit: String,
+    },
     /// A visitor of an exit could not be taken where it wants to go.
     ExitFailed {
         /// Where, and by which exit.
@@ -256,6 +261,7 @@ impl Note {
             | Self::OfferRefused { .. }
             | Self::ExitRefused { .. }
             | Self::ExitFailed { .. }
+            | Self::ExitDenied { .. }
             | Self::RealServerFailed { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::ListeningForNames { .. }
@@ -305,6 +311,7 @@ impl Note {
             Self::OfferRefused { .. } => "offers".into(),
             // Anybody may ask for anything.
             Self::ExitRefused { .. } | Self::ExitFailed { .. } => "exits".into(),
+            Self::ExitDenied { exit } => format!("logins of {exit}"),
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             // A few are told, the rest counted.
             Self::FlowOver { .. } => "flows".into(),
@@ -432,6 +439,7 @@ impl fmt::Display for Note {
                 "a visitor wants to go to {target}, which --allow does not cover; to permit it too, start with \
                  --allow {word}"
             ),
+            Self::ExitDenied { exit } => write!(f, "a visitor of {exit} does not know its user and password"),
             Self::ExitFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::Stopping { visits: 0 } => write!(f, "stopping"),

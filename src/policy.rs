@@ -480,12 +480,19 @@ impl VisitSet {
     pub fn from_items<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut patterns = Vec::new();
         for text in texts {
-            let good =
-                |(owner, name): (&str, &str)| !owner.is_empty() && !name.is_empty() && !name.contains('/');
-            if text != "*" && !text.split_once('/').is_some_and(good) {
-                return Err(format!("{} is not OWNER/NAME, OWNER/* or *", quote(text)));
-            }
-            patterns.push(text.to_owned());
+            let owner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let label =
+                |name: &str| names::host_name(name, Use::Dial).ok().filter(|name| !name.contains('.'));
+            let read = match text.split_once('/') {
+                None if text == "*" => Some(text.to_owned()),
+                Some((of, name)) if !of.is_empty() && of.bytes().all(owner) => {
+                    let name = if name == "*" { Some(name.to_owned()) } else { label(name) };
+                    name.map(|name| format!("{of}/{name}"))
+                }
+                _ => None,
+            };
+            let wrong = || format!("{} is not OWNER/NAME, OWNER/* or *", quote(text));
+            patterns.push(read.ok_or_else(wrong)?);
         }
         if patterns.len() > LIST_ITEMS_MAX {
             return Err(format!("there are more than {LIST_ITEMS_MAX} visits"));

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::http::{Request, Status};
+use crate::http::{Body, Request, Status};
 use crate::mapping::Auth;
 use crate::note::Note;
 use crate::proxy_protocol::{Announced, ProxyVersion};
@@ -240,7 +240,10 @@ pub enum Verb {
     },
     /// Payload may come on a ProxyChannel: it stays where it is until the join.
     Expect(Key),
-    /// Payload of a ProxyChannel is for the role: [`Input::Bytes`] tells it, [`EXIT_BYTES_MAX`] at a time.
+    /// Pass this body on to a real server, and nothing behind it: [`Talk::Answered`] tells when that was all.
+    Limit(Key, Body),
+    /// Payload of a ProxyChannel is for the role, and no more of it for whoever it is joined to: [`Input::Bytes`] tells
+    /// it, [`EXIT_BYTES_MAX`] at a time.
     ///
     /// [`EXIT_BYTES_MAX`]: crate::limits::EXIT_BYTES_MAX
     Hear(Key),

@@ -197,7 +197,10 @@ fn visits_are_read_shown_and_matched() {
     assert!(all.contains("nas/ssh") && all.contains("a/b"));
     assert_eq!(VisitSet::parse("none"), Ok(VisitSet::default()));
     assert!(!VisitSet::default().contains("nas/ssh"));
-    for bad in ["nas", "nas/", "/ssh", "nas/a/b", "nas/ssh,", "*/ssh/x"] {
+    assert_eq!(VisitSet::parse("nas/SSH").map(|set| set.contains("nas/ssh")), Ok(true));
+    for bad in
+        ["nas", "nas/", "/ssh", "nas/a/b", "nas/ssh,", "*/ssh", "nas/ssh:2222", "nas/s*", "a b/c", "nas/a.b"]
+    {
         assert!(VisitSet::parse(bad).is_err(), "{bad}");
     }
 }

@@ -59,7 +59,7 @@ const TAKEN: [(&str, &str); 81] = [
     ("www.example.com:files:/", "www.example.com:files:/"),
     ("www.example.com/docs:files:/srv/docs/https", "www.example.com/docs:files:/srv/docs/https"),
     ("ssh:22/private", "ssh:22/private"),
-    ("SSH:nas.lan:22/private,proxy=v2", "ssh:nas.lan:22/private,proxy=v2"),
+    ("SSH:nas.lan:22/private", "ssh:nas.lan:22/private"),
     ("web:unix:/run/app.sock/private", "web:unix:/run/app.sock/private"),
     ("out:socks5/private,auth=me:secret", "out:socks5/private,auth=me:secret"),
     ("blog.example.com:unix:/run/app.sock", "blog.example.com:unix:/run/app.sock"),

@@ -38,12 +38,20 @@ impl Client {
     pub(super) fn visitor_spoke(&mut self, now: Time, key: Key, bytes: &[u8], out: &mut Outbox<'_>) {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return };
         let visit = proxy.visit;
-        let Some(talk) = proxy.talk() else { return };
+        let Some(talk) = proxy.talk() else {
+            // Its one request was passed on already.
+            self.proxy_event(now, key, Event::LocalCut(Reason::Protocol), out);
+            return;
+        };
         let heard = talk.hear(bytes);
         out.send_payload(key, &heard.say);
         match heard.next {
             Next::More => {}
             Next::End => self.part_with(now, key, out),
+            Next::Deny => {
+                out.note(Note::ExitDenied { exit: talk.to_string() });
+                self.part_with(now, key, out);
+            }
             Next::Ask(host, port) => {
                 // What it says next is for the real server.
                 out.push(Verb::Expect(key));
@@ -66,6 +74,31 @@ impl Client {
                     Host::Name(_) => _ = self.refuse(now, key, Reason::NotAllowed, out),
                 }
             }
+        }
+    }
+
+    /// All that the real server was to hear of a visitor has passed, or cannot.
+    pub(super) fn body_passed(
+        &mut self,
+        now: Time,
+        raw: Key,
+        talk: &crate::role::Talk<'_>,
+        out: &mut Outbox<'_>,
+    ) {
+        let Some(&Channel::Real(key)) = self.channels.get(raw) else { return };
+        match talk {
+            crate::role::Talk::Answered { .. } => out.push(Verb::Hear(key)),
+            _ => _ = self.proxy_event(now, key, Event::LocalCut(Reason::Protocol), out),
+        }
+    }
+
+    /// A visitor of an exit has been taken where it wants to go.
+    pub(super) fn granted(&self, key: Key, raw: Key, talk: &Talk, out: &mut Outbox<'_>) {
+        out.send_payload(key, &talk.granted());
+        match talk.rest() {
+            None => {}
+            Some(body) if body.is_over() => out.push(Verb::Hear(key)),
+            Some(body) => out.push(Verb::Limit(raw, body)),
         }
     }
 
@@ -115,9 +148,16 @@ impl Client {
             (Some((Host::Ip(ip), port)), Reason::NotAllowed) => {
                 (talk.to_string(), Allow::word_for(*ip, *port))
             }
-            (Some((Host::Name(_), _)), Reason::NotAllowed) => (talk.to_string(), "lan".to_owned()),
+            (Some((Host::Name(_), _)), Reason::NotAllowed) => {
+                (talk.to_string(), "lan (any, if that is beyond this network)".to_owned())
+            }
             (Some(_), _) => return out.note(Note::ExitFailed { target: talk.to_string(), reason }),
         };
+        self.note_not_allowed(target, &word, out);
+    }
+
+    /// With the word that would let visitors go there.
+    pub(super) fn note_not_allowed(&self, target: String, word: &str, out: &mut Outbox<'_>) {
         out.note(Note::ExitRefused { target, word: format!("{},{word}", self.config.allow) });
     }
 }

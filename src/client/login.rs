@@ -83,7 +83,7 @@ impl Client {
 
     pub(super) fn secured(&mut self, now: Time, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
         if let Some(Channel::Coming(_)) = self.channels.get(key) {
-            return self.proxy_secured(key, binding, out);
+            return self.proxy_secured(now, key, binding, out);
         }
         let Cmd::Dialing { key: ours, address, .. } = self.cmd else { return };
         if ours != key {
@@ -168,7 +168,7 @@ impl Client {
                 "no mapping is named here; what the license has on the server is published, if anything";
             out.note(Note::Plain(Level::Info, text.to_owned()));
         }
-        self.drop_channels(!resumed, out);
+        self.drop_channels(now, !resumed, out);
         if !resumed {
             // Another session counts its visits anew.
             self.taken.clear();
@@ -212,11 +212,11 @@ impl Client {
                 match reason {
                     Reason::Stopping => self.rest(now, reason, out),
                     Reason::Replaced => {
-                        self.drop_channels(true, out);
+                        self.drop_channels(now, true, out);
                         self.rest_for(now, REPLACED_BACKOFF, reason, out);
                     }
                     _ => {
-                        self.drop_channels(true, out);
+                        self.drop_channels(now, true, out);
                         let pause = self.refused_pause;
                         self.refused_pause = pause.doubled(REFUSED_BACKOFF_MAX);
                         self.rest_for(now, pause, reason, out);

@@ -95,6 +95,9 @@ pub struct Client {
     proxies: usize,
     /// The listeners for visitors of this machine: which mapping each leads to.
     doors: Table<usize>,
+    /// Visitors of this machine who wait to be brought, and how many are being brought.
+    waiting: VecDeque<Key>,
+    visits_coming: usize,
     /// Visits that were made for them.
     visits: u64,
     /// When the visits of a session without CmdChannel are given up.
@@ -119,6 +122,8 @@ enum Channel {
     Proxy(ProxyChannel),
     /// The real server's side of this ProxyChannel, or the visitor's.
     Real(Key),
+    /// A visitor of this machine, of this mapping, who waits to be brought.
+    Waiting(usize),
 }
 
 impl Channel {
@@ -127,7 +132,7 @@ impl Channel {
         match self {
             Self::Coming(coming) => coming.deadline,
             Self::Proxy(proxy) => proxy.real.as_ref().map_or(proxy.deadline, Real::deadline),
-            Self::Real(_) => Time::NEVER,
+            Self::Real(_) | Self::Waiting(_) => Time::NEVER,
         }
     }
 }
@@ -218,11 +223,8 @@ impl Role for Client {
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(key, out),
             Input::Stop => self.stop(now, out),
-            Input::Over(_)
-            | Input::Talk(..)
-            | Input::Greeted(..)
-            | Input::Announced(..)
-            | Input::Licenses(_) => {}
+            Input::Talk(key, talk) => self.body_passed(now, key, &talk, out),
+            Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
         }
     }
 
@@ -265,6 +267,8 @@ impl Client {
             last_query: 0,
             proxies: 0,
             doors: Table::default(),
+            waiting: VecDeque::new(),
+            visits_coming: 0,
             visits: 0,
             alive_until: Time::NEVER,
             stopping: false,
@@ -286,9 +290,9 @@ impl Client {
         } else {
             match self.channels.get(key) {
                 None => return,
-                Some(Channel::Coming(_)) => self.coming_spoke(key, frame, out),
+                Some(Channel::Coming(_)) => self.coming_spoke(now, key, frame, out),
                 Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
-                Some(Channel::Real(_)) => false,
+                Some(Channel::Real(_) | Channel::Waiting(_)) => false,
             }
         };
         if !good {
@@ -319,7 +323,8 @@ impl Client {
         }
         match self.channels.remove(key) {
             None => {}
-            Some(Channel::Coming(coming)) => self.forget_coming(&coming, out),
+            Some(Channel::Waiting(_)) => {}
+            Some(Channel::Coming(coming)) => self.forget_coming(now, &coming, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(proxy, out),
             Some(Channel::Real(proxy)) => self.real_lost(now, key, proxy, reason, out),
         }
@@ -334,7 +339,7 @@ impl Client {
                 Due::Silence => {
                     if !matches!(self.cmd, Cmd::Ready { .. }) && self.alive_until <= now {
                         self.alive_until = Time::NEVER;
-                        self.drop_channels(true, out);
+                        self.drop_channels(now, true, out);
                     }
                 }
                 Due::Stop => self.quit(out),
@@ -399,7 +404,7 @@ impl Client {
             Cmd::Noncing { .. } | Cmd::Greeting { .. } => self.rest(now, Reason::TimedOut, out),
             Cmd::Ready { key, pulse, .. } => match pulse.beat(now) {
                 Beat::Dead => {
-                    self.drop_channels(true, out);
+                    self.drop_channels(now, true, out);
                     self.rest(now, Reason::Silent, out);
                 }
                 Beat::Speak => out.send(*key, &Frame::Heartbeat),
@@ -449,12 +454,13 @@ impl Client {
 
     /// The books agree with each other; for tests, after every step.
     fn check_books(&self) {
-        let mut proxies = 0;
+        let (mut proxies, mut visits) = (0, 0);
         for (key, channel) in self.channels.iter() {
             match channel {
                 Channel::Coming(coming) => {
                     proxies += 1;
                     if let Purpose::Visit { raw, .. } = coming.purpose {
+                        visits += 1;
                         assert!(matches!(self.channels.get(raw), Some(&Channel::Real(back)) if back == key));
                     }
                 }
@@ -468,6 +474,7 @@ impl Client {
                         assert!(matches!(self.channels.get(real), Some(&Channel::Real(back)) if back == key));
                     }
                 }
+                Channel::Waiting(_) => {}
                 Channel::Real(proxy) => {
                     let other = match self.channels.get(*proxy) {
                         Some(Channel::Proxy(proxy)) => proxy.real.as_ref().and_then(Real::key),
@@ -480,7 +487,7 @@ impl Client {
                 }
             }
         }
-        assert_eq!(proxies, self.proxies);
+        assert_eq!((proxies, visits), (self.proxies, self.visits_coming));
         // Whatever has a deadline will be looked at by then.
         let cmd = if self.stopping { Time::NEVER } else { self.cmd.deadline() };
         let deadline = self.channels.iter().map(|(_, channel)| channel.deadline()).fold(cmd, Time::min);

@@ -160,9 +160,15 @@ impl Client {
         }
     }
 
-    pub(super) fn proxy_secured(&mut self, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
+    pub(super) fn proxy_secured(
+        &mut self,
+        now: Time,
+        key: Key,
+        binding: Option<[u8; 32]>,
+        out: &mut Outbox<'_>,
+    ) {
         if let Some(binding) = binding {
-            self.attach(key, &binding, out);
+            self.attach(now, key, &binding, out);
         } else {
             let ours = self.send_nonce(key, out);
             if let Some(Channel::Coming(coming)) = self.channels.get_mut(key) {
@@ -171,23 +177,29 @@ impl Client {
         }
     }
 
-    pub(super) fn coming_spoke(&mut self, key: Key, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
+    pub(super) fn coming_spoke(
+        &mut self,
+        now: Time,
+        key: Key,
+        frame: Frame<'_>,
+        out: &mut Outbox<'_>,
+    ) -> bool {
         match (self.channels.get(key), frame) {
             (Some(&Channel::Coming(Coming { nonce: Some(ours), .. })), Frame::Nonce(theirs)) => {
-                self.attach(key, &plain_binding(&ours, &theirs), out);
+                self.attach(now, key, &plain_binding(&ours, &theirs), out);
                 true
             }
             _ => false,
         }
     }
 
-    fn attach(&mut self, key: Key, binding: &[u8; 32], out: &mut Outbox<'_>) {
+    fn attach(&mut self, now: Time, key: Key, binding: &[u8; 32], out: &mut Outbox<'_>) {
         let (Some(session), Some(Channel::Coming(coming))) = (&self.session, self.channels.get(key)) else {
             return;
         };
         let number = match coming.purpose {
             Purpose::Attach(number) => number,
-            Purpose::Visit { which, raw } => return self.ask_to_visit(key, binding, (which, raw), out),
+            Purpose::Visit { which, raw } => return self.ask_to_visit(now, key, binding, (which, raw), out),
         };
         let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);
         out.send(key, &Frame::Attach(Attach { session: session.id, channel: number, mac }));
@@ -195,7 +207,7 @@ impl Client {
     }
 
     /// Drops ProxyChannels that belong to an older login; with `all`, also those with visits, which are cut.
-    pub(super) fn drop_channels(&mut self, all: bool, out: &mut Outbox<'_>) {
+    pub(super) fn drop_channels(&mut self, now: Time, all: bool, out: &mut Outbox<'_>) {
         let doomed: Vec<Key> = self
             .channels
             .iter()
@@ -206,8 +218,8 @@ impl Client {
             match self.channels.remove(key) {
                 // The server may have kept the session: a visit that was taken is not taken again.
                 Some(Channel::Proxy(proxy)) => self.count_out(&proxy),
-                Some(Channel::Coming(coming)) => self.forget_coming(&coming, out),
-                Some(Channel::Real(_)) | None => {}
+                Some(Channel::Coming(coming)) => self.forget_coming(now, &coming, out),
+                Some(Channel::Real(_) | Channel::Waiting(_)) | None => {}
             }
             out.close(key, Manner::Cut);
         }

@@ -5,9 +5,9 @@
 use std::net::SocketAddr;
 
 use super::{Channel, Client, Cmd, Coming, ProxyChannel, Purpose};
-use crate::channel::proxy::{Event, Proxy};
-use crate::channel::real::Real;
-use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT};
+use crate::channel::proxy::{self, Proxy};
+use crate::channel::real::{Effect, Event, Real};
+use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, VISIT_TIMEOUT, VISITS_COMING_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Speech, Verb};
@@ -40,26 +40,51 @@ impl Client {
 
     /// Somebody on this machine visits.
     pub(super) fn visitor_came(&mut self, now: Time, door: Key, raw: Key, out: &mut Outbox<'_>) {
-        let ready = match (self.doors.get(door), &self.cmd) {
-            (Some(&which), &Cmd::Ready { address, .. })
-                if !self.stopping && self.proxies < self.config.proxies_max =>
-            {
-                self.dial_out(address, out).map(|key| (which, key))
+        let Some(&which) = self.doors.get(door) else { return out.close(raw, Manner::Cut) };
+        self.channels.insert(raw, Channel::Waiting(which));
+        self.waiting.push_back(raw);
+        self.bring_visitors(now, out);
+    }
+
+    /// Brings those who wait, so many at a time: to the server they are strangers until they have said whom they visit.
+    pub(super) fn bring_visitors(&mut self, now: Time, out: &mut Outbox<'_>) {
+        while self.visits_coming < VISITS_COMING_MAX {
+            let Some(raw) = self.waiting.pop_front() else { return };
+            if let Some(&Channel::Waiting(which)) = self.channels.get(raw) {
+                self.bring_visitor(now, which, raw, out);
             }
-            _ => None,
+        }
+    }
+
+    fn bring_visitor(&mut self, now: Time, which: usize, raw: Key, out: &mut Outbox<'_>) {
+        let coming = match self.cmd {
+            Cmd::Ready { address, .. } if !self.stopping && self.proxies < self.config.proxies_max => {
+                self.dial_out(address, out).ok_or(Reason::Busy)
+            }
+            Cmd::Ready { .. } => Err(Reason::Busy),
+            _ => Err(Reason::ClientAway),
         };
-        let Some((which, key)) = ready else { return out.close(raw, Manner::Cut) };
+        let key = match coming {
+            Ok(key) => key,
+            Err(reason) => {
+                let target = self.config.visits[which].name.clone();
+                out.note(Note::RealServerFailed { target, reason });
+                self.channels.remove(raw);
+                return out.close(raw, Manner::Cut);
+            }
+        };
         let deadline = now + CONNECT_TIMEOUT + LOGIN_TIMEOUT;
         let purpose = Purpose::Visit { which, raw };
         self.channels.insert(key, Channel::Coming(Coming { purpose, nonce: None, deadline }));
         self.channels.insert(raw, Channel::Real(key));
-        self.proxies += 1;
+        (self.proxies, self.visits_coming) = (self.proxies + 1, self.visits_coming + 1);
         self.watch(deadline);
     }
 
     /// A visitor's tunnel connection is secured: the server is told whom it visits, and what it says follows.
     pub(super) fn ask_to_visit(
         &mut self,
+        now: Time,
         key: Key,
         binding: &[u8; 32],
         (which, raw): (usize, Key),
@@ -71,25 +96,38 @@ impl Client {
         let mac = session.attach.mac_visit(self.config.transport, binding, visit, name);
         out.send(key, &Frame::Visit(Visit { session: session.id, visit, name, mac }));
         let mut state = Proxy::Idle;
-        let started = state.step(Event::Start(visit));
+        let started = state.step(proxy::Event::Start(visit));
         assert!(started.is_ok(), "a connection that has just come was not idle");
-        let real = Some(Real::Joined { key: raw });
+        let deadline = now + VISIT_TIMEOUT;
+        self.watch(deadline);
+        let real = Some(Real::Dialing { key: raw, rest: Vec::new(), deadline });
         let proxy = ProxyChannel { state, real, visits: Some(which), ..ProxyChannel::idle() };
         self.channels.insert(key, Channel::Proxy(proxy));
         out.push(Verb::Join { raw, proxy: key });
+        self.visits_coming -= 1;
+        self.bring_visitors(now, out);
     }
 
-    /// The far end of a visit that this client makes has spoken first. `false` if it makes none there.
-    pub(super) fn visit_answered(&self, key: Key, out: &mut Outbox<'_>) -> bool {
+    /// The far end of a visit that this client makes is there. `false` if that was known, or it makes none there.
+    pub(super) fn visit_answered(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) -> bool {
         let Some(Channel::Proxy(ProxyChannel { visits: Some(_), real: Some(real), .. })) =
-            self.channels.get(key)
+            self.channels.get_mut(key)
         else {
             return false;
         };
-        if let Some(raw) = real.key() {
+        let first = real.step(now, Event::Dialed) == Effect::Connected;
+        if let Some(raw) = real.key().filter(|_| first) {
             out.push(Verb::Release(raw));
         }
-        true
+        first
+    }
+
+    /// Whether the far end of a visit that this client makes may not have ended yet: it has not begun.
+    pub(super) fn awaits_answer(&self, key: Key) -> bool {
+        matches!(
+            self.channels.get(key),
+            Some(Channel::Proxy(ProxyChannel { visits: Some(_), real: Some(Real::Dialing { .. }), .. }))
+        )
     }
 
     /// A visit that this client makes is cut by the far end.
@@ -101,12 +139,15 @@ impl Client {
     }
 
     /// A tunnel connection that was being made is not to come; it is out of the books already.
-    pub(super) fn forget_coming(&mut self, coming: &Coming, out: &mut Outbox<'_>) {
+    pub(super) fn forget_coming(&mut self, now: Time, coming: &Coming, out: &mut Outbox<'_>) {
         self.proxies -= 1;
-        if let Purpose::Visit { raw, .. } = coming.purpose
-            && self.channels.remove(raw).is_some()
-        {
+        let Purpose::Visit { which, raw } = coming.purpose else { return };
+        self.visits_coming -= 1;
+        if self.channels.remove(raw).is_some() {
+            let target = self.config.visits[which].name.clone();
+            out.note(Note::RealServerFailed { target, reason: Reason::ChannelLost });
             out.close(raw, Manner::Cut);
         }
+        self.bring_visitors(now, out);
     }
 }

@@ -44,7 +44,8 @@ impl Client {
     ) -> bool {
         match frame {
             Frame::Connect(connect) => self.visit(now, key, &connect, out),
-            Frame::Connected => self.visit_answered(key, out),
+            Frame::Connected => self.visit_answered(now, key, out),
+            Frame::Fin if self.awaits_answer(key) => false,
             Frame::Fin => {
                 let good = self.proxy_event(now, key, Event::PeerFin, out);
                 self.visitor_is_silent(now, key, out);
@@ -195,6 +196,13 @@ impl Client {
             self.dial_real(now, key, place(first), rest, out);
         } else {
             let reason = if addresses.is_empty() { Reason::NoSuchHost } else { Reason::NotAllowed };
+            if let (Some(Channel::Proxy(ProxyChannel { talk: Some(talk), .. })), Some(first)) =
+                (self.channels.get(key), addresses.first())
+            {
+                self.note_not_allowed(talk.to_string(), &Allow::word_for(first.ip(), first.port()), out);
+                self.decline(now, key, reason, out);
+                return;
+            }
             self.refuse(now, key, reason, out);
         }
     }
@@ -213,8 +221,9 @@ impl Client {
         if let Some(real) = &mut proxy.real {
             real.step(now, real::Event::Begun(raw, rest));
         }
-        if let Some(talk) = &proxy.talk {
-            out.send_bytes(raw, &talk.first());
+        let first = proxy.talk.as_ref().map(|talk| talk.first());
+        if let Some(first) = first.filter(|first| !first.is_empty()) {
+            out.send_bytes(raw, &first);
         }
         self.channels.insert(raw, Channel::Real(key));
         if matches!(
@@ -235,7 +244,7 @@ impl Client {
             match talk.take() {
                 // The real server's first words are likely to follow at once.
                 None => out.send_soon(key, &Frame::Connected),
-                Some(talk) => out.send_payload(key, &talk.granted()),
+                Some(talk) => self.granted(key, raw, &talk, out),
             }
         }
     }
@@ -250,10 +259,16 @@ impl Client {
             out.close(key, Manner::Cut);
             return self.lost(now, key, reason, out);
         }
-        let Some(Channel::Proxy(ProxyChannel { real: Some(real), .. })) = self.channels.get_mut(key) else {
+        let Some(Channel::Proxy(ProxyChannel { real: Some(real), visits, .. })) = self.channels.get_mut(key)
+        else {
             return;
         };
         if real.key() != Some(raw) {
+            return;
+        }
+        // A visitor who has gone before anybody answered is nobody's news.
+        if visits.is_some() {
+            self.proxy_event(now, key, Event::LocalCut(reason), out);
             return;
         }
         match real.step(now, real::Event::Failed(reason)) {
@@ -278,6 +293,7 @@ impl Client {
                 (Some(talk), _) => self.note_declined(talk, reason, out),
                 // It has been told of.
                 (None, Some(Real::Parting { .. })) => {}
+                (None, _) if proxy.visits.is_some() => self.note_visit_failed(key, reason, out),
                 (None, _) => {
                     let mapping = self.mapping(proxy.mapping);
                     let target = mapping.map_or_else(String::new, |mapping| mapping.target.to_string());
@@ -377,7 +393,7 @@ impl Client {
                     self.lost(now, key, Reason::TimedOut, out);
                 }
             }
-            Some(Channel::Real(_)) | None => {}
+            Some(Channel::Real(_) | Channel::Waiting(_)) | None => {}
         }
     }
 }

@@ -44,6 +44,17 @@ impl<N: Net> Driver<N> {
         self.enqueue(proxy_key);
     }
 
+    /// Payload of a ProxyChannel is the role's from now on.
+    pub(super) fn hear_payload(&mut self, key: Key) {
+        if let Some(peer) = self.other_side(key).and_then(|peer| self.link(peer)) {
+            peer.exchange = None;
+        }
+        if let Some(link) = self.link(key) {
+            link.payload = Payload::Told;
+        }
+        self.enqueue(key);
+    }
+
     /// Tells the role so much of a ProxyChannel's payload. It is copied, as frames are: the role may have done with the
     /// connection.
     pub(super) fn tell(&mut self, key: Key, length: usize) -> Delivery {
@@ -69,7 +80,9 @@ impl<N: Net> Driver<N> {
             }
         }
         if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy)) {
-            proxy.payload = Payload::Passed;
+            if proxy.payload == Payload::Awaited {
+                proxy.payload = Payload::Passed;
+            }
         }
         self.enqueue(key);
     }

@@ -1,6 +1,7 @@
 //! Roles: each is given one input at a time, and what it wants is carried out before the next.
 
 use super::{Driver, Slot};
+use crate::http::Exchange;
 use crate::limits::{LINGER_TIMEOUT, SEND_SOON};
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
@@ -76,12 +77,12 @@ impl<N: Net> Driver<N> {
                     link.payload = Payload::Awaited;
                 }
             }
-            Verb::Hear(key) => {
+            Verb::Limit(key, body) => {
                 if let Some(link) = self.link(key) {
-                    link.payload = Payload::Told;
+                    link.exchange = Some(Box::new(Exchange::of_body(body)));
                 }
-                self.enqueue(key);
             }
+            Verb::Hear(key) => self.hear_payload(key),
             Verb::Release(key) => self.release(key),
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),

@@ -1,17 +1,20 @@
-//! A proxy for HTTP: CONNECT, and requests for a whole URI, one for each connection.
+//! A proxy for HTTP: CONNECT, and requests for a whole URI, one for each connection: a real server need not do as it is
+//! asked and close it, and would get what is meant for another one.
 
 use super::Next;
-use crate::http::{Proxied, Status, header_space};
+use crate::http::{Body, Malformed, Proxied, Status, header_space};
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::mapping::Auth;
 use crate::reason::Reason;
 
 /// What the visitor wants, once it has said so.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct HttpProxy {
     /// The head for the real server; nothing where the visitor speaks to it as it likes.
     head: Option<Vec<u8>>,
     to_head: bool,
+    /// What is left of the request's body.
+    body: Option<Body>,
 }
 
 /// What a visitor is told who must log in: nothing about this machine.
@@ -28,13 +31,21 @@ impl HttpProxy {
             Err(status) => return end(status, say),
         };
         if auth.is_some_and(|auth| !proxied.knows(&auth.user, &auth.password)) {
-            return end(Status::ProxyLogin, say);
+            end(Status::ProxyLogin, say);
+            return Next::Deny;
         }
-        let (name, port) = (proxied.host(), proxied.port());
-        let Some(host) = super::host(name) else { return end(Status::BadRequest, say) };
-        self.to_head = proxied.is_head();
-        self.head = proxied.forward();
+        let (Some(host), Some(port)) = (super::host(proxied.host()), proxied.port()) else {
+            return end(Status::BadRequest, say);
+        };
+        (self.to_head, self.head, self.body) = (proxied.is_head(), proxied.forward(), proxied.body());
         heard.drain(..used);
+        if let Some(body) = &mut self.body {
+            // What stands behind it is another request, and perhaps for somebody else.
+            match body.pass(heard) {
+                Ok(length) if length == heard.len() => {}
+                Ok(_) | Err(Malformed) => return end(Status::BadRequest, say),
+            }
+        }
         Next::Ask(host, port)
     }
 
@@ -48,6 +59,11 @@ impl HttpProxy {
             Some(_) => Vec::new(),
             None => b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec(),
         }
+    }
+
+    /// What the real server may hear yet of what the visitor says, if not all of it.
+    pub(super) fn rest(&self) -> Option<Body> {
+        self.body
     }
 
     /// With `asked`, it is known where to.

@@ -8,7 +8,7 @@ use crate::reason::Reason;
 use crate::text::alike;
 
 /// What the visitor says next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Socks {
     /// The methods by which it can log in.
     #[default]
@@ -86,7 +86,7 @@ impl Socks {
         });
         say.extend([LOGIN_VERSION, u8::from(!known)]);
         *self = Self::Request;
-        (heard.len() - left.len(), if known { Next::More } else { Next::End })
+        (heard.len() - left.len(), if known { Next::More } else { Next::Deny })
     }
 }
 

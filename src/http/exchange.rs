@@ -70,6 +70,11 @@ impl Default for Exchange {
 }
 
 impl Exchange {
+    /// For a real server that hears this body and nothing more, and answers as it likes: the sides are swapped.
+    pub fn of_body(body: Body) -> Self {
+        Self { asks: Asks::Body(Body::UntilEnd), answers: Answers::Body(body), ..Self::default() }
+    }
+
     /// Whether the head of a request would be read now.
     pub fn listens(&self) -> bool {
         (self.asks, self.answers) == (Asks::Head, Answers::Nothing)

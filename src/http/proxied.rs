@@ -2,7 +2,7 @@
 //! 3.2.2).
 
 use super::request::{HeaderSpace, Request, basic, host_of, read};
-use super::{Scheme, Status};
+use super::{Body, Scheme, Status};
 
 /// What a visitor asks a proxy for.
 #[derive(Debug)]
@@ -55,10 +55,20 @@ impl<'a> Proxied<'a> {
         authority[end..].find(':').map_or(authority, |colon| &authority[..end + colon])
     }
 
-    /// The port, 80 where none was written.
-    pub fn port(&self) -> u16 {
-        let behind = &self.authority()[self.host().len()..];
-        behind.trim_start_matches(':').parse().unwrap_or_else(|_| Scheme::Http.port())
+    /// The port, 80 where none was written; `None` where it is none.
+    pub fn port(&self) -> Option<u16> {
+        match self.authority()[self.host().len()..].trim_start_matches(':') {
+            "" => Some(Scheme::Http.port()),
+            port => port.parse().ok().filter(|&port| port > 0),
+        }
+    }
+
+    /// What follows the head and is for the real server; `None` where everything is, until the end.
+    pub fn body(&self) -> Option<Body> {
+        match self {
+            Self::Connect { .. } => None,
+            Self::Request(request) => (!request.upgrade).then_some(request.body),
+        }
     }
 
     /// Whether the answer has no body.

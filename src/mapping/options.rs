@@ -204,6 +204,10 @@ fn suits(word: &str, kind: Kind, ours: bool, options: &Options) -> Result<(), St
         "host" | "auth" | "header" if !http => {
             Err(format!("option `{word}` needs /http or /https: nothing else is looked into"))
         }
+        "proxy" if kind == Kind::Private => {
+            Err("option `proxy` does not go with /private: the other client alone knows who visits"
+                .to_owned())
+        }
         "check" | "accept-proxy" if kind == Kind::Udp => {
             Err(format!("option `{word}` does not go with /udp"))
         }

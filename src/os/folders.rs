@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::stream::Stream;
 use crate::files::{Folder, serve};
-use crate::limits::{FOLDER_VISITS_MAX, HTTP_IDLE_TIMEOUT};
+use crate::limits::{FOLDER_IDLE_TIMEOUT, FOLDER_VISITS_MAX, HTTP_IDLE_TIMEOUT};
 use crate::mapping::Auth;
 use crate::net::reason_of;
 use crate::reason::Reason;
@@ -34,8 +34,9 @@ impl Folders {
                 .map_err(|errno| reason_of(&errno.into()))?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(|errno| reason_of(&errno.into()))?;
         let mut visitor = UnixStream::from(theirs);
-        let patience = Some(Duration::from_micros(HTTP_IDLE_TIMEOUT.as_micros()));
-        let set = visitor.set_read_timeout(patience).and_then(|()| visitor.set_write_timeout(patience));
+        let [idle, slow] = [FOLDER_IDLE_TIMEOUT, HTTP_IDLE_TIMEOUT]
+            .map(|span| Some(Duration::from_micros(span.as_micros())));
+        let set = visitor.set_read_timeout(idle).and_then(|()| visitor.set_write_timeout(slow));
         set.map_err(|error| reason_of(&error))?;
         let (visit, path, auth) = (self.0.clone(), path.to_owned(), auth.cloned());
         let attend = move || {

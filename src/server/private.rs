@@ -35,6 +35,11 @@ impl Fellow {
         self.by
     }
 
+    /// Its session is over.
+    pub(super) fn ends(&mut self, reason: Reason) {
+        self.over = Some(reason);
+    }
+
     /// Why it has no time left, if so.
     pub(super) fn over(&self) -> Option<Reason> {
         self.over
@@ -84,7 +89,8 @@ impl Server {
                 self.begin_visit(now, key, arrival, Carries::Frames(Fellow { by, state, over: None }), out);
             }
             Err(reason) => {
-                out.note(Note::VisitFailed { visitor: peer, place: self.session_name(by), reason });
+                let place = format!("a private mapping, by {},", self.session_name(by));
+                out.note(Note::VisitFailed { visitor: peer, place, reason });
                 out.send(key, &Frame::Disconnect { visit: visit.visit, reason });
                 out.close(key, Manner::End);
             }
@@ -138,8 +144,9 @@ impl Server {
             Some(Local::Leave) => {}
             Some(Local::Shut | Local::End) => {
                 // Nothing more may come.
-                if let Some(proxy) = state.proxy() {
-                    out.push(Verb::Shut(proxy));
+                match state.proxy() {
+                    Some(proxy) => out.push(Verb::Shut(proxy)),
+                    None => out.push(Verb::Part(key, false)),
                 }
                 self.visitor_ended(now, key, out);
             }

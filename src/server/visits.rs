@@ -130,7 +130,16 @@ impl Server {
     }
 
     /// They wait in this session now.
-    pub(super) fn inherit(&mut self, owner: Key, heirs: Vec<(Key, Spec, VisitorChannel)>) {
+    pub(super) fn inherit(&mut self, owner: Key, mut heirs: Vec<(Key, Spec, VisitorChannel)>) {
+        for (_, _, visitor) in &mut heirs {
+            // The session that has ended may be the visitor's, too.
+            if let Carries::Frames(fellow) = &mut visitor.carries
+                && self.sessions.get(fellow.by()).is_none()
+            {
+                fellow.ends(Reason::Replaced);
+                self.watch(Time::default());
+            }
+        }
         let Some(session) = self.sessions.get_mut(owner) else { return };
         session.visitors += heirs.len();
         session.flows += heirs.iter().filter(|(_, _, visitor)| visitor.is_flow()).count();

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use super::harness::{BOTH, Backend, Folder, Kind, SOON, Server, echoes, port, visit};
 use super::process::{eventually, need};
@@ -123,6 +124,58 @@ fn an_exit_leads_nowhere_but_where_the_client_allows() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+    at_rest([&mut server.process, &mut client]);
+}
+
+/// Whoever answers need not close the connection, and the visitor may have more to say.
+#[test]
+fn a_real_server_hears_one_request_and_nothing_that_is_for_another() {
+    let mut server = Server::start();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    let backend = Backend::new(move |mut stream| {
+        let mut piece = [0; 4096];
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        while let Ok(n @ 1..) = stream.read(&mut piece) {
+            hears.lock().unwrap().extend_from_slice(&piece[..n]);
+        }
+    });
+    let http = port();
+    let mut client = exits(&server, Kind::Tls, ALLOW, &[format!("{http}:http-proxy,auth=me:hunter2")]);
+    let login = "Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n";
+    let place = format!("127.0.0.1:{}", backend.port);
+    let head = |method: &str, more: &str| {
+        format!("{method} http://{place}/ HTTP/1.1\r\nHost: {place}\r\n{login}{more}\r\n")
+    };
+    let other =
+        format!("GET http://bank.example/ HTTP/1.1\r\nHost: bank.example\r\n{login}Cookie: secret\r\n\r\n");
+    let long = "x".repeat(100_000);
+    for (request, body) in [
+        (head("GET", ""), String::new()),
+        (head("POST", "Content-Length: 5\r\n"), "hello".to_owned()),
+        (head("POST", "Content-Length: 100000\r\n"), long.clone()),
+        (head("POST", "Transfer-Encoding: chunked\r\n"), format!("186a0\r\n{long}\r\n0\r\n\r\n")),
+    ] {
+        for at_once in [true, false] {
+            heard.lock().unwrap().clear();
+            let mut stream = visit(http);
+            let mut answer = [0; 1024];
+            stream.write_all(format!("{request}{body}").as_bytes()).unwrap();
+            if !at_once {
+                assert!(stream.read(&mut answer).unwrap() > 0, "{request}");
+                eventually("the body is there", SOON, || heard.lock().unwrap().ends_with(body.as_bytes()));
+            }
+            // It is the visitor's to find out that nobody takes it.
+            _ = stream.write_all(other.as_bytes());
+            while let Ok(1..) = stream.read(&mut answer) {}
+            let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+            let (_, behind) = heard.split_once("\r\n\r\n").unwrap_or_default();
+            assert!(body.starts_with(behind), "{request}, at once: {at_once}: {} bytes", behind.len());
+            assert!(!heard.contains("secret") && !heard.contains("Authorization"), "{heard}");
+        }
+    }
     at_rest([&mut server.process, &mut client]);
 }
 
