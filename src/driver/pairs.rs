@@ -79,10 +79,10 @@ impl<N: Net> Driver<N> {
                 link.payload = Payload::Passed;
             }
         }
-        if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy)) {
-            if proxy.payload == Payload::Awaited {
-                proxy.payload = Payload::Passed;
-            }
+        if let Some(proxy) = self.other_side(key).and_then(|proxy| self.link(proxy))
+            && proxy.payload == Payload::Awaited
+        {
+            proxy.payload = Payload::Passed;
         }
         self.enqueue(key);
     }

@@ -114,15 +114,22 @@ fn a_cut_of_any_connection_is_a_cut_at_both_ends() {
 
 #[test]
 fn who_is_revoked_is_on_no_visit_any_more() {
-    for revoked in [0, 1] {
+    // The owner, the visiting client, and one that does not do as it is told.
+    for (revoked, frozen) in [(0, false), (1, false), (1, true)] {
         let mut sim = up(3, CALM, Transport::Plain);
         let plan = sim.plan();
         let visitor = visit(&mut sim, Plan { up: 50_000_000, ..whole(plan) });
         sim.run_for(Span::from_millis(300));
         assert_eq!(sim.outcome(visitor), Outcome::Running, "{}", sim.log());
+        if frozen {
+            sim.frozen.insert(VISITING);
+        }
         sim.edit_licenses(|directory| revoke(directory, revoked));
         sim.run_for(Span::from_secs(5));
-        assert_eq!(sim.outcome(visitor), Outcome::Cut, "license {revoked}: {}", sim.log());
+        assert_eq!(sim.reals[0].outcome, Outcome::Cut, "license {revoked}, frozen: {frozen}: {}", sim.log());
+        sim.frozen.clear();
+        sim.run_for(Span::from_secs(1));
+        assert_eq!(sim.outcome(visitor), Outcome::Cut, "license {revoked}, frozen: {frozen}: {}", sim.log());
         at_rest(&mut sim);
     }
 }
