@@ -183,12 +183,14 @@ pub fn exits(bytes: &[u8]) {
                 (Next::More, said, Vec::new(), told)
             };
             let (whole, slow) = (tell(EXIT_BYTES_MAX), tell(1));
+            let asks = matches!(slow.0, Next::Ask(..));
+            if asks && exit == Exit::HttpProxy && whole.0 == Next::End && whole.3 > slow.3 {
+                // What stood behind the request was more than its body.
+                continue;
+            }
             assert_eq!((&whole.0, &whole.1), (&slow.0, &slow.1));
-            if let Next::Ask(..) = whole.0 {
-                // Of a request, no more than its body.
-                let all = [&slow.2[..], &bytes[slow.3..whole.3]].concat();
-                assert!(whole.2.starts_with(&slow.2) && all.starts_with(&whole.2));
-                assert!(exit != Exit::Socks5 || whole.2 == all);
+            if asks {
+                assert_eq!(whole.2, [&slow.2[..], &bytes[slow.3..whole.3]].concat());
             }
         }
     }
