@@ -97,6 +97,18 @@ fn label_fault(label: &str, used: Use) -> Option<String> {
     None
 }
 
+/// Longest name of a license that can stand before a private mapping's, in bytes.
+const OWNER_BYTES_MAX: usize = 64;
+
+/// OWNER/NAME: a private mapping, by the license of whoever serves it, in the form in which such are compared.
+pub fn private_place(text: &str) -> Option<String> {
+    let (owner, name) = text.split_once('/')?;
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let fits = (1..=OWNER_BYTES_MAX).contains(&owner.len()) && owner.bytes().all(good);
+    let name = host_name(name, Use::Dial).ok().filter(|name| fits && !name.contains('.'))?;
+    Some(format!("{owner}/{name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -480,16 +480,10 @@ impl VisitSet {
     pub fn from_items<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut patterns = Vec::new();
         for text in texts {
-            let owner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-            let label =
-                |name: &str| names::host_name(name, Use::Dial).ok().filter(|name| !name.contains('.'));
-            let read = match text.split_once('/') {
+            let read = match text.strip_suffix("/*") {
+                Some(owner) => names::private_place(&format!("{owner}/all")).map(|_| text.to_owned()),
                 None if text == "*" => Some(text.to_owned()),
-                Some((of, name)) if !of.is_empty() && of.bytes().all(owner) => {
-                    let name = if name == "*" { Some(name.to_owned()) } else { label(name) };
-                    name.map(|name| format!("{of}/{name}"))
-                }
-                _ => None,
+                None => names::private_place(text),
             };
             let wrong = || format!("{} is not OWNER/NAME, OWNER/* or *", quote(text));
             patterns.push(read.ok_or_else(wrong)?);

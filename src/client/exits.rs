@@ -12,7 +12,7 @@ use crate::mapping::Host;
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
-use crate::role::{Manner, Outbox, Verb};
+use crate::role::{self, Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::Frame;
@@ -78,16 +78,10 @@ impl Client {
     }
 
     /// All that the real server was to hear of a visitor has passed, or cannot.
-    pub(super) fn body_passed(
-        &mut self,
-        now: Time,
-        raw: Key,
-        talk: &crate::role::Talk<'_>,
-        out: &mut Outbox<'_>,
-    ) {
+    pub(super) fn body_passed(&mut self, now: Time, raw: Key, news: &role::Talk<'_>, out: &mut Outbox<'_>) {
         let Some(&Channel::Real(key)) = self.channels.get(raw) else { return };
-        match talk {
-            crate::role::Talk::Answered { .. } => out.push(Verb::Hear(key)),
+        match news {
+            role::Talk::Answered { .. } => out.push(Verb::Hear(key)),
             _ => _ = self.proxy_event(now, key, Event::LocalCut(Reason::Protocol), out),
         }
     }

@@ -467,7 +467,7 @@ fn parse_path(text: &str) -> Result<Option<String>, String> {
 }
 
 /// What a private mapping is called: one label.
-pub(super) fn private_name(text: &str) -> Result<String, String> {
+fn private_name(text: &str) -> Result<String, String> {
     match names::host_name(text, Use::Dial) {
         Ok(name) if !name.contains('.') => Ok(name),
         _ => Err(format!(

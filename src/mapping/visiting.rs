@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::parse::private_name;
+use crate::names::private_place;
 use crate::policy::parse_port;
 use crate::text::quote;
 
@@ -23,15 +23,11 @@ impl Visiting {
     pub fn parse(text: &str) -> Result<Self, String> {
         let form = || format!("{} is not OWNER/NAME:PORT, as in `nas/ssh:2222`", quote(text));
         let (name, place) = text.split_once(':').ok_or_else(form)?;
-        let (owner, mapping) = name.split_once('/').ok_or_else(form)?;
-        let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if owner.is_empty() || owner.len() > 64 || !owner.bytes().all(good) {
-            return Err(form());
-        }
+        let name = private_place(name).ok_or_else(form)?;
         let at = match place.parse() {
             Ok(at) => at,
             Err(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), parse_port(place)?),
         };
-        Ok(Self { name: format!("{owner}/{}", private_name(mapping)?), at })
+        Ok(Self { name, at })
     }
 }

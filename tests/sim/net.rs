@@ -2,7 +2,7 @@
 //! real one may be. Everything follows from one seed.
 
 use std::cell::RefCell;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +20,12 @@ use crate::meter::Costs;
 mod datagrams;
 #[path = "faults.rs"]
 mod faults;
+#[path = "flight.rs"]
+mod flight;
 
 pub use datagrams::{Post, SocketId};
 pub use faults::Trouble;
+use flight::Flying;
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
@@ -74,49 +77,13 @@ struct End {
     alive: Time,
 }
 
-enum Packet {
+pub enum Packet {
     Syn(SocketAddr),
     SynAck,
     Refused,
     Data(Vec<u8>),
     Fin,
     Rst,
-}
-
-/// A packet on its way. Those that arrive at one moment do so in the order in which they were posted.
-struct Flying {
-    at: Time,
-    posted: u64,
-    to: EndId,
-    /// Its number among all that came from the other end.
-    number: u64,
-    packet: Packet,
-}
-
-impl Flying {
-    fn order(&self) -> (Time, u64) {
-        (self.at, self.posted)
-    }
-}
-
-impl PartialEq for Flying {
-    fn eq(&self, other: &Self) -> bool {
-        self.order() == other.order()
-    }
-}
-
-impl Eq for Flying {}
-
-impl PartialOrd for Flying {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Flying {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.order().cmp(&other.order())
-    }
 }
 
 /// A kernel looks so often at whom it probes.

@@ -8,6 +8,8 @@
 
 #[path = "calls.rs"]
 pub mod calls;
+#[path = "detours.rs"]
+mod detours;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -321,19 +323,6 @@ impl Swarm {
         }
     }
 
-    /// A visitor of an exit, who wants to go to the client's first real server, or where it may not, or to nobody.
-    fn visit_by_exit(&mut self, client: usize, plan: Plan) {
-        let (which, waits) = (self.below(2), self.chance(50));
-        let (wanted, arrives) = match self.below(8) {
-            0 => (real((client + 1) % CLIENTS, 0), NOBODYS),
-            1 => (NOBODYS, NOBODYS),
-            _ => (real(client, 0), real(client, 0)),
-        };
-        let asked = exits::ask(which, exits::PLACES[self.below(2)], wanted, waits);
-        self.sim.visit_to(EXITS + (2 * client + which) as u16, arrives, plan);
-        self.sim.visitors.last_mut().expect("the one that came just now").asks(asked);
-    }
-
     fn write(&mut self) {
         let (client, known) = (self.below(CLIENTS), self.sim.correspondents.len());
         let n = if known < 12 && (known == 0 || self.chance(40)) {
@@ -507,22 +496,8 @@ impl Swarm {
             assert_eq!(outcome, Outcome::Whole, "port {} is not served in peace", public(client, which));
         }
         self.call_in_peace();
+        self.detours_in_peace();
         for client in 0..CLIENTS {
-            let (plan, by) = (self.sim.plan(), (client + CLIENTS - 1) % CLIENTS);
-            let plan = Plan { up: 3_000, down: 3_000, ..plan };
-            let visitor = self.sim.visit_at(CLIENT + by, VISITS + client as u16, real(client, 0), plan);
-            self.sim.run_for(Span::from_secs(10));
-            let outcome = self.sim.outcome(visitor);
-            assert_eq!(outcome, Outcome::Whole, "client {client} is visited by client {by} in peace");
-            for which in 0..2 {
-                let (plan, wanted) = (self.sim.plan(), real(client, 0));
-                let plan = Plan { up: 3_000, down: 3_000, ..plan };
-                let visitor = self.sim.visit_to(EXITS + (2 * client + which) as u16, wanted, plan);
-                self.sim.visitors[visitor].asks(exits::ask(which, exits::PLACES[which], wanted, client == 0));
-                self.sim.run_for(Span::from_secs(10));
-                let outcome = self.sim.outcome(visitor);
-                assert_eq!(outcome, Outcome::Whole, "exit {which} of client {client} in peace");
-            }
             self.sim.correspond(public(client, 0), real(client, 0));
             for _ in 0..10 {
                 let last = self.sim.correspondents.last_mut().expect("the one that came just now");
