@@ -141,18 +141,15 @@ impl ClientArgs {
         let server = word.resolve(read)?;
         let mut maps: Vec<Mapping> = Vec::new();
         for MapText(text) in file.map.iter().chain(&self.maps) {
-            for mapping in mapping::parse(text).map_err(|error| error.to_string())? {
-                mapping.served()?;
-                // Port 0 is another one each time.
-                let fixed = !matches!(mapping.public, mapping::Public::Port { port: 0, .. });
-                if fixed && maps.iter().any(|m| m.kind == mapping.kind && m.public == mapping.public) {
-                    return Err(format!("{} is mapped twice", quote(&mapping.public.to_string())));
-                }
-                maps.push(mapping);
+            let mapping = mapping::parse(text).map_err(|error| error.to_string())?;
+            mapping.served()?;
+            if let Some(twice) = maps.iter().find_map(|other| other.collision(&mapping)) {
+                return Err(format!("{} is mapped twice", quote(&twice.to_string())));
             }
+            maps.push(mapping);
         }
-        if maps.len() > CLIENT_MAPPINGS_MAX {
-            return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings"));
+        if maps.iter().map(|mapping| usize::from(mapping.count())).sum::<usize>() > CLIENT_MAPPINGS_MAX {
+            return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings, or ports of them"));
         }
         let plain = self.plain || file.plain.unwrap_or(false);
         let allow = self.allow.or(file.allow).unwrap_or_default();

@@ -87,8 +87,8 @@ pub fn check(args: &CheckArgs) -> Result<Output, String> {
             }
             Config::Client(config) => {
                 for MapText(text) in &config.map {
-                    let mappings = mapping::parse(text).map_err(|error| format!("{}: {error}", args.file))?;
-                    let served = mappings.iter().try_for_each(mapping::Mapping::served);
+                    let mapping = mapping::parse(text).map_err(|error| format!("{}: {error}", args.file))?;
+                    let served = mapping.served();
                     served.map_err(|what| format!("{}: {what}", args.file))?;
                 }
                 "the settings of a client".to_string()

@@ -17,7 +17,7 @@
 //!
 //! The license itself is not in there: whoever reads the file cannot log in with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::license::{License, LicenseId, Verifier};
@@ -106,20 +106,20 @@ impl Entry {
         })
     }
 
-    /// Adds a mapping, or a range of them, that stands in the license.
+    /// Adds a mapping that stands in the license.
     ///
     /// # Errors
     /// What is wrong with `text`, or why it cannot be added.
     pub fn add_map(&mut self, text: &str) -> Result<(), String> {
-        let mappings = mapping::parse(text).map_err(|error| error.to_string())?;
-        if self.maps.len() + mappings.len() > LICENSE_MAPPINGS_MAX {
-            return Err(format!("a license has at most {LICENSE_MAPPINGS_MAX} mappings"));
+        let mapping = mapping::parse(text).map_err(|error| error.to_string())?;
+        let held: usize = self.maps.iter().map(|mapping| usize::from(mapping.count())).sum();
+        if held + usize::from(mapping.count()) > LICENSE_MAPPINGS_MAX {
+            return Err(format!("a license has at most {LICENSE_MAPPINGS_MAX} mappings, or ports of them"));
         }
-        let taken: BTreeSet<_> = self.maps.iter().filter_map(place).collect();
-        if let Some(twice) = mappings.iter().find(|m| place(m).is_some_and(|place| taken.contains(&place))) {
-            return Err(format!("{} is published twice by this license", quote(&twice.public.to_string())));
+        if let Some(twice) = self.maps.iter().find_map(|other| other.collision(&mapping)) {
+            return Err(format!("{} is published twice by this license", quote(&twice.to_string())));
         }
-        self.maps.extend(mappings);
+        self.maps.push(mapping);
         self.map_texts.push(text.trim().to_string());
         Ok(())
     }
@@ -131,12 +131,16 @@ impl Entry {
     pub fn permits(&self, mapping: &Mapping) -> Result<(), String> {
         let name = &self.name;
         match &mapping.public {
-            Public::Port { port: 0, .. } if self.ports.count() > 0 => Ok(()),
-            Public::Port { port, .. } if self.ports.contains(*port) => Ok(()),
-            Public::Port { port: 0, .. } => Err(format!("license `{name}` may publish no ports")),
-            Public::Port { port, .. } => {
-                Err(format!("license `{name}` may not publish port {port}; its ports: {}", self.ports))
+            Public::Ports { ports, .. } if ports.is_any() && self.ports.count() > 0 => Ok(()),
+            Public::Ports { ports, .. } if ports.is_any() => {
+                Err(format!("license `{name}` may publish no ports"))
             }
+            Public::Ports { ports, .. } => match ports.iter().find(|&port| !self.ports.contains(port)) {
+                Some(port) => {
+                    Err(format!("license `{name}` may not publish port {port}; its ports: {}", self.ports))
+                }
+                None => Ok(()),
+            },
             // It has no public place.
             Public::Name { .. } if mapping.kind == Kind::Private => Ok(()),
             Public::Name { name: host, .. } if self.hosts.contains(host) => Ok(()),
@@ -391,14 +395,6 @@ pub fn check_name(name: &str) -> Result<String, String> {
         "the name {} is not 1 to {NAME_BYTES_MAX} letters, digits, dots, underscores and hyphens",
         quote(name)
     ))
-}
-
-/// What no two mappings can share; port 0 is another one each time.
-fn place(mapping: &Mapping) -> Option<(Kind, &Public)> {
-    match mapping.public {
-        Public::Port { port: 0, .. } => None,
-        Public::Port { .. } | Public::Name { .. } => Some((mapping.kind, &mapping.public)),
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

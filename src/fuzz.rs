@@ -91,11 +91,7 @@ pub fn server_ref(bytes: &[u8]) {
 pub fn mappings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match mapping::parse(text) {
-        Ok(mappings) => {
-            for mapping in mappings {
-                assert_eq!(mapping::parse(&mapping.to_string()).as_deref(), Ok([mapping].as_slice()));
-            }
-        }
+        Ok(mapping) => assert_eq!(mapping::parse(&mapping.to_string()), Ok(mapping)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
@@ -167,7 +163,7 @@ pub fn proxies(bytes: &[u8]) {
 /// What a visitor of an exit says, at once and byte by byte: it is answered the same, and nothing of what is for the
 /// real server is lost.
 pub fn exits(bytes: &[u8]) {
-    let auth = mapping::parse("1:socks5,auth=me:secret").ok().and_then(|mut maps| maps.pop()?.options.auth);
+    let auth = mapping::parse("1:socks5,auth=me:secret").ok().and_then(|mapping| mapping.options.auth);
     for exit in Exit::ALL {
         for auth in [None, auth.clone()] {
             let tell = |pieces: usize| {
@@ -207,7 +203,7 @@ pub fn requests(bytes: &[u8]) {
     assert!(request.over_tls(8443).bytes().all(|b| b > b' '), "it stands in a line of an answer");
     let _ = (request.knows("me", "secret"), request.is_below("/api"), request.may_be_repeated());
     for text in ["a.b:1", "a.b:1,host=inner.lan:8080,auth=me:secret,header=X-A:b,header=Cookie:c"] {
-        let Ok([mapping]) = mapping::parse(text).as_deref().map(|all| [all[0].clone()]) else { return };
+        let Ok(mapping) = mapping::parse(text) else { return };
         let write = |request: &Request<'_>| {
             let mut head = Vec::new();
             request.forward(&mapping.options, Scheme::Http, [192, 0, 2, 7].into(), &mut head);

@@ -211,6 +211,10 @@ pub const HANDSHAKES_PER_TURN: usize = 8;
 pub const PUMP_BYTES_PER_TURN: usize = 256 * 1024;
 /// Frames that one connection may have handled before the others have their turn; empty ones count too.
 pub const FRAMES_PER_TURN: usize = 64;
+/// Ports of one session that are bound before the others have their turn …
+pub const BINDS_PER_TURN: usize = 16;
+/// … and the pause before it goes on.
+pub const BIND_PAUSE: Span = Span::from_millis(1);
 /// Mapping frames that are sent before the connection must have drained.
 pub const MAPS_PER_BATCH: usize = 16;
 /// Events taken from the kernel at once.

@@ -26,23 +26,27 @@
 //! ```
 //!
 //! A port is 1 to 65535, or, as the whole public side, 0: any free port that the license allows. A
-//! range is as many mappings as it has ports. Without a kind, a port is tcp and a name is http. What
+//! range is one mapping of as many ports, each to its own. Without a kind, a port is tcp and a name is http. What
 //! people know from `ssh -L` and `docker -p` decides the rest: first the public side, and when three
 //! parts begin with an address, it is the public one. `127.0.0.1:80` could be either side and is
 //! refused. The path of a Unix socket or folder has no comma or space; when it ends in `/` and a kind, that is the
 //! kind, so `/run/tcp` is written `unix:/run/tcp/tcp`. Names are letters, digits and hyphens; other
 //! alphabets are not converted (write the `xn--` form).
 
+mod indexed;
 mod options;
 mod parse;
+mod ports;
 mod visiting;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::limits::MAPPING_BYTES_MAX;
+pub use indexed::Indexed;
 pub use options::{Auth, Check, Header, Options};
 pub use parse::{MAPPING_PORTS_MAX, MappingError, parse};
+pub use ports::Ports;
 pub use visiting::Visiting;
 
 /// What is carried, and who looks into it.
@@ -93,12 +97,12 @@ impl fmt::Display for Kind {
 /// Where visitors come, on the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Public {
-    /// A port of the server's.
-    Port {
+    /// A port of the server's, or a range of them.
+    Ports {
         /// At this address only, otherwise at all of them.
         addr: Option<IpAddr>,
-        /// The port; 0 is any free one that the license allows.
-        port: u16,
+        /// The ports; 0 is any free one that the license allows.
+        ports: Ports,
     },
     /// A name, at the server's common port for the kind; for other clients, where that is private.
     Name {
@@ -111,13 +115,24 @@ pub enum Public {
 }
 
 impl Public {
-    /// The address that is listened on, with the unspecified IPv6 one for every address; `None` for a name.
+    /// The first address that is listened on, with the unspecified IPv6 one for every address; `None` for a name.
     pub fn address(&self) -> Option<SocketAddr> {
         match *self {
-            Self::Port { addr, port } => {
-                Some(SocketAddr::new(addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port))
+            Self::Ports { addr, ports } => {
+                Some(SocketAddr::new(addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), ports.first()))
             }
             Self::Name { .. } => None,
+        }
+    }
+
+    /// What of it `other` asks for, too; port 0 is another one each time.
+    fn shared(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (&Self::Ports { addr, ports }, Self::Ports { addr: of_other, ports: others }) => {
+                let shared = ports.shared(*others).filter(|_| addr == *of_other && !ports.is_any());
+                shared.map(|ports| Self::Ports { addr, ports })
+            }
+            _ => (self == other).then(|| self.clone()),
         }
     }
 }
@@ -125,9 +140,9 @@ impl Public {
 impl fmt::Display for Public {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Port { addr: None, port } => write!(f, "{port}"),
-            Self::Port { addr: Some(IpAddr::V4(v4)), port } => write!(f, "{v4}:{port}"),
-            Self::Port { addr: Some(IpAddr::V6(v6)), port } => write!(f, "[{v6}]:{port}"),
+            Self::Ports { addr: None, ports } => write!(f, "{ports}"),
+            Self::Ports { addr: Some(IpAddr::V4(v4)), ports } => write!(f, "{v4}:{ports}"),
+            Self::Ports { addr: Some(IpAddr::V6(v6)), ports } => write!(f, "[{v6}]:{ports}"),
             Self::Name { name, path } => write!(f, "{name}{}", path.as_deref().unwrap_or("")),
         }
     }
@@ -155,12 +170,12 @@ impl fmt::Display for Host {
 /// The real server, as the client dials it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A port of a host: TCP, or UDP when the mapping's kind is.
+    /// A port of a host: TCP, or UDP when the mapping's kind is; as many as the public side has.
     Tcp {
         /// The host.
         host: Host,
-        /// Its port, never 0.
-        port: u16,
+        /// Its ports, never 0.
+        ports: Ports,
     },
     /// A Unix stream socket, by its absolute path.
     Unix(String),
@@ -192,10 +207,20 @@ impl Exit {
     }
 }
 
+impl Target {
+    /// `count` of its ports, from the one at `offset` on; the whole of it where it has none.
+    pub fn part(&self, offset: u16, count: u16) -> Self {
+        match self {
+            Self::Tcp { host, ports } => Self::Tcp { host: host.clone(), ports: ports.part(offset, count) },
+            Self::Unix(_) | Self::Exit(_) | Self::Files(_) => self.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, ports } => write!(f, "{host}:{ports}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
             Self::Exit(exit) => f.write_str(exit.word()),
             Self::Files(path) => write!(f, "files:{path}"),
@@ -203,7 +228,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// One public place and the one real server behind it.
+/// One public place and the one real server behind it; or a range of ports, and as many behind it.
 ///
 /// `Display` writes the text that [`parse()`] reads back as this mapping, **with any password in it**;
 /// for a log or an error there is [`Mapping::route`].
@@ -224,6 +249,33 @@ pub struct Mapping {
 pub struct Route<'a>(&'a Mapping);
 
 impl Mapping {
+    /// How many ports it has; 1 for a name. At most [`MAPPING_PORTS_MAX`].
+    pub fn count(&self) -> u16 {
+        match self.public {
+            Public::Ports { ports, .. } => ports.count() as u16,
+            Public::Name { .. } => 1,
+        }
+    }
+
+    /// That which is left of it with `count` of its ports, from the one at `offset` on.
+    pub fn part(&self, offset: u16, count: u16) -> Self {
+        let public = match self.public {
+            Public::Ports { addr, ports } => Public::Ports { addr, ports: ports.part(offset, count) },
+            Public::Name { .. } => self.public.clone(),
+        };
+        Self {
+            public,
+            target: self.target.part(offset, count),
+            kind: self.kind,
+            options: self.options.clone(),
+        }
+    }
+
+    /// The public place that both ask for, if there is one.
+    pub fn collision(&self, other: &Self) -> Option<Public> {
+        self.public.shared(&other.public).filter(|_| self.kind == other.kind)
+    }
+
     /// The mapping's text without its options: nothing in it is secret.
     pub fn route(&self) -> Route<'_> {
         Route(self)
@@ -240,15 +292,14 @@ impl Mapping {
         }
     }
 
-    /// The one mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a
-    /// newer one.
+    /// The mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a newer
+    /// one.
     pub fn from_wire(text: &str) -> Option<Self> {
-        let mapping = parse::parse_one(text)?;
-        mapping.served().ok().map(|()| mapping)
+        parse(text).ok().filter(|mapping| mapping.served().is_ok())
     }
 
-    /// Where visitors come, as a person is told: `public` is the address that this mapping has come to, and `server`
-    /// what the server is called where that is every address of it.
+    /// Where visitors come, as a person is told: `public` is the address that this mapping has come to (the first,
+    /// where it has several), and `server` what the server is called where that is every address of it.
     pub fn shown_at(&self, public: SocketAddr, server: Option<&str>) -> String {
         let place = match (&self.public, server) {
             (Public::Name { name, .. }, _) if self.kind == Kind::Private => name.clone(),
@@ -258,13 +309,16 @@ impl Mapping {
                 let port = if port == common || port == 0 { String::new() } else { format!(":{port}") };
                 format!("{scheme}://{name}{port}{}", path.as_deref().unwrap_or(""))
             }
-            (Public::Port { .. }, Some(server)) if public.ip().to_canonical().is_unspecified() => {
-                format!("{server}:{}", public.port())
+            (Public::Ports { .. }, server) => {
+                let ports = Ports::row(public.port(), self.count());
+                match server.filter(|_| public.ip().to_canonical().is_unspecified()) {
+                    Some(server) => format!("{server}:{ports}"),
+                    None => Public::Ports { addr: Some(public.ip()), ports }.to_string(),
+                }
             }
-            (Public::Port { .. }, _) => public.to_string(),
         };
         let plain = match &self.public {
-            Public::Port { .. } => self.kind == Kind::Tcp,
+            Public::Ports { .. } => self.kind == Kind::Tcp,
             Public::Name { .. } => !matches!(self.kind, Kind::Tls | Kind::Private),
         };
         if plain { place } else { format!("{place}/{}", self.kind) }
@@ -304,9 +358,15 @@ impl Mapping {
     /// The kind of a text that names none.
     fn kind_by_default(public: &Public) -> Kind {
         match public {
-            Public::Port { .. } => Kind::Tcp,
+            Public::Ports { .. } => Kind::Tcp,
             Public::Name { .. } => Kind::Http,
         }
+    }
+}
+
+impl AsRef<Self> for Mapping {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 
@@ -321,7 +381,7 @@ impl fmt::Display for Route<'_> {
         let Mapping { kind, public, target, .. } = self.0;
         write!(f, "{public}:")?;
         match target {
-            Target::Tcp { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), port } => write!(f, "{port}")?,
+            Target::Tcp { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), ports } => write!(f, "{ports}")?,
             _ => write!(f, "{target}")?,
         }
         // A path may end in what would be read as the kind.

@@ -253,7 +253,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         transport: Transport::Tls,
         license: license.id(),
         keys: license.client_keys(),
-        mappings: mapping::parse(&mapping).map_err(|error| error.to_string())?,
+        mappings: vec![mapping::parse(&mapping).map_err(|error| error.to_string())?],
         visits: Vec::new(),
         allow: Allow::default(),
         proxies_max: 64 + POOL_MAX,

@@ -154,7 +154,8 @@ pub struct Visit<'a> {
 /// A mapping, as one end tells it to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Map<'a> {
-    /// Names the mapping in MAPPED and CONNECT; the top bit tells the server's from the client's.
+    /// Names the mapping in MAPPED and CONNECT; the top bit tells the server's from the client's. A range has as many
+    /// indexes, from this one on, as it has ports.
     pub index: u16,
     /// The mapping's text: one grammar for people, files and the wire. The server never uses its target.
     pub mapping: &'a str,
@@ -167,11 +168,13 @@ pub const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIF
 /// is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// Which mapping.
+    /// Which mapping, or which port of it …
     pub index: u16,
+    /// … and so many ports behind it, itself among them; 0 is all, of a mapping that could not be read.
+    pub count: u16,
     /// Why it is not live; `None` if it is.
     pub trouble: Option<Reason>,
-    /// Where visitors reach it.
+    /// Where visitors reach it: the first of them, the others follow.
     pub public: SocketAddr,
 }
 
@@ -308,7 +311,8 @@ fn decode<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         }
         kind::MAP => Frame::Map(Map { index: r.u16()?, mapping: r.text()? }),
         kind::MAPPED => {
-            Frame::Mapped(Mapped { index: r.u16()?, trouble: r.trouble()?, public: r.address()? })
+            let (index, count) = (r.u16()?, r.u16()?);
+            Frame::Mapped(Mapped { index, count, trouble: r.trouble()?, public: r.address()? })
         }
         kind::OPEN => Frame::Open { first: r.u64()?, count: r.u16()? },
         kind::HEARTBEAT => Frame::Heartbeat,
@@ -506,6 +510,7 @@ impl Frame<'_> {
             }
             Frame::Mapped(m) => {
                 e.put(&m.index.to_be_bytes())
+                    .put(&m.count.to_be_bytes())
                     .put(&[m.trouble.map_or(NO_TROUBLE, Reason::code)])
                     .put_address(m.public);
                 kind::MAPPED

@@ -300,7 +300,7 @@ fn a_visitor_who_waits_does_not_get_another_mapping_s_service() {
     let cmd = log_in(&mut stage, 1, 1, 0);
     let take = |stage: &mut Stage<Server>, index: u16| {
         let public = SocketAddr::from(([0; 16], 0));
-        stage.say(cmd, &Frame::Mapped(Mapped { index, trouble: None, public }));
+        stage.say(cmd, &Frame::Mapped(Mapped { index, count: 1, trouble: None, public }));
     };
     take(&mut stage, SERVER_MAPPING_BIT);
     let web = bound(&mut stage);
@@ -415,8 +415,9 @@ fn a_visitor_does_not_queue_behind_flows() {
 fn many_long_offers_fit_behind_each_other() {
     let nets: Vec<String> = (0..32).map(|n| format!("2001:db8:0:{n:x}::/64")).collect();
     let options = format!(",accept-proxy={}", nets.join("+"));
-    let text = format!("3000-3199:3000-3199{options}");
-    let maps = nt::mapping::parse(&text).expect("a good mapping");
+    let text = |n: u16| format!("{n}:{n}{options}");
+    let maps = (3000..3200).map(|n| nt::mapping::parse(&text(n)).expect("a good mapping"));
+    let maps: Vec<_> = maps.collect();
     let mut stage = server(directory(|entry| entry.maps = maps.clone()), 10, 10);
     let cmd = log_in(&mut stage, 1, 1, 0);
     let told = |stage: &Stage<Server>| stage.heard(cmd).iter().filter(|f| matches!(f, Frame::Map(_))).count();

@@ -63,6 +63,8 @@ mod process;
 mod programs;
 #[path = "e2e/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "e2e/ranges.rs"]
+mod ranges;
 #[path = "e2e/relay.rs"]
 mod relay;
 #[path = "e2e/rest.rs"]

@@ -81,11 +81,11 @@ fn server_proxy() -> (Stage<Server>, Key) {
 
 /// A client that has said HELLO.
 fn greeting() -> (Stage<Client>, Key) {
-    Stage::greeting(&license(), Allow::default(), "8080-8081", 4)
+    Stage::greeting(&license(), Allow::default(), "8080-8091", 4)
 }
 
 fn client_cmd() -> (Stage<Client>, Key) {
-    Stage::welcomed(&license(), Allow::default(), "8080-8081", 4)
+    Stage::welcomed(&license(), Allow::default(), "8080-8091", 4)
 }
 
 fn coming() -> (Stage<Client>, Key) {

@@ -2,17 +2,14 @@
 //! that whatever it shows it reads back.
 
 use nt::entropy::Entropy;
-use nt::mapping::{self, MAPPING_PORTS_MAX, Mapping};
+use nt::mapping::{self, Indexed, MAPPING_PORTS_MAX, Mapping};
 
 fn parse_one(text: &str) -> Mapping {
-    match mapping::parse(text).as_deref() {
-        Ok([one]) => one.clone(),
-        other => panic!("{text}: {other:?}"),
-    }
+    mapping::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Text, and the canonical text of what it stands for.
-const TAKEN: [(&str, &str); 81] = [
+const TAKEN: [(&str, &str); 85] = [
     ("8080", "8080:8080"),
     (" 8080\n", "8080:8080"),
     ("2222:22", "2222:22"),
@@ -94,6 +91,10 @@ const TAKEN: [(&str, &str); 81] = [
     ("65535:1", "65535:1"),
     ("1:65535", "1:65535"),
     ("6000-6000:7000", "6000:7000"),
+    ("6000-6010", "6000-6010:6000-6010"),
+    ("6000-6010:7000-7010/udp", "6000-6010:7000-7010/udp"),
+    ("06000-06010:Nas.lan.:7000-7010,proxy=v2", "6000-6010:nas.lan:7000-7010,proxy=v2"),
+    ("[::1]:8081-8082:[::1]:80-81", "[::1]:8081-8082:[::1]:80-81"),
 ];
 
 #[test]
@@ -106,7 +107,7 @@ fn what_is_taken() {
 }
 
 #[test]
-fn a_range_is_as_many_mappings() {
+fn a_range_has_parts() {
     for (text, first, last, count) in [
         ("6000-6010:7000-7010", "6000:7000", "6010:7010", 11),
         ("6000-6010", "6000:6000", "6010:6010", 11),
@@ -115,11 +116,68 @@ fn a_range_is_as_many_mappings() {
         ("[::1]:6000-6001:[::2]:1-2,rate=1K", "[::1]:6000:[::2]:1,rate=1K", "[::1]:6001:[::2]:2,rate=1K", 2),
         ("64512-65535", "64512:64512", "65535:65535", MAPPING_PORTS_MAX),
     ] {
-        let mappings = mapping::parse(text).expect(text);
-        assert_eq!(mappings.len(), count);
-        assert_eq!(mappings[0].to_string(), first);
-        assert_eq!(mappings[count - 1].to_string(), last);
+        let mapping = parse_one(text);
+        let end = mapping.count();
+        assert_eq!(usize::from(end), count);
+        assert_eq!(mapping.part(0, 1), parse_one(first));
+        assert_eq!(mapping.part(end - 1, 1), parse_one(last));
+        assert_eq!(mapping.part(0, end), mapping);
     }
+    let range = parse_one("6000-6010:nas:7000-7010");
+    assert_eq!(range.part(3, 2), parse_one("6003-6004:nas:7003-7004"));
+    assert_eq!(range.part(9, 5), parse_one("6009-6010:nas:7009-7010"), "no further than it goes");
+    assert_eq!(range.target.part(3, 1).to_string(), "nas:7003");
+    let public = "[::]:6003".parse().expect("an address");
+    assert_eq!(range.part(3, 2).shown_at(public, Some("vps.example.com")), "vps.example.com:6003-6004");
+    assert_eq!(range.part(3, 1).shown_at(public, None), "[::]:6003");
+    let named = parse_one("blog.example.com:80");
+    assert_eq!(named.part(0, 1), named);
+}
+
+/// What two mappings cannot both have.
+#[test]
+fn mappings_collide() {
+    for (one, other, shared) in [
+        ("80", "80:22", Some("80")),
+        ("6000-6010", "6010-6020", Some("6010")),
+        ("6000-6010", "6003-6005:1-3", Some("6003-6005")),
+        ("6000-6010", "6011-6020", None),
+        ("0:22", "0:22", None),
+        ("80", "80/udp", None),
+        ("[::1]:80:80", "80", None),
+        ("[::1]:80:80", "[::1]:79-81:1-3", Some("[::1]:80")),
+        ("a.com:80", "a.com:81", Some("a.com")),
+        ("a.com:80", "a.com/api:81", None),
+        ("a.com:80", "a.com:81/tls", None),
+    ] {
+        let (one, other) = (parse_one(one), parse_one(other));
+        let found = one.collision(&other).map(|public| public.to_string());
+        assert_eq!(found.as_deref(), shared, "{one} and {other}");
+        assert_eq!(other.collision(&one), one.collision(&other));
+    }
+}
+
+/// The index of a range stands for all of its ports.
+#[test]
+fn mappings_are_found_by_index() {
+    let mut indexed = Indexed::default();
+    for (index, text) in [(0, "80"), (1, "6000-6010"), (12, "81"), (0x8001, "5000-5001")] {
+        indexed.insert(index, parse_one(text));
+    }
+    let at = |index| indexed.find(index).map(|(mapping, offset)| mapping.part(offset, 1).public.to_string());
+    let found: Vec<Option<String>> = [0, 1, 11, 12, 13, 0x8000, 0x8002, 0x8003].map(at).into();
+    let public = ["80", "6000", "6010", "81", "", "", "5001", ""];
+    assert_eq!(found, public.map(|text| (!text.is_empty()).then(|| text.to_owned())));
+    for (indexes, overlapping) in [
+        (0..1, vec![0]),
+        (5..6, vec![1]),
+        (5..13, vec![1, 12]),
+        (13..14, vec![]),
+        (0..0x8001, vec![0, 1, 12]),
+    ] {
+        assert_eq!(indexed.overlapping(indexes.clone()), overlapping, "{indexes:?}");
+    }
+    assert_eq!((indexed.count(0..0x8000), indexed.count(0..u16::MAX)), (13, 15));
 }
 
 /// Text, and what the error says behind "in `TEXT`: ".
@@ -344,10 +402,17 @@ fn nothing_secret_is_printed() {
 
 #[test]
 fn a_frame_carries_one_mapping() {
-    for text in ["8080:8080", "0:22", "2222:unix:/x,proxy=v1", "blog.example.com:80", "*.a.b/c:1/https"] {
+    for text in [
+        "8080:8080",
+        "0:22",
+        "1000-2000:1000-2000",
+        "2222:unix:/x,proxy=v1",
+        "blog.example.com:80",
+        "*.a.b/c:1/https",
+    ] {
         assert_eq!(Mapping::from_wire(text).map(|mapping| mapping.to_string()).as_deref(), Some(text));
     }
-    for text in ["1000-2000:1000-2000", "6000-6001", "53:53/tls", "1:2,rate=1", "", "nonsense"] {
+    for text in ["1000-3000:1000-3000", "6000-6001:7000", "53:53/tls", "1:2,rate=1", "", "nonsense"] {
         assert_eq!(Mapping::from_wire(text), None, "{text}");
     }
 }
@@ -458,9 +523,9 @@ fn whatever_is_shown_is_read_back() {
     let mut taken = 0;
     for _ in 0..50_000 {
         let text = writer.mapping();
-        for mapping in mapping::parse(&text).unwrap_or_default() {
+        if let Ok(mapping) = mapping::parse(&text) {
             let shown = mapping.to_string();
-            assert_eq!(mapping::parse(&shown), Ok(vec![mapping]), "{text} is shown as {shown}");
+            assert_eq!(mapping::parse(&shown), Ok(mapping), "{text} is shown as {shown}");
             taken += 1;
         }
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::tunnel::OWN;
 use super::{Channel, Client, Due, Session};
 use crate::channel::cmd::{Cmd, Pulse};
 use crate::license::{Transport, plain_binding};
@@ -113,7 +114,7 @@ impl Client {
             instance: self.instance,
             counter: self.logins,
             capabilities: 0,
-            mappings: u16::try_from(self.config.mappings.len()).unwrap_or(u16::MAX),
+            mappings: self.mappings.range(OWN).count() as u16,
             signature: [0; SIGNATURE_BYTES],
         };
         let signed = Frame::Hello(hello).encode().unproved(SIGNATURE_BYTES).to_vec();
@@ -163,7 +164,8 @@ impl Client {
         self.alive_until = pulse.dead_at();
         self.set_cmd(Cmd::Ready { key, address, pulse, since: now });
         out.note(Note::Connected { server: self.server_name(), resumed });
-        if self.config.mappings.is_empty() && self.config.visits.is_empty() && !resumed {
+        let no_mapping = self.mappings.range(OWN).next().is_none();
+        if no_mapping && self.config.visits.is_empty() && !resumed {
             let text =
                 "no mapping is named here; what the license has on the server is published, if anything";
             out.note(Note::Plain(Level::Info, text.to_owned()));

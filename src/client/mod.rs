@@ -23,7 +23,7 @@ use crate::entropy::Entropy;
 use crate::exit::Talk;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
 use crate::limits::{BACKOFF_FIRST, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
-use crate::mapping::{Host, Mapping, Target, Visiting};
+use crate::mapping::{Host, Indexed, Mapping, Target, Visiting};
 use crate::note::Note;
 use crate::policy::Allow;
 use crate::reason::Reason;
@@ -33,7 +33,7 @@ use crate::time::{Span, Time};
 use crate::timers::{Earliest, Timers};
 use crate::via::Via;
 use crate::wire::Frame;
-use tunnel::MapState;
+use tunnel::Known;
 use visits::Name;
 
 /// What a client is made from.
@@ -49,7 +49,8 @@ pub struct Config {
     pub license: LicenseId,
     /// The license's keys.
     pub keys: ClientKeys,
-    /// Mappings to declare; each is served by this version.
+    /// Mappings to declare; each is served by this version, and all together have at most
+    /// [`crate::limits::MAPPINGS_MAX`] ports.
     pub mappings: Vec<Mapping>,
     /// Private mappings of other clients that are visited.
     pub visits: Vec<Visiting>,
@@ -79,11 +80,10 @@ pub struct Client {
     pause: Span,
     refused_pause: Span,
     session: Option<Session>,
-    /// State of the declared mappings, by index.
-    states: Vec<MapState>,
-    next_map: usize,
-    /// Mappings that the server declared and this client took, by index.
-    offers: BTreeMap<u16, (Mapping, MapState)>,
+    /// The mappings: this client's own, and, with indexes above, those that the server declared and it took.
+    mappings: Indexed<Known>,
+    /// Index of the next to be declared.
+    next_map: u16,
     /// Visits whose end the server may not know of: on a living ProxyChannel until the next begins there …
     taken: BTreeSet<u64>,
     /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
@@ -239,10 +239,15 @@ impl Role for Client {
 
 impl Client {
     /// A client that has not started.
-    pub fn new(config: Config, mut entropy: Entropy) -> Self {
+    pub fn new(mut config: Config, mut entropy: Entropy) -> Self {
         let mut instance = [0; 16];
         entropy.fill(&mut instance);
-        let states = config.mappings.iter().map(|_| MapState::default()).collect();
+        let (mut mappings, mut next) = (Indexed::default(), 0);
+        for mapping in std::mem::take(&mut config.mappings) {
+            let count = mapping.count();
+            mappings.insert(next, Known::new(mapping));
+            next += count;
+        }
         Self {
             config,
             entropy,
@@ -257,9 +262,8 @@ impl Client {
             pause: BACKOFF_FIRST,
             refused_pause: REFUSED_BACKOFF_FIRST,
             session: None,
-            states,
+            mappings,
             next_map: 0,
-            offers: BTreeMap::new(),
             taken: BTreeSet::new(),
             lost: VecDeque::new(),
             names: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! The client's mappings and ProxyChannels.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use super::{Channel, Client, Cmd, Coming, Host, Mapping, ProxyChannel, Purpose, Target};
 use crate::license::plain_binding;
@@ -14,11 +15,39 @@ use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Attach, Frame, MAC_BYTES, Map, Mapped, NO_ADDRESS};
 
-/// What the client last said about a mapping.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MapState {
-    /// Where it is served, or why not. `None` before the server's first answer.
-    told: Option<Result<SocketAddr, Reason>>,
+/// Indexes of the client's own mappings, and of those that the server declares.
+pub(super) const OWN: Range<u16> = 0..SERVER_MAPPING_BIT;
+pub(super) const OFFERED: Range<u16> = SERVER_MAPPING_BIT..u16::MAX;
+
+/// A mapping, and what the client last said about it: run by run, as the server did.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) mapping: Mapping,
+    told: Vec<Mapped>,
+}
+
+impl Known {
+    pub(super) fn new(mapping: Mapping) -> Self {
+        Self { mapping, told: Vec::new() }
+    }
+
+    /// Whether this is news; it is not the next time.
+    fn is_news(&mut self, mapped: Mapped) -> bool {
+        if self.told.contains(&mapped) {
+            return false;
+        }
+        let indexes = |run: &Mapped| run.index..run.index.saturating_add(run.count);
+        let new = indexes(&mapped);
+        self.told.retain(|old| indexes(old).end <= new.start || new.end <= old.index);
+        self.told.push(mapped);
+        true
+    }
+}
+
+impl AsRef<Mapping> for Known {
+    fn as_ref(&self) -> &Mapping {
+        &self.mapping
+    }
 }
 
 impl Client {
@@ -27,22 +56,23 @@ impl Client {
     pub(super) fn declare_all(&mut self, resumed: bool, out: &mut Outbox<'_>) {
         self.next_map = 0;
         if !resumed {
-            self.states.iter_mut().for_each(|state| state.told = None);
+            self.mappings.range_mut(OWN).for_each(|(_, known)| known.told.clear());
         }
         self.declare_more(out);
     }
 
     fn declare_more(&mut self, out: &mut Outbox<'_>) {
         let Some(cmd) = self.cmd.key() else { return };
-        let end = (self.next_map + MAPS_PER_BATCH).min(self.config.mappings.len());
-        for index in self.next_map..end {
-            let mapping = &self.config.mappings[index];
-            let text = mapping.to_wire();
-            out.send(cmd, &Frame::Map(Map { index: index as u16, mapping: &text }));
+        let mut rest = self.mappings.range(self.next_map..OWN.end);
+        for (&index, known) in rest.by_ref().take(MAPS_PER_BATCH) {
+            let text = known.mapping.to_wire();
+            out.send(cmd, &Frame::Map(Map { index, mapping: &text }));
         }
-        self.next_map = end;
-        if end < self.config.mappings.len() {
+        if let Some((&next, _)) = rest.next() {
+            self.next_map = next;
             out.push(Verb::TellDrained(cmd));
+        } else {
+            self.next_map = OWN.end;
         }
     }
 
@@ -52,36 +82,29 @@ impl Client {
         }
     }
 
-    /// The server says how a mapping stands. `false` if there is no such mapping.
+    /// The server says how a mapping stands, or some ports of it. `false` if there is no such mapping.
     pub(super) fn mapping_answered(&mut self, mut mapped: Mapped, out: &mut Outbox<'_>) -> bool {
-        let (mapping, state) = if mapped.index & SERVER_MAPPING_BIT != 0 {
-            match self.offers.get_mut(&mapped.index) {
-                Some((mapping, state)) => (&*mapping, state),
-                None => return true,
-            }
-        } else {
-            match (
-                self.config.mappings.get(usize::from(mapped.index)),
-                self.states.get_mut(usize::from(mapped.index)),
-            ) {
-                (Some(mapping), Some(state)) => {
-                    // A server that could not read it does not know where it was to be.
-                    if mapped.public == NO_ADDRESS {
-                        mapped.public = mapping.public.address().unwrap_or(NO_ADDRESS);
-                    }
-                    (mapping, state)
-                }
-                _ => return false,
-            }
+        let Some((known, offset)) = self.mappings.find_mut(mapped.index) else {
+            return mapped.index & SERVER_MAPPING_BIT != 0;
         };
-        let told = mapped.trouble.map_or(Ok(mapped.public), Err);
-        if state.told == Some(told) {
+        let most = known.mapping.count() - offset;
+        if mapped.count == 0 {
+            mapped.count = most;
+        }
+        if mapped.count > most {
+            return false;
+        }
+        let part = known.mapping.part(offset, mapped.count);
+        // A server that could not read it does not know where it was to be.
+        if mapped.public == NO_ADDRESS {
+            mapped.public = part.public.address().unwrap_or(NO_ADDRESS);
+        }
+        if !known.is_news(mapped) {
             return true;
         }
-        state.told = Some(told);
-        let target = mapping.target.to_string();
+        let target = part.target.to_string();
         let host = bracketed(&self.config.servers[self.server].0);
-        let public = mapping.shown_at(mapped.public, Some(&host));
+        let public = part.shown_at(mapped.public, Some(&host));
         out.note(match mapped.trouble {
             None => Note::Ready { public, target, login: self.logins },
             Some(reason) => Note::NotReady { public, target, reason },
@@ -92,48 +115,55 @@ impl Client {
     /// The server offers a mapping that stands in the license: taken only where `--allow` covers it.
     pub(super) fn offered(&mut self, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
         let Some(cmd) = self.cmd.key() else { return false };
-        if map.index & SERVER_MAPPING_BIT == 0 {
-            return false;
-        }
-        // Whatever comes of this one, the one before it is not meant any more; and the oldest make room.
-        self.offers.remove(&map.index);
-        while self.offers.len() >= MAPPINGS_MAX {
-            self.offers.pop_first();
-        }
         let offer = Mapping::from_wire(map.mapping);
-        let public = offer.as_ref().and_then(|offer| offer.public.address()).unwrap_or(NO_ADDRESS);
-        let refused = |target: &Target, word: String| {
-            let word = format!("{},{word}", self.config.allow);
-            Note::OfferRefused { target: target.to_string(), word }
+        let count = offer.as_ref().map_or(1, Mapping::count);
+        let Some(end) = map.index.checked_add(count).filter(|_| OFFERED.contains(&map.index)) else {
+            return false;
         };
-        let trouble = match offer.as_ref().map(|offer| &offer.target) {
+        // Whatever comes of this one, those before it are not meant any more; and the oldest make room.
+        for index in self.mappings.overlapping(map.index..end) {
+            self.mappings.remove(&index);
+        }
+        while self.mappings.count(OFFERED) + usize::from(count) > MAPPINGS_MAX {
+            let Some((&oldest, _)) = self.mappings.range(OFFERED).next() else { break };
+            self.mappings.remove(&oldest);
+        }
+        let public = offer.as_ref().and_then(|offer| offer.public.address()).unwrap_or(NO_ADDRESS);
+        let trouble = match &offer {
             None => Some(Reason::NotServed),
-            Some(to @ Target::Tcp { host: Host::Ip(ip), port }) if !self.config.allow.permits(*ip, *port) => {
-                out.note(refused(to, Allow::word_for(*ip, *port)));
-                Some(Reason::NotAllowed)
+            Some(offer) => self.permission_lacking(&offer.target).map(|word| {
+                let word = format!("{},{word}", self.config.allow);
+                out.note(Note::OfferRefused { target: offer.target.to_string(), word });
+                Reason::NotAllowed
+            }),
+        };
+        let count = if offer.is_some() { count } else { 0 };
+        if let (Some(offer), None) = (offer, trouble) {
+            self.mappings.insert(map.index, Known::new(offer));
+        }
+        out.send(cmd, &Frame::Mapped(Mapped { index: map.index, count, trouble, public }));
+        true
+    }
+
+    /// What `--allow` would have to say, too, for the server to send visitors to `target`; `None` where it covers it.
+    fn permission_lacking(&self, target: &Target) -> Option<String> {
+        let allow = &self.config.allow;
+        match target {
+            Target::Tcp { host: Host::Ip(ip), ports } => {
+                let port = ports.iter().find(|port| !allow.permits(*ip, *port))?;
+                Some(Allow::word_for(*ip, port))
             }
             // What may not be reached in any case is not even looked up: whether a name exists is not the
             // server's business. Else it is checked when it is dialled, by the address that it has then.
-            Some(to @ Target::Tcp { host: Host::Name(name), port }) if !self.may_look_up(name, *port) => {
-                out.note(refused(to, "lan".into()));
-                Some(Reason::NotAllowed)
+            Target::Tcp { host: Host::Name(name), ports } => {
+                let refused = ports.iter().any(|port| !self.may_look_up(name, port));
+                refused.then(|| "lan".into())
             }
-            Some(to @ Target::Unix(path)) if !self.config.allow.permits_unix(path) => {
-                out.note(refused(to, Allow::word_for_unix(path)));
-                Some(Reason::NotAllowed)
-            }
-            Some(to @ Target::Files(path)) if !self.config.allow.permits_folder(path) => {
-                out.note(refused(to, Allow::word_for_folder(path)));
-                Some(Reason::NotAllowed)
-            }
+            Target::Unix(path) => (!allow.permits_unix(path)).then(|| Allow::word_for_unix(path)),
+            Target::Files(path) => (!allow.permits_folder(path)).then(|| Allow::word_for_folder(path)),
             // What an exit's visitors want is checked when they want it.
-            Some(Target::Tcp { .. } | Target::Unix(_) | Target::Files(_) | Target::Exit(_)) => None,
-        };
-        if let (Some(offer), None) = (offer, trouble) {
-            self.offers.insert(map.index, (offer, MapState::default()));
+            Target::Exit(_) => None,
         }
-        out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble, public }));
-        true
     }
 
     /// Whether any address of this name might be allowed.
@@ -226,7 +256,7 @@ impl Client {
         if all {
             self.queries.clear();
             self.names.clear();
-            self.offers.clear();
+            self.mappings.retain(|index, _| OWN.contains(index));
         }
     }
 }

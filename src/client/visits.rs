@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Coming, Host, Mapping, ProxyChannel, Target};
+use super::{Channel, Client, Coming, Host, Known, ProxyChannel, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
 use crate::exit::Talk;
@@ -75,10 +75,10 @@ impl Client {
         if self.stopping {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Stopping), out);
         }
-        let Some(mapping) = self.mapping(connect.mapping) else {
+        let Some((Known { mapping, .. }, offset)) = self.mappings.find(connect.mapping) else {
             return self.proxy_event(now, key, Event::LocalCut(Reason::NoSuchMapping), out);
         };
-        let (target, flow) = (mapping.target.clone(), mapping.kind == Kind::Udp);
+        let (target, flow) = (mapping.target.part(offset, 1), mapping.kind == Kind::Udp);
         // Who comes by HTTP has said it to the server.
         let auth = mapping.options.auth.clone().filter(|_| !mapping.kind.is_http());
         let real = if matches!(target, Target::Exit(_)) { Real::asked_for(now) } else { Real::wanted(now) };
@@ -86,11 +86,11 @@ impl Client {
         let Some(Channel::Proxy(proxy)) = self.channels.get_mut(key) else { return false };
         (proxy.real, proxy.mapping, proxy.flow) = (Some(real), connect.mapping, flow);
         match target {
-            Target::Tcp { host: Host::Ip(ip), port } => {
-                self.target_resolved(now, key, connect.visit, &[SocketAddr::new(ip, port)], out);
+            Target::Tcp { host: Host::Ip(ip), ports } => {
+                self.target_resolved(now, key, connect.visit, &[SocketAddr::new(ip, ports.first())], out);
             }
-            Target::Tcp { host: Host::Name(name), port } => {
-                self.look_up(now, key, connect.visit, (name, port), out)
+            Target::Tcp { host: Host::Name(name), ports } => {
+                self.look_up(now, key, connect.visit, (name, ports.first()), out)
             }
             Target::Unix(path) if self.may_open(connect.mapping, |allow| allow.permits_unix(&path)) => {
                 self.dial_real(now, key, Place::Unix(path), Vec::new(), out);
@@ -102,14 +102,6 @@ impl Client {
             Target::Exit(exit) => self.hear_visitor(key, Talk::new(exit, auth), out),
         }
         true
-    }
-
-    fn mapping(&self, index: u16) -> Option<&Mapping> {
-        if index & SERVER_MAPPING_BIT != 0 {
-            self.offers.get(&index).map(|(mapping, _)| mapping)
-        } else {
-            self.config.mappings.get(usize::from(index))
-        }
     }
 
     /// The client stops: datagrams have no end that could be waited for.
@@ -295,8 +287,9 @@ impl Client {
                 (None, Some(Real::Parting { .. })) => {}
                 (None, _) if proxy.visits.is_some() => self.note_visit_failed(key, reason, out),
                 (None, _) => {
-                    let mapping = self.mapping(proxy.mapping);
-                    let target = mapping.map_or_else(String::new, |mapping| mapping.target.to_string());
+                    let found = self.mappings.find(proxy.mapping);
+                    let target = found.map(|(known, offset)| known.mapping.target.part(offset, 1));
+                    let target = target.map_or_else(String::new, |target| target.to_string());
                     out.note(Note::RealServerFailed { target, reason });
                 }
             }

@@ -1,15 +1,15 @@
-//! From a mapping's text to mappings. Every error quotes the route it is in, never the options.
+//! From a mapping's text to the mapping. Every error quotes the route it is in, never the options.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Exit, Host, Kind, Mapping, Options, Public, Target};
+use super::{Exit, Host, Kind, Mapping, Options, Ports, Public, Target};
 use crate::limits::MAPPING_BYTES_MAX;
 use crate::names::{self, Use};
 use crate::policy::parse_port;
 use crate::text::{did_you_mean, quote};
 
-/// Most ports, hence mappings, that one text may stand for.
+/// Most ports of one range.
 pub const MAPPING_PORTS_MAX: usize = 1024;
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, 104 elsewhere, with a zero at its
@@ -38,12 +38,11 @@ impl fmt::Display for MappingError {
 
 impl std::error::Error for MappingError {}
 
-/// Reads a mapping; a range of ports is one for each of them, at most [`MAPPING_PORTS_MAX`]. The grammar
-/// stands at the top of [`crate::mapping`].
+/// Reads a mapping. The grammar stands at the top of [`crate::mapping`].
 ///
 /// # Errors
 /// What is wrong with which part. Passwords and values of headers are never repeated.
-pub fn parse(text: &str) -> Result<Vec<Mapping>, MappingError> {
+pub fn parse(text: &str) -> Result<Mapping, MappingError> {
     let text = text.trim();
     let (route, options) = match text.split_once(',') {
         Some((route, options)) => (route, Some(options)),
@@ -52,17 +51,7 @@ pub fn parse(text: &str) -> Result<Vec<Mapping>, MappingError> {
     parse_parts(text, route, options).map_err(|what| MappingError { route: quote(route), what })
 }
 
-/// The mapping of a text that stands for one; a range is not even expanded.
-pub(super) fn parse_one(text: &str) -> Option<Mapping> {
-    let route = Route::parse(text.split(',').next()?).ok()?;
-    let ports = match route.public {
-        PublicSide::Ports { ports, .. } => ports.count(),
-        PublicSide::Name { .. } => 1,
-    };
-    if ports == 1 { parse(text).ok()?.pop() } else { None }
-}
-
-fn parse_parts(text: &str, route: &str, options: Option<&str>) -> Result<Vec<Mapping>, String> {
+fn parse_parts(text: &str, route: &str, options: Option<&str>) -> Result<Mapping, String> {
     if text.len() > MAPPING_BYTES_MAX {
         return Err(format!("a mapping has at most {MAPPING_BYTES_MAX} characters"));
     }
@@ -72,41 +61,18 @@ fn parse_parts(text: &str, route: &str, options: Option<&str>) -> Result<Vec<Map
     let route = Route::parse(route)?;
     let kind = route.kind()?;
     let options = match options {
-        Some(options) => Options::parse(options, kind, route.target.is_ours())?,
+        Some(options) => Options::parse(options, kind, route.is_ours())?,
         None => Options::default(),
     };
-    let ends = route.expand()?;
-    let whole = |(public, target)| Mapping { kind, public, target, options: options.clone() };
-    Ok(ends.into_iter().map(whole).collect())
+    let (public, target) = route.ends()?;
+    Ok(Mapping { kind, public, target, options })
 }
 
-/// The route as it is written: ranges not yet expanded.
+/// The route as it is written; without a target, that is the same ports of this machine.
 struct Route {
     kind: Option<Kind>,
-    public: PublicSide,
-    target: TargetSide,
-}
-
-enum PublicSide {
-    Ports { addr: Option<IpAddr>, ports: Ports },
-    Name { name: String, path: Option<String> },
-}
-
-enum TargetSide {
-    Same,
-    Ports {
-        host: Host,
-        ports: Ports,
-    },
-    /// No port of any host.
-    One(Target),
-}
-
-/// A port, or a range of them: first and last.
-#[derive(Clone, Copy)]
-struct Ports {
-    first: u16,
-    last: u16,
+    public: Public,
+    target: Option<Target>,
 }
 
 impl Route {
@@ -120,219 +86,194 @@ impl Route {
             }
             .to_string());
         }
-        let (public, rest) = PublicSide::parse(&parts, kind)?;
-        let target = TargetSide::parse(rest, &parts)?;
+        let (public, rest) = parse_public(&parts, kind)?;
+        let target = parse_target(rest, &parts)?;
         Ok(Self { kind, public, target })
     }
 
     /// The kind that was written or goes without saying, if it suits the public side.
     fn kind(&self) -> Result<Kind, String> {
         match (&self.public, self.kind) {
-            (PublicSide::Ports { .. }, None) => Ok(Kind::Tcp),
-            (PublicSide::Name { .. }, None) => Ok(Kind::Http),
-            (PublicSide::Ports { .. }, Some(Kind::Tls)) => {
+            (Public::Ports { .. }, None) => Ok(Kind::Tcp),
+            (Public::Name { .. }, None) => Ok(Kind::Http),
+            (Public::Ports { .. }, Some(Kind::Tls)) => {
                 Err("/tls tells visitors apart by name: write a public name, or /tcp for all of a port"
                     .to_string())
             }
-            (PublicSide::Name { .. }, Some(kind @ (Kind::Tcp | Kind::Udp))) => {
+            (Public::Name { .. }, Some(kind @ (Kind::Tcp | Kind::Udp))) => {
                 Err(format!("/{kind} carries no name: write a public port, or /http, /https or /tls"))
             }
-            (PublicSide::Name { .. }, Some(Kind::Private)) => Ok(Kind::Private),
-            (PublicSide::Name { path: Some(_), .. }, Some(Kind::Tls)) => {
+            (Public::Name { .. }, Some(Kind::Private)) => Ok(Kind::Private),
+            (Public::Name { path: Some(_), .. }, Some(Kind::Tls)) => {
                 Err("/tls cannot see a path: leave it out, or let the server end TLS with \
                     /https"
                     .to_string())
             }
-            (_, Some(Kind::Udp)) if matches!(self.target, TargetSide::One(_)) => {
+            (_, Some(Kind::Udp)) if !matches!(self.target, None | Some(Target::Tcp { .. })) => {
                 Err("it takes no datagrams: /udp needs a target HOST:PORT".to_string())
             }
-            (_, Some(Kind::Tls)) if self.target.is_ours() => {
+            (_, Some(Kind::Tls)) if self.is_ours() => {
                 Err("TLS does not end at the client: /tls needs a target that speaks it".to_string())
             }
-            (_, Some(kind @ (Kind::Http | Kind::Https))) if self.target.is_exit() => {
+            (_, Some(kind @ (Kind::Http | Kind::Https))) if self.is_exit() => {
                 Err(format!("a proxy is not /{kind}: leave the kind out"))
             }
             (_, Some(kind)) => Ok(kind),
         }
     }
 
-    /// Both ends of every mapping that this route stands for.
-    fn expand(self) -> Result<Vec<(Public, Target)>, String> {
-        let (addr, public) = match self.public {
-            PublicSide::Ports { addr, ports } => (addr, ports),
-            PublicSide::Name { .. } if self.target.is_exit() && self.kind != Some(Kind::Private) => {
-                return Err("a proxy has no name: write a public port".to_string());
-            }
-            PublicSide::Name { name, path } => {
-                let target = self.target.single()?;
-                return Ok(vec![(Public::Name { name, path }, target)]);
-            }
-        };
-        if public.count() > MAPPING_PORTS_MAX {
-            return Err(format!(
-                "{} ports are more than the {MAPPING_PORTS_MAX} that one range may have",
-                public.count()
-            ));
-        }
-        let (host, target) = match self.target {
-            TargetSide::Ports { host, ports } => (host, ports),
-            TargetSide::Same if public.first == 0 => {
-                return Err("0 is any public port, but of no target: write `0:22`".to_string());
-            }
-            TargetSide::Same => (Host::Ip(Ipv4Addr::LOCALHOST.into()), public),
-            TargetSide::One(target) if public.count() == 1 => {
-                return Ok(vec![(Public::Port { addr, port: public.first }, target)]);
-            }
-            TargetSide::One(target) => return Err(format!("a range of ports cannot go to {target}")),
-        };
-        if public.count() != target.count() {
-            return Err(format!(
-                "{public} is {}, {target} is {}: both sides need as many",
-                plural(public.count()),
-                plural(target.count())
-            ));
-        }
-        let pair = |(port, to)| (Public::Port { addr, port }, Target::Tcp { host: host.clone(), port: to });
-        Ok((public.first..=public.last).zip(target.first..=target.last).map(pair).collect())
-    }
-}
-
-impl PublicSide {
-    /// The public side at the beginning of `parts`, and the parts behind it.
-    fn parse<'a, 'b>(parts: &'b [&'a str], kind: Option<Kind>) -> Result<(Self, &'b [&'a str]), String> {
-        let (&first, rest) = parts.split_first().expect("a text splits into one part or more");
-        if kind == Some(Kind::Private) {
-            let name = private_name(first)?;
-            return Ok((Self::Name { name, path: None }, rest));
-        }
-        if looks_like_ports(first) {
-            return Ok((Self::Ports { addr: None, ports: Ports::parse(first, true)? }, rest));
-        }
-        if let Some((ports, kind)) = first.split_once('/').filter(|(ports, _)| looks_like_ports(ports)) {
-            return Err(format!("the kind stands at the end: `{ports}:{}/{kind}`", rest.join(":")));
-        }
-        if let Some(addr) = parse_address(first)? {
-            let Some((&port, rest)) = rest.split_first() else {
-                return Err(format!(
-                    "a public address needs its port and a target, as in \
-                    `{first}:8081:80`"
-                ));
-            };
-            let ports = Ports::parse(port, true)?;
-            if rest.is_empty() {
-                let target = if port == "0" { "22" } else { port };
-                return Err(format!(
-                    "this could be the public side or the target: \
-                     write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
-                ));
-            }
-            return Ok((Self::Ports { addr: Some(addr), ports }, rest));
-        }
-        Ok((Self::parse_name(first, rest)?, rest))
-    }
-
-    fn parse_name(text: &str, rest: &[&str]) -> Result<Self, String> {
-        let (name, path) = match text.find('/') {
-            Some(at) => (&text[..at], parse_path(&text[at..])?),
-            None => (text, None),
-        };
-        let checked = names::host_name(name, Use::Publish).map_err(|what| match rest {
-            // One label and one port is what a target looks like.
-            [port] if names::host_name(name, Use::Dial).is_ok() && looks_like_ports(port) => {
-                format!("{what}; for a target write `{port}:{name}:{port}`")
-            }
-            _ => what,
-        })?;
-        if rest.is_empty() {
-            return Err(format!("a public name needs a target, as in `{text}:3000`"));
-        }
-        Ok(Self::Name { name: checked, path })
-    }
-}
-
-impl TargetSide {
-    /// The target that `rest` is, which are the last of `parts`.
-    fn parse(rest: &[&str], parts: &[&str]) -> Result<Self, String> {
-        let here = Host::Ip(Ipv4Addr::LOCALHOST.into());
-        if let [word] = *rest
-            && let Some(exit) = exit(word)
-        {
-            return Ok(Self::One(Target::Exit(exit)));
-        }
-        match *rest {
-            [] => Ok(Self::Same),
-            [one] if one.starts_with(PATHS[0]) => {
-                let path = parse_path_of("a Unix socket", &one[PATHS[0].len()..], SOCKET_PATH_BYTES_MAX)?;
-                Ok(Self::One(Target::Unix(path)))
-            }
-            [one] if one.starts_with(PATHS[1]) => {
-                let path = parse_path_of("a folder", &one[PATHS[1].len()..], FOLDER_PATH_BYTES_MAX)?;
-                Ok(Self::One(Target::Files(path)))
-            }
-            [ports] if looks_like_ports(ports) => {
-                Ok(Self::Ports { host: here, ports: Ports::parse(ports, false)? })
-            }
-            [host] => {
-                parse_host(host)?;
-                let meant = if looks_like_ports(parts[0]) && parts[0] != "0" { parts[0] } else { "22" };
-                Err(format!("the target {} has no port, as in `{host}:{meant}`", quote(host)))
-            }
-            [ports, host] if looks_like_ports(ports) && !looks_like_ports(host) => {
-                Err(format!("the target's host comes before its port: `{host}:{ports}`"))
-            }
-            [host, ports] => Ok(Self::Ports { host: parse_host(host)?, ports: Ports::parse(ports, false)? }),
-            _ => Err("there are too many parts; a mapping is PUBLIC:HOST:PORT, an IPv6 address in brackets"
-                .to_string()),
-        }
-    }
-
     /// Whether the client itself answers.
     fn is_ours(&self) -> bool {
-        matches!(self, Self::One(Target::Exit(_) | Target::Files(_)))
+        matches!(self.target, Some(Target::Exit(_) | Target::Files(_)))
     }
 
     fn is_exit(&self) -> bool {
-        matches!(self, Self::One(Target::Exit(_)))
+        matches!(self.target, Some(Target::Exit(_)))
     }
 
-    /// The one target of a name.
-    fn single(self) -> Result<Target, String> {
-        match self {
-            Self::One(target) => Ok(target),
-            Self::Ports { host, ports } if ports.count() == 1 => Ok(Target::Tcp { host, port: ports.first }),
-            Self::Same | Self::Ports { .. } => Err("a name goes to one port, not to a range".to_string()),
-        }
-    }
-}
-
-impl Ports {
-    fn parse(text: &str, public: bool) -> Result<Self, String> {
-        if public && text == "0" {
-            return Ok(Self { first: 0, last: 0 });
-        }
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let port = |text: &str| match text.bytes().all(|b| b == b'0') && !text.is_empty() {
-            true if public => Err("0 (any free port) cannot be part of a range".to_string()),
-            true => Err("only the public port may be 0".to_string()),
-            false => parse_port(text),
+    /// Both ends, which suit each other.
+    fn ends(self) -> Result<(Public, Target), String> {
+        let is_exit = self.is_exit();
+        let ports = match self.public {
+            Public::Ports { ports, .. } => ports,
+            Public::Name { .. } if is_exit && self.kind != Some(Kind::Private) => {
+                return Err("a proxy has no name: write a public port".to_string());
+            }
+            Public::Name { .. } => match self.target {
+                Some(Target::Tcp { ports, .. }) if ports.count() > 1 => {
+                    return Err("a name goes to one port, not to a range".to_string());
+                }
+                Some(target) => return Ok((self.public, target)),
+                None => return Err("a name needs a target".to_string()),
+            },
         };
-        let ports = Self { first: port(first)?, last: port(last)? };
-        if ports.first > ports.last {
-            return Err(format!("the range {} runs backwards", quote(text)));
+        if ports.count() > MAPPING_PORTS_MAX {
+            let count = ports.count();
+            return Err(format!(
+                "{count} ports are more than the {MAPPING_PORTS_MAX} that one range may have"
+            ));
         }
-        Ok(ports)
-    }
-
-    fn count(self) -> usize {
-        usize::from(self.last - self.first) + 1
+        let target = match self.target {
+            Some(Target::Tcp { ports: to, .. }) if to.count() != ports.count() => {
+                return Err(format!(
+                    "{ports} is {}, {to} is {}: both sides need as many",
+                    plural(ports.count()),
+                    plural(to.count())
+                ));
+            }
+            Some(target) if ports.count() > 1 && !matches!(target, Target::Tcp { .. }) => {
+                return Err(format!("a range of ports cannot go to {target}"));
+            }
+            Some(target) => target,
+            None if ports.is_any() => {
+                return Err("0 is any public port, but of no target: write `0:22`".to_string());
+            }
+            None => Target::Tcp { host: HERE, ports },
+        };
+        Ok((self.public, target))
     }
 }
 
-impl fmt::Display for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.first)?;
-        if self.last > self.first { write!(f, "-{}", self.last) } else { Ok(()) }
+/// This machine, where no host is named.
+const HERE: Host = Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+/// The public side at the beginning of `parts`, and the parts behind it.
+fn parse_public<'a, 'b>(parts: &'b [&'a str], kind: Option<Kind>) -> Result<(Public, &'b [&'a str]), String> {
+    let (&first, rest) = parts.split_first().expect("a text splits into one part or more");
+    if kind == Some(Kind::Private) {
+        let name = private_name(first)?;
+        return Ok((Public::Name { name, path: None }, rest));
     }
+    if looks_like_ports(first) {
+        return Ok((Public::Ports { addr: None, ports: parse_ports(first, true)? }, rest));
+    }
+    if let Some((ports, kind)) = first.split_once('/').filter(|(ports, _)| looks_like_ports(ports)) {
+        return Err(format!("the kind stands at the end: `{ports}:{}/{kind}`", rest.join(":")));
+    }
+    if let Some(addr) = parse_address(first)? {
+        let Some((&port, rest)) = rest.split_first() else {
+            return Err(format!(
+                "a public address needs its port and a target, as in \
+                `{first}:8081:80`"
+            ));
+        };
+        let ports = parse_ports(port, true)?;
+        if rest.is_empty() {
+            let target = if port == "0" { "22" } else { port };
+            return Err(format!(
+                "this could be the public side or the target: \
+                 write `{first}:{port}:{target}` or `{target}:{first}:{target}`"
+            ));
+        }
+        return Ok((Public::Ports { addr: Some(addr), ports }, rest));
+    }
+    Ok((parse_name(first, rest)?, rest))
+}
+
+fn parse_name(text: &str, rest: &[&str]) -> Result<Public, String> {
+    let (name, path) = match text.find('/') {
+        Some(at) => (&text[..at], parse_path(&text[at..])?),
+        None => (text, None),
+    };
+    let checked = names::host_name(name, Use::Publish).map_err(|what| match rest {
+        // One label and one port is what a target looks like.
+        [port] if names::host_name(name, Use::Dial).is_ok() && looks_like_ports(port) => {
+            format!("{what}; for a target write `{port}:{name}:{port}`")
+        }
+        _ => what,
+    })?;
+    if rest.is_empty() {
+        return Err(format!("a public name needs a target, as in `{text}:3000`"));
+    }
+    Ok(Public::Name { name: checked, path })
+}
+
+/// The target that `rest` is, which are the last of `parts`; `None` where nothing is left for one.
+fn parse_target(rest: &[&str], parts: &[&str]) -> Result<Option<Target>, String> {
+    if let [word] = *rest
+        && let Some(exit) = exit(word)
+    {
+        return Ok(Some(Target::Exit(exit)));
+    }
+    match *rest {
+        [] => Ok(None),
+        [one] if one.starts_with(PATHS[0]) => {
+            let path = parse_path_of("a Unix socket", &one[PATHS[0].len()..], SOCKET_PATH_BYTES_MAX)?;
+            Ok(Some(Target::Unix(path)))
+        }
+        [one] if one.starts_with(PATHS[1]) => {
+            let path = parse_path_of("a folder", &one[PATHS[1].len()..], FOLDER_PATH_BYTES_MAX)?;
+            Ok(Some(Target::Files(path)))
+        }
+        [ports] if looks_like_ports(ports) => {
+            Ok(Some(Target::Tcp { host: HERE, ports: parse_ports(ports, false)? }))
+        }
+        [host] => {
+            parse_host(host)?;
+            let meant = if looks_like_ports(parts[0]) && parts[0] != "0" { parts[0] } else { "22" };
+            Err(format!("the target {} has no port, as in `{host}:{meant}`", quote(host)))
+        }
+        [ports, host] if looks_like_ports(ports) && !looks_like_ports(host) => {
+            Err(format!("the target's host comes before its port: `{host}:{ports}`"))
+        }
+        [host, ports] => Ok(Some(Target::Tcp { host: parse_host(host)?, ports: parse_ports(ports, false)? })),
+        _ => Err("there are too many parts; a mapping is PUBLIC:HOST:PORT, an IPv6 address in brackets"
+            .to_string()),
+    }
+}
+
+/// The ports that `text` is, on the public side or the other.
+fn parse_ports(text: &str, public: bool) -> Result<Ports, String> {
+    if public && text == "0" {
+        return Ok(Ports::from(0));
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| match text.bytes().all(|b| b == b'0') && !text.is_empty() {
+        true if public => Err("0 (any free port) cannot be part of a range".to_string()),
+        true => Err("only the public port may be 0".to_string()),
+        false => parse_port(text),
+    };
+    Ports::new(port(first)?, port(last)?).ok_or_else(|| format!("the range {} runs backwards", quote(text)))
 }
 
 fn plural(ports: usize) -> String {

@@ -14,13 +14,6 @@ pub(super) struct Arrival {
     pub(super) came_to: Option<SocketAddr>,
 }
 
-impl Arrival {
-    /// Whether it is to this mapping.
-    pub(super) fn is_to(&self, session: Key, mapping: u16) -> bool {
-        (self.session, self.mapping) == (session, mapping)
-    }
-}
-
 /// Who visits, and whom.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guest {

@@ -92,11 +92,13 @@ impl Server {
         );
         for (listener, &(session, mapping)) in self.ports.iter() {
             let session = self.sessions.get(session).expect("a port of no session");
-            assert_eq!(session.mappings[&mapping].listener(), Some(listener), "a port of no mapping");
+            let (mapping, offset) = session.mappings.find(mapping).expect("a port of no mapping");
+            assert_eq!(mapping.place(offset).listener(), Some(listener), "a port of another place");
         }
         for (session, mapping) in self.names.values().flat_map(Names::iter) {
             let session = self.sessions.get(session).expect("a name of no session");
-            assert!(matches!(session.mappings[&mapping].state, State::Named(_)), "a name of no mapping");
+            let named = matches!(session.mappings[&mapping].place(0).state, State::Named(_));
+            assert!(named, "a name of no mapping");
         }
     }
 }

@@ -266,7 +266,8 @@ impl Server {
     }
 
     fn options(&self, (session, mapping): (Key, u16)) -> Option<&Options> {
-        Some(&self.sessions.get(session)?.mappings.get(&mapping)?.spec.options)
+        let (mapping, _) = self.sessions.get(session)?.mappings.find(mapping)?;
+        Some(&mapping.spec.options)
     }
 
     /// Whether somebody who is not online now has served this name, or has a license for it.
@@ -443,16 +444,16 @@ impl Server {
         resting.filter(|(_, channel)| wanted(channel)).map(|(key, _)| key).collect()
     }
 
-    /// A mapping is another one now, or gone. Whoever came to its port, and has not been taken to it yet, goes; callers
-    /// hear so when they ask for something more.
-    pub(super) fn forget_reach(&mut self, session: Key, mapping: u16, out: &mut Outbox<'_>) {
-        let only = Reach::Only(session, mapping);
+    /// Mappings are others now, or gone. Whoever came to a port of theirs, and has not been taken to it yet, goes;
+    /// callers hear so when they ask for something more.
+    pub(super) fn forget_reach(&mut self, session: Key, gone: impl Fn(u16) -> bool, out: &mut Outbox<'_>) {
+        let only = |reach| matches!(reach, Reach::Only(owner, mapping) if owner == session && gone(mapping));
         let is_bound = |channel: &Channel| match channel {
-            Channel::Front(front) => front.arrival.is_to(session, mapping),
-            Channel::Greeter(greeter) => greeter.guest.reach == only,
-            Channel::Caller(caller) => caller.guest.reach == only,
+            Channel::Front(front) => front.arrival.session == session && gone(front.arrival.mapping),
+            Channel::Greeter(greeter) => only(greeter.guest.reach),
+            Channel::Caller(caller) => only(caller.guest.reach),
             Channel::Visitor(VisitorChannel { carries: Carries::Exchanges(caller), .. }) => {
-                caller.guest.reach == only
+                only(caller.guest.reach)
             }
             Channel::Visitor(_) | Channel::Stranger(_) | Channel::Cmd(_) | Channel::Proxy(_) => false,
         };

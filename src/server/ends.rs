@@ -11,15 +11,15 @@ use crate::slots::Key;
 use crate::time::Time;
 
 impl Server {
-    /// A mapping has gone, or is another one now: so do those who wait for it, since nobody may be taken elsewhere.
-    pub(super) fn cut_waiting(&mut self, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
-        self.forget_reach(owner, mapping, out);
+    /// Mappings have gone, or are others now: so do those who wait for them, since nobody may be taken elsewhere.
+    pub(super) fn cut_waiting(&mut self, owner: Key, gone: impl Fn(u16) -> bool, out: &mut Outbox<'_>) {
+        self.forget_reach(owner, &gone, out);
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let waits =
-            |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if v.mapping == mapping);
-        let gone: Vec<Key> = session.waiting.iter().filter(waits).collect();
-        session.waiting.retain(|key| !gone.contains(&key));
-        for key in gone {
+            |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(v)) if gone(v.mapping));
+        let cut: Vec<Key> = session.waiting.iter().filter(waits).collect();
+        session.waiting.retain(|key| !cut.contains(&key));
+        for key in cut {
             self.note_failure(key, Reason::NoSuchMapping, out);
             self.cut_visitor(key, Reason::NoSuchMapping, out);
         }
@@ -34,8 +34,9 @@ impl Server {
     pub(super) fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
             let session = self.sessions.get(visitor.session);
-            let mapping = session.and_then(|session| session.mappings.get(&visitor.mapping));
-            let target = mapping.map_or_else(|| "?".into(), |mapping| mapping.spec.target.to_string());
+            let found = session.and_then(|session| session.mappings.find(visitor.mapping));
+            let target = found.map(|(mapping, offset)| mapping.spec.target.part(offset, 1));
+            let target = target.map_or_else(|| "?".into(), |target| target.to_string());
             let place = format!("{target} of {}", session.map_or("?", |s| s.login.name.as_str()));
             out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });
         }

@@ -185,7 +185,7 @@ impl Server {
         out.send(key, &Frame::Welcome(welcome));
         out.note(Note::SessionUp { name, peer, resumed });
         self.offer_mappings(session, out);
-        self.mappings_declared(now, session, out);
+        self.mappings_declared(session, out);
         self.announce(session, out);
         self.serve(now, session, out);
     }

@@ -26,8 +26,8 @@ impl Server {
     /// Somebody came to a mapping's port.
     pub(super) fn somebody_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
         let session = self.sessions.get(arrival.session);
-        let mapping = session.and_then(|session| session.mappings.get(&arrival.mapping));
-        let fronts = mapping.map_or(&[][..], |mapping| &mapping.spec.options.accept_proxy);
+        let found = session.and_then(|session| session.mappings.find(arrival.mapping));
+        let fronts = found.map_or(&[][..], |(mapping, _)| &mapping.spec.options.accept_proxy);
         if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
             return self.arrived(now, key, arrival, out);
         }
@@ -61,9 +61,9 @@ impl Server {
     /// Somebody is here who speaks for itself, or has said for whom.
     fn arrived(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
         let Arrival { session, mapping, visitor, came_to } = arrival;
-        let spec = self.sessions.get(session).and_then(|session| session.mappings.get(&mapping));
+        let found = self.sessions.get(session).and_then(|session| session.mappings.find(mapping));
         let guest = Guest { peer: visitor, came_to, reach: Reach::Only(session, mapping) };
-        match spec.map(|mapping| mapping.spec.kind) {
+        match found.map(|(mapping, _)| mapping.spec.kind) {
             Some(Kind::Http) => self.caller_came(now, key, guest, Scheme::Http, out),
             Some(Kind::Https) => self.greeter_came(now, key, guest, out),
             Some(Kind::Tcp | Kind::Udp | Kind::Tls | Kind::Private) | None => {

@@ -55,8 +55,8 @@ impl Server {
             out.close(key, Manner::End);
             return self.stop_if_idle(out);
         };
-        let spec = self.sessions.get(session).and_then(|session| session.mappings.get(&mapping));
-        if spec.is_some_and(|mapping| mapping.spec.kind == Kind::Https) {
+        let found = self.sessions.get(session).and_then(|session| session.mappings.find(mapping));
+        if found.is_some_and(|(mapping, _)| mapping.spec.kind == Kind::Https) {
             out.push(Verb::Secure(key, Ours::Name));
             return self.becomes_caller(key, Caller::new(now, guest, Scheme::Https));
         }

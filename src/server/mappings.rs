@@ -1,23 +1,17 @@
-//! Mappings of a session on the server: declared, bound, told about, and bound again when that failed.
+//! Mappings of a session on the server: offered or declared, told about, and gone.
 //!
-//! ```text
-//!             permitted                Bound
-//!   Down ───────────────► Binding ───────────► Live
-//!    ▲  BIND_RETRY_EVERY     │ BindFailed        │ not permitted any more
-//!    └───────────────────────┴───────────────────┘
-//! ```
+//! What a visitor comes to is a *place*: a port of a mapping, or its name. A range is one mapping that has as many of
+//! them as ports; how each comes to be is told in [`super::places`].
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
-use super::names::Route;
-use super::{Door, Due, Server};
-use crate::directory::Entry;
-use crate::http::Scheme;
-use crate::limits::{BIND_RETRY_EVERY, FLOWS_SHARE, MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
-use crate::mapping::{Kind, Mapping as Spec, Public};
+use super::Server;
+use crate::limits::{MAPPINGS_MAX, MAPS_PER_BATCH, SERVER_MAPPING_BIT};
+use crate::mapping::{Indexed, Mapping as Spec};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Manner, Outbox, Speech, Verb};
+use crate::role::{Outbox, Verb};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::wire::{Frame, Map, Mapped, NO_ADDRESS};
@@ -27,16 +21,26 @@ use crate::wire::{Frame, Map, Mapped, NO_ADDRESS};
 pub(super) struct Mapping {
     /// What was asked for.
     pub(super) spec: Spec,
-    pub(super) state: State,
+    /// Where visitors come: one for each of its ports.
+    pub(super) places: Box<[Place]>,
+    /// So many of them have been tried in this round; the others are still to be.
+    pub(super) tried: u16,
+    /// Tries left to find a free port for port 0.
+    pub(super) draws: u8,
     /// This login has declared it.
     pub(super) declared: bool,
-    /// What the client must still be told.
-    news: News,
-    /// Tries left to find a free port for port 0.
-    draws: u8,
+    /// It is still to be offered to the client.
+    to_offer: bool,
 }
 
-/// Where a mapping stands.
+/// A port of a mapping, or its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) state: State,
+    pub(super) news: News,
+}
+
+/// Where a place stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It stands in the license and is offered; the client has not taken it.
@@ -45,83 +49,136 @@ pub(super) enum State {
     Declined,
     /// Not bound, and why; tried again.
     Down(Reason),
-    /// A listener is being made.
-    Binding(Key),
+    /// A listener is being made; it was down, and why.
+    Binding(Key, Reason),
     /// Visitors can come to its port.
     Live(Key, SocketAddr),
     /// Visitors can come to its name, at this door; other clients, where it is private.
     Named(SocketAddr),
 }
 
+/// Who has not heard how a place stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
+pub(super) enum News {
+    /// Nobody: it has been told.
     None,
-    Offer,
-    State,
+    /// The client.
+    Untold,
+    /// Neither the client nor who reads the log.
+    Fresh,
 }
 
-/// Of so many visitors so many may send datagrams: who needs a connection is not shut out by who needs none.
-pub(super) fn flows_among(visitors: u32) -> usize {
-    (visitors as usize / FLOWS_SHARE).max(1)
-}
-
-/// What is spoken at the door where such a mapping's name is served.
-fn scheme_of(kind: Kind) -> Option<Scheme> {
-    match kind {
-        Kind::Http => Some(Scheme::Http),
-        Kind::Https | Kind::Tls => Some(Scheme::Https),
-        Kind::Tcp | Kind::Udp | Kind::Private => None,
-    }
+/// Places of a mapping that follow each other, and of which the same is to be said.
+struct Run {
+    places: Range<u16>,
+    trouble: Option<Reason>,
+    /// The first one's.
+    public: SocketAddr,
 }
 
 /// Ports that are drawn before a mapping with port 0 gives up for this time.
-const DRAWS: u8 = 16;
+pub(super) const DRAWS: u8 = 16;
 
 impl Mapping {
     fn new(spec: Spec, state: State) -> Self {
-        Self { spec, state, declared: true, news: News::None, draws: DRAWS }
+        let places = vec![Place { state, news: News::None }; usize::from(spec.count())].into();
+        Self { spec, places, tried: 0, draws: DRAWS, declared: true, to_offer: false }
     }
 
-    /// The public side as it was asked for, in an answer: port 0 is any, and a name has no address of its own.
-    fn wanted(&self) -> SocketAddr {
-        self.spec.public.address().unwrap_or(NO_ADDRESS)
+    /// The place at an offset that was found together with this mapping.
+    pub(super) fn place(&self, offset: u16) -> &Place {
+        &self.places[usize::from(offset)]
     }
 
-    fn down(&self, name: &str, reason: Reason) -> Note {
-        let (public, target) = (self.spec.shown_at(self.wanted(), None), self.spec.target.to_string());
-        Note::MappingDown { name: name.to_owned(), public, target, reason }
+    /// See [`Self::place`].
+    pub(super) fn place_mut(&mut self, offset: u16) -> &mut Place {
+        &mut self.places[usize::from(offset)]
     }
 
-    fn listen(&self, session: Key, port: u16, entry: Option<&Entry>, out: &mut Outbox<'_>) -> Option<Key> {
-        let address = SocketAddr::new(self.wanted().ip(), port);
-        match self.spec.kind {
-            Kind::Udp => {
-                let visitors = entry.and_then(|entry| entry.max_visitors);
-                out.listen_udp(address, session, visitors.map_or(usize::MAX, flows_among))
-            }
-            Kind::Http | Kind::Https => out.listen(address, Speech::Http),
-            Kind::Tcp | Kind::Tls => out.listen(address, Speech::Raw),
-            Kind::Private => None,
+    /// A place as it was asked for, in an answer: port 0 is any, and a name has no address of its own.
+    pub(super) fn wanted(&self, offset: u16) -> SocketAddr {
+        let mut address = wanted(&self.spec);
+        address.set_port(address.port() + offset);
+        address
+    }
+
+    /// Sets where all places stand; those that are down are tried.
+    fn set_all(&mut self, state: State) {
+        self.places.iter_mut().for_each(|place| place.state = state);
+        self.tried = 0;
+    }
+
+    /// The client is told of all places again, and what is down is tried.
+    fn answer_again(&mut self) {
+        let told = self.places.iter_mut().filter(|place| place.news == News::None);
+        told.for_each(|place| place.news = News::Untold);
+        self.tried = 0;
+    }
+
+    /// Whether each place has been tried, with success or without.
+    fn is_settled(&self) -> bool {
+        let pending = |place: &Place| matches!(place.state, State::Binding(..));
+        usize::from(self.tried) >= self.places.len() && !self.places.iter().rev().any(pending)
+    }
+
+    /// What is to be said of a place.
+    fn answer(&self, offset: u16) -> Option<(Option<Reason>, SocketAddr)> {
+        match self.place(offset).state {
+            State::Down(reason) => Some((Some(reason), self.wanted(offset))),
+            State::Live(_, public) | State::Named(public) => Some((None, public)),
+            State::Offered | State::Declined | State::Binding(..) => None,
         }
     }
 
-    /// Whether it is served where its license permits it to be.
-    pub(super) fn is_live(&self, entry: &Entry) -> bool {
-        match (self.state, &self.spec.public) {
-            (State::Live(_, address), _) => entry.ports.contains(address.port()),
-            (State::Named(_), Public::Name { name, .. }) => {
-                self.spec.kind == Kind::Private || entry.hosts.contains(name)
-            }
-            _ => false,
-        }
+    /// The first places whose news is such, as far as the same can be said of them.
+    fn run(&self, such: impl Fn(News) -> bool) -> Option<Run> {
+        let answer = |offset| self.answer(offset).filter(|_| such(self.place(offset).news));
+        let end = self.spec.count();
+        let (start, (trouble, public)) = (0..end).find_map(|offset| Some((offset, answer(offset)?)))?;
+        let follows = |&offset: &u16| {
+            let port = public.port().saturating_add(offset - start);
+            answer(offset) == Some((trouble, SocketAddr::new(public.ip(), port)))
+        };
+        let count = (start..end).take_while(follows).count() as u16;
+        Some(Run { places: start..start + count, trouble, public })
     }
 
-    pub(super) fn listener(&self) -> Option<Key> {
-        match self.state {
-            State::Binding(key) | State::Live(key, _) => Some(key),
-            State::Offered | State::Declined | State::Down(_) | State::Named(_) => None,
-        }
+    fn set_news(&mut self, places: Range<u16>, news: News) {
+        places.for_each(|offset| self.place_mut(offset).news = news);
     }
+}
+
+impl AsRef<Spec> for Mapping {
+    fn as_ref(&self) -> &Spec {
+        &self.spec
+    }
+}
+
+/// The public side as it was asked for, its first port at least.
+fn wanted(spec: &Spec) -> SocketAddr {
+    spec.public.address().unwrap_or(NO_ADDRESS)
+}
+
+/// What the log says of a mapping, or of a part of one.
+fn note(name: &str, spec: &Spec, trouble: Option<Reason>, public: SocketAddr) -> Note {
+    let (name, target) = (name.to_owned(), spec.target.to_string());
+    let public = spec.shown_at(public, None);
+    match trouble {
+        None => Note::MappingUp { name, public, target },
+        Some(reason) => Note::MappingDown { name, public, target, reason },
+    }
+}
+
+/// An index for an offer of so many places: from `next` on, or, when tens of thousands have been used up, the first
+/// that is free.
+fn free_index(mappings: &Indexed<Mapping>, next: u16, count: u16) -> Option<u16> {
+    [next, SERVER_MAPPING_BIT + 1].into_iter().find_map(|start| {
+        let mut index = start;
+        while let Some(&other) = mappings.overlapping(index..index.checked_add(count)?).last() {
+            index = other + mappings[&other].spec.count();
+        }
+        Some(index)
+    })
 }
 
 impl Server {
@@ -130,124 +187,29 @@ impl Server {
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
-        let served = entry.maps.iter().filter(|spec| spec.served().is_ok());
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
-        for spec in served.take(MAPPINGS_MAX) {
-            // One that is the same keeps its index, is offered again, and serves on meanwhile. No index is
-            // used for another: a visitor who waits came for what it stood for.
+        let mut new = Vec::new();
+        for spec in entry.maps.iter().filter(|spec| spec.served().is_ok()) {
+            // One that is the same keeps its index, is offered again, and serves on meanwhile.
             let same = old.iter().find(|(_, old)| old.spec == *spec).map(|(&index, _)| index);
-            let (index, mapping) = match same.and_then(|index| old.remove_entry(&index)) {
-                Some(same) => same,
-                None => {
-                    session.last_offer = session.last_offer.saturating_add(1);
-                    (session.last_offer, Mapping::new(spec.clone(), State::Offered))
+            match same.and_then(|index| old.remove_entry(&index)) {
+                Some((index, mapping)) => {
+                    let offered = Mapping { declared: true, to_offer: true, ..mapping };
+                    session.mappings.insert(index, offered);
                 }
+                None => new.push(spec.clone()),
+            }
+        }
+        // No index is used for another, or not soon: a visitor who waits came for what it stood for.
+        for spec in new {
+            let Some(index) = free_index(&session.mappings, session.next_offer, spec.count()) else {
+                continue;
             };
-            session.mappings.insert(index, Mapping { declared: true, news: News::Offer, ..mapping });
+            session.next_offer = index + spec.count();
+            session.mappings.insert(index, Mapping { to_offer: true, ..Mapping::new(spec, State::Offered) });
         }
         for (index, mapping) in old {
-            self.drop_place(key, index, mapping.state, out);
-        }
-    }
-
-    /// The client declares a mapping.
-    pub(super) fn map_declared(&mut self, now: Time, key: Key, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
-        if map.index & SERVER_MAPPING_BIT != 0 || session.maps_to_come == 0 {
-            return false;
-        }
-        session.maps_to_come -= 1;
-        let permitted =
-            self.config.directory.by_id(session.login.license).and_then(|entry| entry.max_mappings);
-        let most = permitted.map_or(MAPPINGS_MAX, |most| most as usize).min(MAPPINGS_MAX);
-        let room = session.mappings.len() < most || session.mappings.contains_key(&map.index);
-        match Spec::from_wire(map.mapping) {
-            Some(spec) if room => {
-                match session.mappings.get_mut(&map.index) {
-                    Some(old) if old.spec.public == spec.public && old.spec.kind == spec.kind => {
-                        let same = old.spec == spec;
-                        (old.spec, old.declared, old.news) = (spec, true, News::State);
-                        if !same {
-                            self.cut_waiting(key, map.index, out);
-                        }
-                    }
-                    _ => {
-                        let state = State::Down(Reason::ClientAway);
-                        let old = session.mappings.insert(map.index, Mapping::new(spec, state));
-                        if let Some(old) = old {
-                            self.drop_place(key, map.index, old.state, out);
-                        }
-                    }
-                }
-                self.bind(now, key, map.index, out);
-            }
-            refused => {
-                let reason = if room { Reason::NotServed } else { Reason::TooMany };
-                // What could not be read may hold a password.
-                let unread = || (NO_ADDRESS, NO_ADDRESS.to_string(), "?".to_owned());
-                let (public, shown, target) = refused.map_or_else(unread, |spec| {
-                    let wanted = spec.public.address().unwrap_or(NO_ADDRESS);
-                    (wanted, spec.shown_at(wanted, None), spec.target.to_string())
-                });
-                let name = session.login.name.clone();
-                out.note(Note::MappingDown { name, public: shown, target, reason });
-                if let Some(cmd) = session.cmd {
-                    out.send(cmd, &Frame::Mapped(Mapped { index: map.index, trouble: Some(reason), public }));
-                }
-            }
-        }
-        self.mappings_declared(now, key, out);
-        self.announce(key, out);
-        true
-    }
-
-    /// When all MAP frames of a login have come, what they did not name again goes.
-    pub(super) fn mappings_declared(&mut self, _now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.maps_to_come > 0 {
-            return;
-        }
-        let gone: Vec<u16> =
-            session.mappings.iter().filter(|(_, m)| !m.declared).map(|(&index, _)| index).collect();
-        for index in gone {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            if let Some(mapping) = session.mappings.remove(&index) {
-                self.drop_place(key, index, mapping.state, out);
-            }
-        }
-    }
-
-    /// A mapping is served no longer; who waits for it goes.
-    fn drop_place(&mut self, session: Key, mapping: u16, state: State, out: &mut Outbox<'_>) {
-        if self.close_place(session, mapping, state, out) {
-            self.cut_waiting(session, mapping, out);
-        }
-    }
-
-    /// The client of a mapping has gone.
-    pub(super) fn leave_place(&mut self, session: Key, mapping: u16, state: State, out: &mut Outbox<'_>) {
-        self.names.values_mut().for_each(|names| names.leave(session, mapping));
-        self.close_place(session, mapping, state, out);
-    }
-
-    /// Nobody can come to a mapping any more; whether anybody could.
-    pub(super) fn close_place(
-        &mut self,
-        session: Key,
-        mapping: u16,
-        state: State,
-        out: &mut Outbox<'_>,
-    ) -> bool {
-        match state {
-            State::Binding(listener) | State::Live(listener, _) => {
-                out.close(listener, Manner::Cut);
-                self.ports.remove(listener).is_some()
-            }
-            State::Named(_) => {
-                self.names.values_mut().for_each(|names| names.remove(session, mapping));
-                true
-            }
-            State::Offered | State::Declined | State::Down(_) => false,
+            self.drop_places(key, index, &mapping.places, out);
         }
     }
 
@@ -265,216 +227,135 @@ impl Server {
             return false;
         }
         if let Some(reason) = mapped.trouble {
-            let state = std::mem::replace(&mut mapping.state, State::Declined);
-            out.note(mapping.down(&session.login.name, reason));
-            self.drop_place(key, mapped.index, state, out);
+            let places = mapping.places.clone();
+            mapping.set_all(State::Declined);
+            out.note(note(&session.login.name, &mapping.spec, Some(reason), wanted(&mapping.spec)));
+            self.drop_places(key, mapped.index, &places, out);
         } else {
-            if matches!(mapping.state, State::Offered | State::Declined) {
-                mapping.state = State::Down(Reason::ClientAway);
+            if matches!(mapping.place(0).state, State::Offered | State::Declined) {
+                mapping.set_all(State::Down(Reason::ClientAway));
             }
-            mapping.news = News::State;
-            self.bind(now, key, mapped.index, out);
-            self.announce(key, out);
+            mapping.answer_again();
+            self.bind_more(now, key, out);
         }
         true
     }
 
-    /// Binds a mapping that is down, if its license permits.
-    fn bind(&mut self, now: Time, key: Key, index: u16, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        if !matches!(mapping.state, State::Down(_)) {
-            return;
+    /// The client declares a mapping.
+    pub(super) fn map_declared(&mut self, now: Time, key: Key, map: &Map<'_>, out: &mut Outbox<'_>) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let spec = Spec::from_wire(map.mapping);
+        let count = spec.as_ref().map_or(1, Spec::count);
+        let indexes = map.index..map.index.saturating_add(count);
+        if indexes.end > SERVER_MAPPING_BIT || session.maps_to_come == 0 {
+            return false;
         }
+        session.maps_to_come -= 1;
+        // One with the same public side serves on; whatever else had these indexes has gone.
+        let same = |old: &Mapping, new: &Spec| old.spec.public == new.public && old.spec.kind == new.kind;
+        let old = session.mappings.get(&map.index).zip(spec.as_ref());
+        let stays = old.is_some_and(|(old, new)| same(old, new));
+        if !stays {
+            self.drop_mappings(key, indexes.clone(), out);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         let entry = self.config.directory.by_id(session.login.license);
-        if let Public::Name { .. } = mapping.spec.public {
-            return self.bind_name(now, key, index, out);
-        }
-        let has_door = scheme_of(mapping.spec.kind).is_none_or(|scheme| self.names.contains_key(&scheme));
-        let port = match (mapping.wanted().port(), entry) {
-            (_, None) => Err(Reason::Revoked),
-            (_, Some(_)) if self.ports.len() >= self.ports_max => Err(Reason::TooMany),
-            // Where names are not served there is no place for whoever speaks HTTP.
-            (_, Some(_)) if !has_door => Err(Reason::NoDoor),
-            (0, Some(entry)) => {
-                let ports = u64::from(entry.ports.count());
-                entry.ports.nth(self.entropy.below(ports.max(1)) as u32).ok_or(Reason::NoFreePort)
-            }
-            (port, Some(entry)) if entry.ports.contains(port) => Ok(port),
-            (_, Some(_)) => Err(Reason::NotPermitted),
-        };
-        match port {
-            Ok(port) => match mapping.listen(key, port, entry, out) {
-                Some(listener) => {
-                    mapping.state = State::Binding(listener);
-                    self.ports.insert(listener, (key, index));
+        let most = entry.and_then(|entry| entry.max_mappings).map_or(MAPPINGS_MAX, |most| most as usize);
+        let held = session.mappings.count(0..u16::MAX);
+        let room = stays || held + usize::from(count) <= most.min(MAPPINGS_MAX);
+        match spec {
+            Some(spec) if room => {
+                let new = || Mapping::new(spec.clone(), State::Down(Reason::ClientAway));
+                let mapping = session.mappings.entry(map.index).or_insert_with(new);
+                let changed = mapping.spec != spec;
+                (mapping.spec, mapping.declared) = (spec, true);
+                mapping.answer_again();
+                if changed {
+                    self.cut_waiting(key, |index| indexes.contains(&index), out);
                 }
-                None => self.mapping_down(now, key, index, Reason::System, out),
-            },
-            Err(reason) => self.mapping_down(now, key, index, reason, out),
-        }
-    }
-
-    /// Has a mapping serve its name, at the door where its kind is spoken.
-    fn bind_name(&mut self, now: Time, key: Key, index: u16, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        let Public::Name { name, path } = &mapping.spec.public else { return };
-        let door = scheme_of(mapping.spec.kind).and_then(|scheme| {
-            let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(scheme));
-            door.map(|(_, &(_, address))| (address, scheme))
-        });
-        let entry = self.config.directory.by_id(session.login.license);
-        let named = match (entry, door) {
-            (None, _) => Err(Reason::Revoked),
-            (Some(_), _) if mapping.spec.kind == Kind::Private => Ok(NO_ADDRESS),
-            (Some(_), None) => Err(Reason::NoDoor),
-            (Some(entry), _) if !entry.hosts.contains(name) => Err(Reason::NameNotPermitted),
-            (Some(entry), Some((address, scheme))) => {
-                let names = self.names.entry(scheme).or_default();
-                let route = Route {
-                    path: path.clone(),
-                    whole: mapping.spec.kind == Kind::Tls,
-                    named: entry.hosts.iter().any(|host| host == name),
-                    session: key,
-                    mapping: index,
-                };
-                let added = names.add(name, route);
-                if added { Ok(address) } else { Err(Reason::NameTaken) }
             }
-        };
-        match named {
-            Ok(address) => {
-                mapping.state = State::Named(address);
-                self.place_found(now, key, index, address, out);
+            refused => {
+                let reason = if refused.is_some() { Reason::TooMany } else { Reason::NotServed };
+                let public = refused.as_ref().map_or(NO_ADDRESS, wanted);
+                let count = if refused.is_some() { count } else { 0 };
+                let name = &session.login.name;
+                out.note(match &refused {
+                    Some(spec) => note(name, spec, Some(reason), public),
+                    // What could not be read may hold a password.
+                    None => Note::MappingDown {
+                        name: name.clone(),
+                        public: NO_ADDRESS.to_string(),
+                        target: "?".to_owned(),
+                        reason,
+                    },
+                });
+                if let Some(cmd) = session.cmd {
+                    let trouble = Some(reason);
+                    out.send(cmd, &Frame::Mapped(Mapped { index: map.index, count, trouble, public }));
+                }
             }
-            Err(reason) => self.mapping_down(now, key, index, reason, out),
         }
+        self.bind_more(now, key, out);
+        self.mappings_declared(key, out);
+        true
     }
 
-    /// Tries again whatever is down.
-    pub(super) fn bind_all(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if !session.binds_due.reached(now) {
-            return;
-        }
-        let down: Vec<u16> = session
-            .mappings
-            .iter_mut()
-            .filter(|(_, mapping)| matches!(mapping.state, State::Down(_)))
-            .map(|(&index, mapping)| {
-                mapping.draws = DRAWS;
-                index
-            })
-            .collect();
-        for index in down {
-            self.bind(now, key, index, out);
-        }
-        self.announce(key, out);
-    }
-
-    pub(super) fn port_bound(&mut self, now: Time, listener: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        let Some(&(key, index)) = self.ports.get(listener) else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        mapping.state = State::Live(listener, address);
-        self.place_found(now, key, index, address, out);
-    }
-
-    /// Visitors can come to a mapping.
-    fn place_found(&mut self, now: Time, key: Key, index: u16, address: SocketAddr, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        mapping.news = News::State;
-        let (name, target) = (session.login.name.clone(), mapping.spec.target.to_string());
-        out.note(Note::MappingUp { name, public: mapping.spec.shown_at(address, None), target });
-        self.announce(key, out);
-        self.adopt(now, key, index, out);
-    }
-
-    pub(super) fn port_failed(&mut self, now: Time, listener: Key, reason: Reason, out: &mut Outbox<'_>) {
-        let Some((key, index)) = self.ports.remove(listener) else { return };
-        let Some(mapping) = self.sessions.get(key).and_then(|session| session.mappings.get(&index)) else {
+    /// When all MAP frames of a login have come, what they did not name again goes.
+    pub(super) fn mappings_declared(&mut self, key: Key, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get(key).filter(|session| session.maps_to_come == 0) else {
             return;
         };
-        let has = |other: &Mapping| {
-            let port = matches!(other.state, State::Live(_, live) if live.port() == mapping.wanted().port());
-            port && (other.spec.kind == Kind::Udp) == (mapping.spec.kind == Kind::Udp)
-        };
-        let others = self.sessions.iter().filter(|(other, _)| *other != key);
-        let ours = others.flat_map(|(_, session)| session.mappings.values()).any(has);
-        let reason = if reason == Reason::InUse && ours { Reason::Taken } else { reason };
-        self.mapping_down(now, key, index, reason, out);
-        self.announce(key, out);
+        let gone = session.mappings.iter().filter(|(_, mapping)| !mapping.declared);
+        let gone: Vec<u16> = gone.map(|(&index, _)| index).collect();
+        for index in gone {
+            self.drop_mappings(key, index..index + 1, out);
+        }
     }
 
-    fn mapping_down(&mut self, now: Time, key: Key, index: u16, reason: Reason, out: &mut Outbox<'_>) {
+    /// The mappings that have these indexes are served no longer.
+    fn drop_mappings(&mut self, key: Key, indexes: Range<u16>, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mapping) = session.mappings.get_mut(&index) else { return };
-        let again = mapping.wanted().port() == 0 && reason == Reason::InUse && mapping.draws > 0;
-        let fresh = !matches!(mapping.state, State::Down(old) if old == reason);
-        mapping.state = State::Down(reason);
-        if again {
-            mapping.draws -= 1;
-            return self.bind(now, key, index, out);
-        }
-        if fresh {
-            mapping.news = News::State;
-            out.note(mapping.down(&session.login.name, reason));
-        }
-        // One reminder for all that are down: each of them being tried would remind of all of them again.
-        if session.binds_due.lower(now + BIND_RETRY_EVERY) {
-            self.timers.remind(now + BIND_RETRY_EVERY, Due::Bind(key));
+        let gone = session.mappings.overlapping(indexes).into_iter();
+        let gone: Vec<(u16, Mapping)> =
+            gone.filter_map(|index| session.mappings.remove_entry(&index)).collect();
+        for (index, mapping) in gone {
+            self.drop_places(key, index, &mapping.places, out);
         }
     }
 
-    /// Closes the ports that the license does not permit any more.
-    pub(super) fn enforce_ports(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get(key) else { return };
-        let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
-        let live = |mapping: &Mapping| matches!(mapping.state, State::Live(..) | State::Named(_));
-        let closed = session.mappings.iter().filter(|(_, mapping)| live(mapping) && !mapping.is_live(entry));
-        let closed: Vec<(u16, State)> = closed.map(|(&index, mapping)| (index, mapping.state)).collect();
-        for (index, state) in closed {
-            self.drop_place(key, index, state, out);
-            let named = matches!(state, State::Named(_));
-            let reason = if named { Reason::NameNotPermitted } else { Reason::NotPermitted };
-            self.mapping_down(now, key, index, reason, out);
-        }
-        self.announce(key, out);
-    }
-
-    /// Tells the client what it does not know yet of its mappings: as much as surely fits, the rest when
-    /// that has left.
+    /// Says what is new of the mappings: in the log, and to the client, who is told as much as surely fits, and the
+    /// rest when that has left.
     pub(super) fn announce(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(cmd) = session.cmd.filter(|_| !session.telling) else { return };
+        let cmd = session.cmd.filter(|_| !session.telling);
         let mut left = MAPS_PER_BATCH;
-        for (&index, mapping) in &mut session.mappings {
-            let text;
-            let frame = match (mapping.news, mapping.state) {
-                (News::None, _) | (News::State, State::Offered | State::Declined | State::Binding(_)) => {
-                    continue;
+        for (&index, mapping) in session.mappings.iter_mut() {
+            if mapping.is_settled() {
+                while let Some(Run { places, trouble, public }) = mapping.run(|news| news == News::Fresh) {
+                    let part = mapping.spec.part(places.start, places.len() as u16);
+                    out.note(note(&session.login.name, &part, trouble, public));
+                    mapping.set_news(places, News::Untold);
                 }
-                (News::Offer, _) => {
-                    text = mapping.spec.to_string();
-                    Frame::Map(Map { index, mapping: &text })
-                }
-                (News::State, State::Down(reason)) => {
-                    Frame::Mapped(Mapped { index, trouble: Some(reason), public: mapping.wanted() })
-                }
-                (News::State, State::Live(_, public) | State::Named(public)) => {
-                    Frame::Mapped(Mapped { index, trouble: None, public })
-                }
-            };
-            if left == 0 {
-                break;
             }
-            left -= 1;
-            out.send(cmd, &frame);
-            mapping.news = News::None;
+            let Some(cmd) = cmd else { continue };
+            if mapping.to_offer && left > 0 {
+                let text = mapping.spec.to_string();
+                out.send(cmd, &Frame::Map(Map { index, mapping: &text }));
+                // How it stands is told when the client has taken it.
+                mapping.set_news(0..mapping.spec.count(), News::None);
+                (mapping.to_offer, left) = (false, left - 1);
+            }
+            while left > 0
+                && mapping.is_settled()
+                && let Some(Run { places, trouble, public }) = mapping.run(|news| news != News::None)
+            {
+                let (index, count) = (index + places.start, places.len() as u16);
+                out.send(cmd, &Frame::Mapped(Mapped { index, count, trouble, public }));
+                mapping.set_news(places, News::None);
+                left -= 1;
+            }
         }
-        if left < MAPS_PER_BATCH {
+        if let Some(cmd) = cmd.filter(|_| left < MAPS_PER_BATCH) {
             session.telling = true;
             out.push(Verb::TellDrained(cmd));
         }

@@ -18,6 +18,7 @@ mod fronts;
 mod greeters;
 mod mappings;
 mod names;
+mod places;
 mod private;
 mod session;
 mod visits;
@@ -332,7 +333,7 @@ impl Server {
             match due {
                 Due::Channels => self.channels_due(now, out),
                 Due::Pulse(session) => self.pulse_due(now, session, out),
-                Due::Bind(session) => self.bind_all(now, session, out),
+                Due::Bind(session) => self.bind_due(now, session, out),
                 Due::Orders(session) => self.orders_due(now, session, out),
                 Due::Licenses => {
                     out.push(Verb::PollLicenses);

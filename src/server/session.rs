@@ -8,7 +8,7 @@ use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
 use crate::license::{AttachKey, LicenseId};
 use crate::limits::{POOL_MIN, SERVER_MAPPING_BIT};
-use crate::mapping::Mapping as Spec;
+use crate::mapping::{Indexed, Mapping as Spec};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
@@ -27,7 +27,7 @@ pub(super) struct Session {
     /// The CmdChannel; `None` while the client is away.
     pub(super) cmd: Option<Key>,
     pub(super) pulse: Pulse,
-    pub(super) mappings: BTreeMap<u16, Mapping>,
+    pub(super) mappings: Indexed<Mapping>,
     /// MAP frames of this login that are still to come; what they do not name again goes.
     pub(super) maps_to_come: u16,
     /// Visitors without a ProxyChannel.
@@ -37,11 +37,13 @@ pub(super) struct Session {
     pub(super) pool: Pool,
     /// When the heartbeat is due.
     pub(super) pulse_due: Earliest,
-    /// When mappings that are down are tried again.
+    /// When the next places that are down are tried …
     pub(super) binds_due: Earliest,
+    /// … and when all of them are tried once more.
+    pub(super) next_round: Time,
     pub(super) last_visit: u64,
-    /// Index of the mapping that was offered last.
-    pub(super) last_offer: u16,
+    /// Index of the next mapping that is offered.
+    pub(super) next_offer: u16,
     /// Visitors at once …
     pub(super) visitors: usize,
     /// … and those of them who send datagrams.
@@ -160,10 +162,11 @@ impl Session {
             cmd: Some(cmd),
             pulse: Pulse::new(now),
             pulse_due: Earliest::default(),
-            mappings: BTreeMap::new(),
+            mappings: Indexed::default(),
             maps_to_come: login.mappings,
-            last_offer: SERVER_MAPPING_BIT,
+            next_offer: SERVER_MAPPING_BIT + 1,
             binds_due: Earliest::default(),
+            next_round: Time::NEVER,
             waiting: Waiting::default(),
             inherited: Vec::new(),
             telling: false,
@@ -246,10 +249,10 @@ impl Server {
         self.timers.forget(|due| due.session() == Some(key));
         self.by_license.remove(&session.login.license);
         self.by_id.remove(&session.login.id);
-        for (&index, mapping) in &session.mappings {
+        for (&index, mapping) in session.mappings.iter() {
             match reason {
-                Reason::Revoked | Reason::Denied => _ = self.close_place(key, index, mapping.state, out),
-                _ => self.leave_place(key, index, mapping.state, out),
+                Reason::Revoked | Reason::Denied => _ = self.close_places(key, index, &mapping.places, out),
+                _ => self.leave_places(key, index, &mapping.places, out),
             }
         }
         let members: Vec<Key> =
@@ -319,8 +322,8 @@ impl Server {
         let cmd = session.cmd.take();
         let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
         let waiting: Vec<Key> = std::mem::take(&mut session.waiting).iter().chain(inherited).collect();
-        for (index, mapping) in std::mem::take(&mut session.mappings) {
-            self.leave_place(key, index, mapping.state, out);
+        for (&index, mapping) in std::mem::take(&mut session.mappings).iter() {
+            self.leave_places(key, index, &mapping.places, out);
         }
         if let Some(cmd) = cmd {
             self.channels.remove(cmd);

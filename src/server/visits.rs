@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::arrivals::Arrival;
-use super::mappings::{Mapping, State, flows_among};
+use super::places::flows_among;
 use super::session::Opening;
 use super::{Carries, Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
@@ -32,8 +32,8 @@ impl Server {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
         }
-        let mapping = self.sessions.get(owner).and_then(|session| session.mappings.get(&mapping));
-        let flow = mapping.is_some_and(|mapping| mapping.spec.kind == Kind::Udp);
+        let found = self.sessions.get(owner).and_then(|session| session.mappings.find(mapping));
+        let flow = found.is_some_and(|(mapping, _)| mapping.spec.kind == Kind::Udp);
         let carries = if flow { Carries::Datagrams } else { Carries::Bytes };
         self.begin_visit(now, key, arrival, carries, out);
     }
@@ -56,7 +56,8 @@ impl Server {
         session.visitors += 1;
         session.flows += usize::from(flow);
         session.waiting.push(key, flow, false);
-        if let Some(version) = session.mappings.get(&mapping).and_then(|mapping| mapping.spec.options.proxy) {
+        let found = session.mappings.find(mapping);
+        if let Some(version) = found.and_then(|(mapping, _)| mapping.spec.options.proxy) {
             out.push(Verb::Introduce { raw: key, version, visitor: peer, came_to });
         }
         self.watch(visitor.deadline());
@@ -73,14 +74,14 @@ impl Server {
         let Some(session) = self.sessions.get(owner) else {
             return Some(Reason::ClientAway);
         };
-        let live = |mapping: &&Mapping| matches!(mapping.state, State::Live(..) | State::Named(_));
-        let Some(mapping) = session.mappings.get(&mapping).filter(live) else {
+        let found = session.mappings.find(mapping);
+        let Some((mapping, offset)) = found.filter(|(m, offset)| m.place(*offset).is_served()) else {
             return Some(Reason::NoSuchMapping);
         };
         match self.config.directory.by_id(session.login.license) {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
-            Some(entry) if !mapping.is_live(entry) => Some(Reason::NotPermitted),
+            Some(entry) if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
             Some(_) => None,
         }
     }
@@ -93,7 +94,7 @@ impl Server {
         }
         let session = self.sessions.get(owner)?;
         let permitted = self.config.directory.by_id(session.login.license)?.max_visitors;
-        let flow = session.mappings.get(&mapping)?.spec.kind == Kind::Udp;
+        let flow = session.mappings.find(mapping)?.0.spec.kind == Kind::Udp;
         let moves = caller.and_then(|key| self.visit_of(key)).is_some_and(|(session, _)| session == owner);
         let of_session = session.visitors - usize::from(moves);
         let (visitors, flows) = session.waiting.len();
@@ -113,16 +114,17 @@ impl Server {
         out: &mut Outbox<'_>,
     ) -> Vec<(Key, Spec, VisitorChannel)> {
         let Some(session) = self.sessions.get_mut(owner) else { return Vec::new() };
-        let came_to: BTreeMap<u16, Spec> =
-            session.mappings.iter().map(|(&index, mapping)| (index, mapping.spec.clone())).collect();
         let inherited: BTreeMap<Key, Spec> = std::mem::take(&mut session.inherited).into_iter().collect();
         let waiting = std::mem::take(&mut session.waiting);
         let mut taken = Vec::new();
         for key in waiting.iter().chain(inherited.keys().copied()) {
             let Some(Channel::Visitor(visitor)) = self.channels.remove(key) else { continue };
             self.count_out(visitor.session, visitor.carries);
-            match inherited.get(&key).or_else(|| came_to.get(&visitor.mapping)) {
-                Some(spec) if visitor.state.is_untried() => taken.push((key, spec.clone(), visitor)),
+            let mappings = self.sessions.get(owner).map(|session| &session.mappings);
+            let found = mappings.and_then(|mappings| mappings.find(visitor.mapping));
+            let came_to = || found.map(|(mapping, offset)| mapping.spec.part(offset, 1));
+            match inherited.get(&key).cloned().or_else(came_to) {
+                Some(spec) if visitor.state.is_untried() => taken.push((key, spec, visitor)),
                 Some(_) | None => self.cut_off(key, visitor.carries, Reason::Replaced, out),
             }
         }
@@ -155,7 +157,11 @@ impl Server {
     /// server is told of its visitor stands before the visitor's own words, and those of port 0 differ by their target.
     pub(super) fn adopt(&mut self, now: Time, owner: Key, mapping: u16, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
-        let Some(new) = session.mappings.get(&mapping).map(|mapping| mapping.spec.clone()) else { return };
+        if session.inherited.is_empty() {
+            return self.serve(now, owner, out);
+        }
+        let Some((new, offset)) = session.mappings.find(mapping) else { return };
+        let new = new.spec.part(offset, 1);
         for (key, spec) in std::mem::take(&mut session.inherited) {
             match self.channels.get_mut(key) {
                 Some(Channel::Visitor(visitor)) if spec == new => {

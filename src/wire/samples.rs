@@ -44,8 +44,11 @@ pub fn samples() -> Vec<(&'static str, Frame<'static>)> {
             }),
         ),
         ("map", Frame::Map(Map { index: 1, mapping: "[2001:db8::1]:443:192.168.1.5:22" })),
-        ("mapped live", Frame::Mapped(Mapped { index: 1, trouble: None, public: v4 })),
-        ("mapped in use", Frame::Mapped(Mapped { index: 0x8001, trouble: Some(Reason::InUse), public: v6 })),
+        ("mapped live", Frame::Mapped(Mapped { index: 1, count: 11, trouble: None, public: v4 })),
+        (
+            "mapped in use",
+            Frame::Mapped(Mapped { index: 0x8001, count: 1, trouble: Some(Reason::InUse), public: v6 }),
+        ),
         ("open", Frame::Open { first: 17, count: 4 }),
         ("heartbeat", Frame::Heartbeat),
         ("goodbye", Frame::Goodbye { reason: Reason::Replaced, retry_millis: 60_000 }),

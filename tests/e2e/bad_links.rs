@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nt::limits::DRAIN_TIMEOUT;
+
 use super::data::Pattern;
 use super::faults::for_both_at_once;
 use super::harness::{SOON, rounds, visit};
@@ -106,6 +108,8 @@ pub fn bulk_on_a_link_of_64_kbit_s_does_not_hold_up_heartbeats() {
         let (total, _) = read.join().unwrap();
         assert!(total > 100_000, "{kind:?}: only {total} bytes came");
         far.link.heal();
+        // What is still on its way is received and thrown away, for so long at most.
+        thread::sleep(Duration::from_micros(DRAIN_TIMEOUT.as_micros()));
     });
 }
 

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use super::harness::{Backend, Folder, Kind, SOON, Server, echoes, echoes_at, nt, port};
 use super::process::{Process, mortal};
 use super::rest::Nt;
+use super::scratch::ports;
 
 #[test]
 fn a_license_may_come_by_the_environment_and_by_standard_input() {
@@ -29,13 +30,7 @@ fn a_license_may_come_by_the_environment_and_by_standard_input() {
 fn every_kind_of_mapping_is_served_where_it_says() {
     let (server, backend) = (Server::start(), Backend::echo());
     let (one, any) = (port(), port());
-    let three_in_a_row = || loop {
-        let first = port();
-        if (1..3).all(|n| TcpListener::bind((Ipv4Addr::UNSPECIFIED, first + n)).is_ok()) {
-            break first;
-        }
-    };
-    let (first, public) = (three_in_a_row(), three_in_a_row());
+    let (first, public) = (ports(3), ports(3));
     let row: Vec<Backend> =
         (0..3).map(|n| Backend::echo_at((Ipv4Addr::LOCALHOST, first + n).into())).collect();
     let target = backend.port;
@@ -47,7 +42,7 @@ fn every_kind_of_mapping_is_served_where_it_says() {
     ];
     let client = server.client(Kind::Tls, &mappings);
     client.wait_for(&format!("{any} -> localhost:{target} ready"), SOON);
-    client.wait_for(&format!("{} -> 127.0.0.1:{} ready", public + 2, first + 2), SOON);
+    client.wait_for(&format!("{public}-{} -> 127.0.0.1:{first}-{} ready", public + 2, first + 2), SOON);
     assert!(echoes(one) && echoes(any));
     assert!(echoes_at((Ipv6Addr::LOCALHOST, any)), "a port without an address is served over IPv6 as well");
     assert!(

@@ -107,7 +107,7 @@ impl Herd {
             transport: Transport::Tls,
             license: license.id(),
             keys: license.client_keys(),
-            mappings: nt::mapping::parse(&format!("{public}:127.0.0.1:{target}")).unwrap(),
+            mappings: vec![nt::mapping::parse(&format!("{public}:127.0.0.1:{target}")).unwrap()],
             visits: vec![],
             allow: Allow::default(),
             proxies_max: TUNNELS_PER_CLIENT,

@@ -6,13 +6,18 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// A port that nobody uses: below those that the kernel gives out by itself.
 pub fn port() -> u16 {
+    ports(1)
+}
+
+/// So many of them in a row; the first.
+pub fn ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let start = (std::process::id() % 180) as u16 * 100;
-        let port = 12_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let free = |ip: &str| TcpListener::bind((ip, port)).is_ok();
-        if free("0.0.0.0") && free("::") {
-            return port;
+        let first = 12_000 + start.wrapping_add(NEXT.fetch_add(count, Ordering::Relaxed)) % 20_000;
+        let free = |ip: &str, port: u16| TcpListener::bind((ip, port)).is_ok();
+        if (first..first + count).all(|port| free("0.0.0.0", port) && free("::", port)) {
+            return first;
         }
     }
 }

@@ -63,7 +63,7 @@ fn publish(server: &Server, kind: Kind, target: u16) -> (Nt, u16) {
 }
 
 /// A client that is asked to stop ends its flows, which else would be there for a while.
-fn stop(mut client: Nt) {
+pub fn stop(mut client: Nt) {
     client.signal(Signal::TERM);
     assert_eq!(client.wait(SOON).code(), Some(0), "asked to stop");
 }

@@ -9,7 +9,7 @@ use super::{good, with};
 
 /// What the real server gets of a request.
 fn forwarded(text: &str, options: &str, scheme: Scheme, visitor: &str) -> String {
-    let mapping = mapping::parse(&format!("a.com:80{options}")).expect("a mapping").remove(0);
+    let mapping = mapping::parse(&format!("a.com:80{options}")).expect("a mapping");
     let visitor: IpAddr = visitor.parse().expect("an address");
     let mut out = Vec::new();
     good(text, |request| request.forward(&mapping.options, scheme, visitor, &mut out));

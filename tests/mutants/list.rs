@@ -130,9 +130,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "a port that could not be had is not tried again",
         &[Edit(
-            "server/mappings.rs",
-            "if session.binds_due.lower(now + BIND_RETRY_EVERY) {",
-            "if now == Time::NEVER && session.binds_due.lower(now + BIND_RETRY_EVERY) {",
+            "server/places.rs",
+            "let next_round = session.next_round.min(now + BIND_RETRY_EVERY);",
+            "let next_round = Time::NEVER;",
         )],
     ),
     mutant(

@@ -25,7 +25,7 @@ use crate::net::{Host, Nasty, Trouble};
 use crate::world::{CLIENT, REAL, REAL_PORT, SERVER, Sim, TUNNEL_PORT, VISITOR, address};
 use crate::{all_cores, exits, number, privates, seeds, told};
 
-/// Clients that are served: as many licenses, two mappings each.
+/// Clients that are served: as many licenses, two mappings each; the first one's are a range.
 const CLIENTS: usize = 3;
 /// Another machine with the first client's license.
 const TWIN: Host = CLIENT + 3;
@@ -150,7 +150,7 @@ impl Swarm {
         all_reals().for_each(|port| sim.open(port));
         (0..CLIENTS).for_each(|client| sim.answer(real(client, 0)));
         sim.world.borrow_mut().letter_loss = one_of(&[0, 0, 10]) as u64;
-        sim.told.extend((0..CLIENTS).map(|client| real(client, 1)));
+        sim.told.extend((1..CLIENTS).map(|client| real(client, 1)));
         let weights = ACTS.iter().map(|&(act, most)| {
             let weight = match ALWAYS.contains(&act) {
                 true => most / 2 + dice.below(most),
@@ -186,7 +186,12 @@ impl Swarm {
     fn start_client(&mut self, host: Host) {
         let n = if host == TWIN { 0 } else { host - CLIENT };
         let [ip, name] = [0, 1].map(|which| (public(n, which), real(n, which)));
-        let maps = [format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)];
+        let maps = match n {
+            0 => vec![format!("{}-{}:10.0.0.9:{}-{}", ip.0, name.0, ip.1, name.1)],
+            _ => {
+                vec![format!("{}:10.0.0.9:{}", ip.0, ip.1), format!("{}:nas.lan:{},proxy=v2", name.0, name.1)]
+            }
+        };
         let datagrams = format!("{}:10.0.0.9:{}/udp", ip.0, ip.1);
         let (named, exits) = (calls::maps(n), exits::maps(EXITS + 2 * n as u16));
         let private = privates::map(real(n, 0));

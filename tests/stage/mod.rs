@@ -220,7 +220,7 @@ impl Stage<Client> {
             transport: Transport::Tls,
             license: license.id(),
             keys: license.client_keys(),
-            mappings: nt::mapping::parse(mappings).expect("mappings"),
+            mappings: vec![nt::mapping::parse(mappings).expect("a mapping")],
             visits: vec![],
             allow,
             proxies_max,
