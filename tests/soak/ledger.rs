@@ -216,18 +216,26 @@ impl Ledger {
         self.next_visit.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A visit of this client, which began then, has ended so.
-    pub fn visited(&self, kind: &'static str, client: usize, begun: Instant, end: Result<(), Trouble>) {
+    /// A visit in which these clients took part, and which began then, has ended so.
+    pub fn visited(
+        &self,
+        kind: &'static str,
+        clients: impl IntoIterator<Item = usize>,
+        begun: Instant,
+        end: Result<(), Trouble>,
+    ) {
+        let clients: Vec<usize> = clients.into_iter().collect();
+        let explained = || clients.iter().any(|&client| self.explains(client, begun));
         let lasted = begun.elapsed().as_secs_f64();
         let end = match end {
             Ok(()) => End::Whole,
-            Err(Trouble::Cut(_) | Trouble::Told(_)) if self.explains(client, begun) => End::Cut,
+            Err(Trouble::Cut(_) | Trouble::Told(_)) if explained() => End::Cut,
             Err(Trouble::Cut(why) | Trouble::Told(why)) => {
                 return self
-                    .fail(format!("{kind}, client {client}, {lasted:.1} s: cut without a fault: {why}"));
+                    .fail(format!("{kind}, clients {clients:?}, {lasted:.1} s: cut without a fault: {why}"));
             }
             Err(Trouble::Wrong(why)) => {
-                return self.fail(format!("{kind}, client {client}, {lasted:.1} s: {why}"));
+                return self.fail(format!("{kind}, clients {clients:?}, {lasted:.1} s: {why}"));
             }
         };
         self.visits.lock().unwrap().entry(kind).or_default()[end as usize] += 1;

@@ -1,7 +1,7 @@
 //! nt under churn for as long as you like: `make soak MINUTES=60`.
 //!
-//! One server and five clients, over TLS and plainly, as they were built; visitors of every kind, by port and by name;
-//! and faults: processes killed, stopped and frozen, links cut and stalled, licenses revoked, strangers at the door.
+//! One server and five clients, over TLS and plainly, as they were built; visitors of every kind, by port, by name,
+//! by exits and by other clients' doors; and faults: processes killed, stopped and frozen, links cut and stalled, licenses revoked, strangers at the door.
 //! All is drawn from one seed. Each visit has to end whole, or visibly cut by a fault of that moment; every byte is
 //! checked. Datagrams may be lost, but a visitor who asks again is answered, unless there is a fault. Who asks for a
 //! name is answered by its real server, once; or is told that it is not there, if there is a fault. Afterwards all
@@ -26,6 +26,7 @@ mod chart;
 #[path = "../e2e/data.rs"]
 mod data;
 mod datagrams;
+mod detours;
 #[path = "../dice/mod.rs"]
 mod dice;
 mod faults;

@@ -49,6 +49,11 @@ pub struct Ports {
     /// Those of datagrams: to their real server, and to nobody.
     pub datagrams: u16,
     pub datagrams_to_nobody: u16,
+    /// Its exits.
+    pub socks: u16,
+    pub http_proxy: u16,
+    /// Its door to the next client's private mapping.
+    pub door: u16,
 }
 
 pub struct Client {
@@ -58,10 +63,14 @@ pub struct Client {
     pub link: Option<Link>,
     pub ports: Ports,
     pub names: Arc<Doors>,
+    /// Ports of the real servers that its exits may lead to.
+    pub obedient: u16,
+    pub first: u16,
     /// Where it finds the server.
     door: u16,
     kind: Kind,
-    mappings: Vec<String>,
+    /// Its mappings, and whom it visits.
+    words: Vec<String>,
     license: Mutex<String>,
     process: Mutex<Nt>,
 }
@@ -145,6 +154,9 @@ impl Client {
             nobody: port(),
             datagrams: port(),
             datagrams_to_nobody: port(),
+            socks: port(),
+            http_proxy: port(),
+            door: port(),
         };
         let targets = [
             (ports.obedient, real.obedient.port, ""),
@@ -155,16 +167,25 @@ impl Client {
             (ports.datagrams_to_nobody, port(), "/udp"),
         ];
         let mappings = targets.map(|(public, target, kind)| format!("{public}:127.0.0.1:{target}{kind}"));
+        let detours = [
+            format!("{}:socks5", ports.socks),
+            format!("{}:http-proxy", ports.http_proxy),
+            format!("obedient:127.0.0.1:{}/private", real.obedient.port),
+        ];
+        let visits = format!("client-{}/obedient", (number + 1) % CLIENTS.len());
+        let door_word = ["--visit".to_owned(), format!("{visits}:{}", ports.door)];
         let named = names::mappings(number, &real.named);
-        let mappings = [mappings.to_vec(), named].concat();
-        let license = server.license(&["add", &format!("client-{number}"), "--hosts", &names::hosts(number)]);
+        let words = [&mappings[..], &detours, &named, &door_word].concat();
+        let (name_of_license, hosts) = (format!("client-{number}"), names::hosts(number));
+        let license = server.license(&["add", &name_of_license, "--hosts", &hosts, "--visit", &visits]);
         let door = link.as_ref().map_or_else(|| server.port(kind), Link::port);
-        let process = server.client_at("127.0.0.1", door, kind, &license, &mappings, |_| {});
+        let process = server.client_at("127.0.0.1", door, kind, &license, &words, |_| {});
         for (_, target, _) in targets {
             process.wait_for(&format!("-> 127.0.0.1:{target} ready"), SOON);
         }
         let (license, process, names) = (Mutex::new(license), Mutex::new(process), Arc::clone(names));
-        Self { number, name, fate, link, ports, names, door, kind, mappings, license, process }
+        let (obedient, first) = (real.obedient.port, real.first.port);
+        Self { number, name, fate, link, ports, names, obedient, first, door, kind, words, license, process }
     }
 
     pub fn process(&self) -> MutexGuard<'_, Nt> {
@@ -176,7 +197,7 @@ impl Client {
         let license = self.license.lock().unwrap().clone();
         let adapt = |_: &mut Command| {};
         let process =
-            stage.server().client_at("127.0.0.1", self.door, self.kind, &license, &self.mappings, adapt);
+            stage.server().client_at("127.0.0.1", self.door, self.kind, &license, &self.words, adapt);
         let mut place = self.process();
         place.kill();
         *place = process;

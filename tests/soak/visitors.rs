@@ -13,6 +13,7 @@ use rustix::net::sockopt::set_socket_linger;
 use super::callers;
 use super::data::Pattern;
 use super::datagrams::{ANSWER, Talk};
+use super::detours;
 use super::dice::Random;
 use super::ledger::{End, Ledger, Trouble};
 use super::real::{Act, Order, end_of, is_cut};
@@ -39,7 +40,7 @@ const DATAGRAMS_AT_ONCE: u64 = 8;
 /// One burst at a time, so that the greatest crowd is as great at the beginning as at the end.
 static BURSTING: Mutex<()> = Mutex::new(());
 
-/// Kinds, with the share of each; those by name follow.
+/// Kinds, with the share of each; those by name, and by detours, follow.
 const KINDS: [(&str, u64, Visit); 20] = [
     ("echo", 20, echo),
     ("up only", 9, up_only),
@@ -69,23 +70,26 @@ pub type Visit = fn(&mut Guest<'_>) -> Result<(), Trouble>;
 pub struct Guest<'a> {
     pub ledger: &'a Ledger,
     pub client: &'a Client,
+    /// Another one, that it is visited by.
+    by: Option<usize>,
     clients: &'a [Client],
     pub random: Random,
 }
 
 /// Visits as long as there is churn.
 pub fn visit(ledger: &Ledger, clients: &[Client], client: &Client, mut random: Random) {
-    let all = || KINDS.iter().chain(&callers::KINDS);
+    let all = || KINDS.iter().chain(&callers::KINDS).chain(&detours::KINDS);
     while ledger.churns() {
         let mut at = random.below(all().map(|(_, share, _)| share).sum());
         let mut kinds = all();
         let kind = kinds.find(|(_, share, _)| at.checked_sub(*share).inspect(|rest| at = *rest).is_none());
         let (name, _, visit) = kind.unwrap_or(&KINDS[0]);
         let begun = Instant::now();
-        let mut guest = Guest { ledger, client, clients, random: Random(random.next()) };
+        let mut guest = Guest { ledger, client, by: None, clients, random: Random(random.next()) };
         let end = visit(&mut guest);
         let pause = if end.is_ok() { PAUSE_MILLIS } else { DISAPPOINTED_MILLIS };
-        ledger.visited(name, guest.client.number, begun, end);
+        let clients = [Some(guest.client.number), guest.by];
+        ledger.visited(name, clients.into_iter().flatten(), begun, end);
         ledger.pause(&mut random, pause, Ledger::churns);
     }
 }
@@ -112,7 +116,10 @@ pub fn probe(ledger: &Ledger, client: &Client) -> bool {
         // What is wrong with an answer is for visitors to tell.
         talk.hear(PROBE)?.then_some(()).ok_or_else(|| Trouble::Cut("no answer".to_owned()))
     };
-    echo().and_then(|()| first()).is_ok() && datagram().is_ok() && callers::probe(ledger, client)
+    echo().and_then(|()| first()).is_ok()
+        && datagram().is_ok()
+        && callers::probe(ledger, client)
+        && detours::probe(client)
 }
 
 pub fn connect(port: u16, patience: Duration) -> std::io::Result<TcpStream> {
@@ -155,6 +162,13 @@ impl Guest<'_> {
         self.client = &self.clients[self.random.below(self.clients.len() as u64) as usize];
     }
 
+    /// The client before leads to its own; the port of that one's door.
+    pub fn goes_by_another(&mut self) -> u16 {
+        let before = &self.clients[(self.client.number + self.clients.len() - 1) % self.clients.len()];
+        self.by = Some(before.number);
+        before.ports.door
+    }
+
     /// Mostly little, sometimes much.
     pub fn size(&mut self) -> u64 {
         let most = match self.random.below(100) {
@@ -181,9 +195,17 @@ impl Guest<'_> {
 }
 
 fn echo(guest: &mut Guest<'_>) -> Result<(), Trouble> {
+    echo_by(guest, |guest, order| guest.enter(order))
+}
+
+/// Speaks to an echo, on a connection that leads there.
+pub fn echo_by(
+    guest: &mut Guest<'_>,
+    enter: impl FnOnce(&Guest<'_>, &Order) -> Result<TcpStream, Trouble>,
+) -> Result<(), Trouble> {
     let size = guest.size();
     let order = guest.order(Act::Echo, size, size);
-    let stream = guest.enter(&order)?;
+    let stream = enter(guest, &order)?;
     speak_and_hear(&stream, &order, order.words_up())?;
     guest.agrees(order.visit, End::Whole)
 }
