@@ -7,10 +7,14 @@ use std::net::SocketAddr;
 use nt::client::Client;
 use nt::entropy::Entropy;
 use nt::license::Transport;
-use nt::limits::{MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT};
+use nt::limits::{
+    EXIT_LOOKUPS_MAX, MAPPINGS_MAX, REFUSED_BACKOFF_FIRST, SERVER_MAPPING_BIT, VISIT_TIMEOUT,
+    VISITS_COMING_MAX,
+};
+use nt::mapping::Visiting;
 use nt::policy::Allow;
 use nt::reason::Reason;
-use nt::role::{Input, Place};
+use nt::role::{Input, Keys, Place};
 use nt::slots::Key;
 use nt::time::Span;
 use nt::wire::{Connect, Frame, MAC_BYTES, Map, Reject};
@@ -160,4 +164,77 @@ fn a_server_cannot_invent_causes_for_the_client_s_log() {
     }
     let subjects: std::collections::BTreeSet<&String> = stage.subjects.iter().collect();
     assert!(subjects.len() < 1_000, "{} lines, each its own cause, from one session", subjects.len());
+}
+
+/// Every visitor of an exit wants to go to another name, none of which is found for a while: the client has names of
+/// its own to look up.
+#[test]
+fn visitors_of_an_exit_do_not_use_up_what_is_looked_up_at_once() {
+    let (mut stage, cmd) = client(Allow::parse("any").expect("a word"), "1080:socks5");
+    let proxies = channels(&mut stage, cmd, 20);
+    for (n, &proxy) in proxies.iter().enumerate() {
+        stage.say(proxy, &connect(n as u64, 0));
+        stage.step(Input::Bytes(proxy, &[5, 1, 0]));
+        let name = format!("a{n}.example");
+        let words = [&[5, 1, 0, 3, name.len() as u8], name.as_bytes(), &[0, 80]].concat();
+        stage.step(Input::Bytes(proxy, &words));
+    }
+    assert_eq!(stage.resolved.len(), EXIT_LOOKUPS_MAX);
+    let ended = |key: &Key| stage.heard(*key).iter().any(|frame| matches!(frame, Frame::Fin));
+    assert_eq!(proxies.iter().filter(|key| ended(key)).count(), 20 - EXIT_LOOKUPS_MAX, "the others are told");
+}
+
+/// A client that visits a private mapping of another: with its CmdChannel, so many visitors of this machine have come;
+/// here are they, and the tunnel connections that are to bring them.
+fn visiting(visitors: usize) -> (Stage<Client>, Key, Vec<Key>, Vec<Key>) {
+    let mut config = Stage::config(&license(1), Allow::default(), "8080", 400);
+    config.visits.push(Visiting::parse("nas/ssh:2222").expect("a place"));
+    let (mut stage, cmd) = Stage::enters(&license(1), config);
+    let (door, address) = stage.listening[0];
+    stage.step(Input::Bound(door, address));
+    let before = stage.dialed.len();
+    let came = (0..visitors).map(|_| {
+        let key = stage.table.reserve().expect("a key");
+        stage.step(Input::Accepted { listener: door, key, peer: SocketAddr::from(([127, 0, 0, 1], 999)) });
+        key
+    });
+    let came = came.collect();
+    let tunnels = stage.dialed[before..].to_vec();
+    (stage, cmd, came, tunnels)
+}
+
+#[test]
+fn who_visits_by_this_client_waits_its_turn() {
+    let (mut stage, _, came, tunnels) = visiting(VISITS_COMING_MAX + 8);
+    assert_eq!(tunnels.len(), VISITS_COMING_MAX, "more would crowd out each other as strangers");
+    let before = stage.dialed.len();
+    stage.step(Input::Secured(tunnels[0], Some(BINDING)));
+    assert_eq!(stage.dialed.len(), before + 1, "one has said whom it visits: another may come");
+    stage.step(Input::Lost(tunnels[1], Reason::Reset));
+    assert_eq!(stage.dialed.len(), before + 2, "one has gone: another may come");
+    assert!(stage.closed.contains(&came[1]) && !stage.closed.contains(&came[0]));
+}
+
+#[test]
+fn a_visit_that_is_not_answered_is_given_up() {
+    let (mut stage, cmd, came, tunnels) = visiting(1);
+    stage.step(Input::Secured(tunnels[0], Some(BINDING)));
+    for _ in 0..VISIT_TIMEOUT.as_micros() / 1_000_000 - 1 {
+        stage.say(cmd, &Frame::Heartbeat);
+        stage.pass(Span::from_secs(1), 100);
+    }
+    assert!(!stage.closed.contains(&came[0]), "it is given time");
+    stage.say(cmd, &Frame::Heartbeat);
+    stage.pass(Span::from_secs(1), 100);
+    assert!(stage.closed.contains(&came[0]), "it waits for ever");
+}
+
+#[test]
+fn a_server_says_once_that_a_visit_has_begun() {
+    let (mut stage, _, came, tunnels) = visiting(1);
+    stage.step(Input::Secured(tunnels[0], Some(BINDING)));
+    stage.say(tunnels[0], &Frame::Connected);
+    assert!(!stage.closed.contains(&came[0]));
+    stage.say(tunnels[0], &Frame::Connected);
+    assert!(stage.closed.contains(&came[0]) && stage.closed.contains(&tunnels[0]));
 }

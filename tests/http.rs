@@ -6,6 +6,8 @@ use nt::http::{Body, Request, Status, header_space};
 mod answers;
 #[path = "http/forward.rs"]
 mod forward;
+#[path = "http/proxied.rs"]
+mod proxied;
 
 /// Reads the head of a request, and looks at it.
 fn read<T>(bytes: &[u8], look: impl FnOnce(Request<'_>, usize) -> T) -> Result<Option<T>, Status> {

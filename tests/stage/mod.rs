@@ -214,7 +214,12 @@ impl Stage<Server> {
 impl Stage<Client> {
     /// A client of this license that has said HELLO over TLS, on the connection that is returned.
     pub fn greeting(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
-        let config = client::Config {
+        Self::greets(Self::config(license, allow, mappings, proxies_max))
+    }
+
+    /// What such a client is made from.
+    pub fn config(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> client::Config {
+        client::Config {
             servers: vec![("192.0.2.1".into(), 9002)],
             via: None,
             transport: Transport::Tls,
@@ -224,7 +229,10 @@ impl Stage<Client> {
             visits: vec![],
             allow,
             proxies_max,
-        };
+        }
+    }
+
+    fn greets(config: client::Config) -> (Self, Key) {
         let mut stage = Self::new(Client::new(config, Entropy::new([2; 32])));
         stage.step(Input::Start);
         let key = stage.dialed[0];
@@ -252,7 +260,12 @@ impl Stage<Client> {
 
     /// As [`Self::greeting`], and welcomed.
     pub fn welcomed(license: &License, allow: Allow, mappings: &str, proxies_max: usize) -> (Self, Key) {
-        let (mut stage, key) = Self::greeting(license, allow, mappings, proxies_max);
+        Self::enters(license, Self::config(license, allow, mappings, proxies_max))
+    }
+
+    /// As [`Self::welcomed`], with what it is made from.
+    pub fn enters(license: &License, config: client::Config) -> (Self, Key) {
+        let (mut stage, key) = Self::greets(config);
         let welcome = stage.welcome(key, license, &BINDING);
         stage.say(key, &Frame::Welcome(welcome));
         assert!(stage.role.counts().0, "the client is logged in");
