@@ -306,4 +306,16 @@ pub const MUTANTS: &[Mutant] = &[
             "_ = (&mut ended, reason);",
         )],
     ),
+    mutant(
+        "all ports of a range lead to the first one's real server",
+        &[Edit(
+            "client/visits.rs",
+            "(mapping.target.part(offset, 1), mapping",
+            "(mapping.target.part(offset.min(0), 1), mapping",
+        )],
+    ),
+    mutant(
+        "the ports of a range behind the first few are forgotten",
+        &[Edit("server/places.rs", "self.remind_to_bind(key, now + BIND_PAUSE);", "_ = BIND_PAUSE;")],
+    ),
 ];

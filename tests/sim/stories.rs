@@ -289,6 +289,24 @@ fn many_mappings_are_all_told() {
 }
 
 #[test]
+fn a_thousand_ports_in_a_row_are_told_at_once_and_served_each() {
+    let mut sim = Sim::new(24, CALM, Transport::Tls);
+    // One is another program's.
+    sim.world.borrow_mut().listen(SERVER, 20_500, usize::MAX);
+    sim.start_client(CLIENT, 0, &["20000-20999:10.0.0.9:100-1099"]);
+    sim.run_for(Span::from_secs(3));
+    let log = sim.log();
+    for ports in ["20000-20499", "20500", "20501-20999"] {
+        assert_eq!(log.matches(&format!("10.0.0.1:{ports} ")).count(), 1, "{log}");
+    }
+    served(&mut sim, 20_600);
+    sim.world.borrow_mut().unlisten(20_500);
+    sim.run_for(Span::from_secs(6));
+    assert!(sim.log().contains("10.0.0.1:20500 -> 10.0.0.9:600 ready"), "{}", sim.log());
+    at_rest(&mut sim);
+}
+
+#[test]
 fn a_real_server_that_was_down_is_served_when_it_is_up() {
     let mut sim = up(25, CALM, Transport::Plain);
     sim.world.borrow_mut().unlisten(REAL_PORT);
