@@ -1,8 +1,8 @@
 //! The server: strangers, logins, sessions, mappings and visits.
 //!
 //! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
-//! login made; [`mappings`] binds public ports and [`names`]; [`visits`] pairs visitors with ProxyChannels, which
-//! [`ends`]; [`callers`] takes those who speak HTTP from visit to visit; [`fronts`] and [`greeters`] have to say first
+//! login made; [`mappings`] knows what is published, [`places`] binds its ports and [`names`]; [`visits`] pairs
+//! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit; [`fronts`] and [`greeters`] have to say first
 //! for whom they come, or to whom; [`private`] lets clients visit each other.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives

@@ -166,6 +166,27 @@ fn what_is_passed_through_is_not_looked_into() {
     assert!(same(&big, &files.join("www/sent")), "the upload differs");
 }
 
+/// HTTP/2, many requests at once on each of many connections: all of it is the real server's.
+#[test]
+fn h2load_gets_all_that_it_asks_for_through_what_is_passed_on() {
+    if !need(&["nginx", "h2load", "openssl"]) {
+        return;
+    }
+    let files = Folder::new();
+    fs::create_dir_all(files.join("www")).unwrap();
+    files.write("www/small", "it works\n");
+    certificate(&files, "own", &["mail.example.com"]);
+    let (_nginx, target) = nginx_over_tls(&files, "own");
+    let site = Site::new(|_| (), &[format!("mail.example.com:{target}/tls")]);
+    let mut load = Command::new("h2load");
+    load.args(["-n", "2000", "-c", "20", "-m", "10", &format!("--connect-to=127.0.0.1:{}", site.https)]);
+    let said = run(load.arg("https://mail.example.com/small"));
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("Application protocol: h2"), "{said}");
+    assert!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!(said.contains("status codes: 2000 2xx"), "{said}");
+}
+
 /// What `openssl s_client` says of this port, asked for this name.
 fn s_client(port: u16, words: &[&str]) -> Output {
     let mut command = Command::new("openssl");

@@ -2,7 +2,8 @@
 //! name has one.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{self, AddressFamily, SocketType};
 use rustls::ServerConfig;
 
 use super::data::Pattern;
@@ -107,6 +109,10 @@ pub struct RealServers {
     pub named: Vec<Backend>,
     /// The port of the one that echoes datagrams.
     pub datagrams: u16,
+    /// A port that nobody listens on.
+    pub nobody: u16,
+    /// It is bound there, so that no other program comes to listen.
+    _bound: OwnedFd,
     open: Arc<AtomicUsize>,
 }
 
@@ -136,12 +142,17 @@ impl RealServers {
             })
         };
         let named = (0..NAMES.len()).map(named).collect();
+        let bound = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        net::bind(&bound, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let nobody = SocketAddr::try_from(net::getsockname(&bound).unwrap()).unwrap().port();
         Self {
             obedient: counted(ledger, &open, obey),
             first: counted(ledger, &open, speak_first),
             mute: counted(ledger, &open, keep_silent),
             named,
             datagrams: datagrams::echo(ledger),
+            nobody,
+            _bound: bound,
             open,
         }
     }

@@ -162,7 +162,7 @@ impl Client {
             (ports.obedient, real.obedient.port, ""),
             (ports.first, real.first.port, ""),
             (ports.mute, real.mute.port, ""),
-            (ports.nobody, port(), ""),
+            (ports.nobody, real.nobody, ""),
             (ports.datagrams, real.datagrams, "/udp"),
             (ports.datagrams_to_nobody, port(), "/udp"),
         ];
