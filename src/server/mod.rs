@@ -2,8 +2,9 @@
 //!
 //! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
 //! login made; [`mappings`] knows what is published, [`places`] binds its ports and [`names`]; [`visits`] pairs
-//! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit; [`fronts`] and [`greeters`] have to say first
-//! for whom they come, or to whom; [`private`] lets clients visit each other.
+//! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit;
+//! [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`] lets clients visit
+//! each other.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned

@@ -102,19 +102,23 @@ impl Server {
 
     /// Tries what is down and has not been tried in this round: so much now, the rest soon.
     pub(super) fn bind_more(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        for _ in 0..BINDS_PER_TURN {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            match next_untried(&mut session.mappings) {
-                Some(index) => self.bind(now, key, index, out),
-                None => return self.announce(key, out),
-            }
+        let mut left = BINDS_PER_TURN;
+        while left > 0
+            && let Some(session) = self.sessions.get_mut(key)
+            && let Some(index) = next_untried(&mut session.mappings)
+        {
+            self.bind(now, key, index, out);
+            left -= 1;
         }
-        self.remind_to_bind(key, now + BIND_PAUSE);
+        let again = if left == 0 { now + BIND_PAUSE } else { Time::NEVER };
+        self.remind_to_bind(key, again);
         self.announce(key, out);
     }
 
+    /// It is gone on with at this time, or with the next round, where that is earlier.
     fn remind_to_bind(&mut self, key: Key, at: Time) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let at = at.min(session.next_round);
         if session.binds_due.lower(at) {
             self.timers.remind(at, Due::Bind(key));
         }
@@ -130,8 +134,6 @@ impl Server {
             session.next_round = Time::NEVER;
             session.mappings.values_mut().for_each(|mapping| (mapping.tried, mapping.draws) = (0, DRAWS));
         }
-        let next_round = session.next_round;
-        self.remind_to_bind(key, next_round);
         self.bind_more(now, key, out);
     }
 
@@ -230,6 +232,7 @@ impl Server {
         let taken = reason == Reason::InUse
             && self.others_have(key, mapping.wanted(offset).port(), mapping.spec.kind);
         self.place_down(now, key, index, if taken { Reason::Taken } else { reason }, out);
+        self.remind_to_bind(key, Time::NEVER);
         self.announce(key, out);
     }
 
@@ -243,6 +246,7 @@ impl Server {
         others.flat_map(|(_, session)| session.mappings.values()).any(has)
     }
 
+    /// Nobody can come to a place; it is tried again in the next round.
     fn place_down(&mut self, now: Time, key: Key, index: u16, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some((mapping, offset)) = session.mappings.find_mut(index) else { return };
@@ -256,9 +260,7 @@ impl Server {
             mapping.draws -= 1;
             return self.bind(now, key, index, out);
         }
-        let next_round = session.next_round.min(now + BIND_RETRY_EVERY);
-        session.next_round = next_round;
-        self.remind_to_bind(key, next_round);
+        session.next_round = session.next_round.min(now + BIND_RETRY_EVERY);
     }
 
     // ── Closing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,6 +287,7 @@ impl Server {
             let is_closed = |index: u16| closed.binary_search_by_key(&index, |&(index, _)| index).is_ok();
             self.cut_waiting(key, is_closed, out);
         }
+        self.remind_to_bind(key, Time::NEVER);
         self.announce(key, out);
     }
 

@@ -131,8 +131,8 @@ pub const MUTANTS: &[Mutant] = &[
         "a port that could not be had is not tried again",
         &[Edit(
             "server/places.rs",
-            "let next_round = session.next_round.min(now + BIND_RETRY_EVERY);",
-            "let next_round = Time::NEVER;",
+            "session.next_round = session.next_round.min(now + BIND_RETRY_EVERY);",
+            "_ = BIND_RETRY_EVERY;",
         )],
     ),
     mutant(
@@ -316,6 +316,10 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "the ports of a range behind the first few are forgotten",
-        &[Edit("server/places.rs", "self.remind_to_bind(key, now + BIND_PAUSE);", "_ = BIND_PAUSE;")],
+        &[Edit(
+            "server/places.rs",
+            "let again = if left == 0 { now + BIND_PAUSE } else",
+            "let again = if now + BIND_PAUSE == now { now } else",
+        )],
     ),
 ];
