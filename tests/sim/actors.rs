@@ -11,10 +11,35 @@ use nt::role::Manner;
 use super::net::{EndId, World};
 use crate::dice::Random;
 
-/// Byte `k` of stream `id` in one direction. No stream holds a piece of another, so that none can pass for one.
-pub fn byte(id: u32, down: bool, k: u64) -> u8 {
+/// Eight bytes of stream `id` in one direction, from byte `8 * n` on. No stream holds a piece of another, so that none can
+/// pass for one.
+fn word(id: u32, down: bool, n: u64) -> [u8; 8] {
     let stream = u64::from(id) << 1 | u64::from(down);
-    (Random(stream << 40 ^ k).next() >> 56) as u8
+    Random(stream << 40 ^ n).next().to_le_bytes()
+}
+
+/// The bytes of a stream from byte `k` on. Most of what is simulated is bytes: they are made, and looked at, by the word.
+pub fn fill(id: u32, down: bool, k: u64, bytes: &mut [u8]) {
+    let mut n = k / 8;
+    let (first, rest) = bytes.split_at_mut(((n + 1) * 8 - k).min(bytes.len() as u64) as usize);
+    first.copy_from_slice(&word(id, down, n)[(k % 8) as usize..][..first.len()]);
+    for bytes in rest.chunks_mut(8) {
+        n += 1;
+        bytes.copy_from_slice(&word(id, down, n)[..bytes.len()]);
+    }
+}
+
+/// The first of these bytes that is not the one of the stream, where they should be those from byte `k` on.
+pub fn first_wrong(id: u32, down: bool, k: u64, bytes: &[u8]) -> Option<u64> {
+    let mut n = k / 8;
+    let (first, rest) = bytes.split_at(((n + 1) * 8 - k).min(bytes.len() as u64) as usize);
+    let mut good = *first == word(id, down, n)[(k % 8) as usize..][..first.len()];
+    for bytes in rest.chunks(8) {
+        n += 1;
+        good &= *bytes == word(id, down, n)[..bytes.len()];
+    }
+    let right = |k: u64| word(id, down, k / 8)[(k % 8) as usize];
+    if good { None } else { (k..).zip(bytes).find(|&(k, byte)| *byte != right(k)).map(|(k, _)| k) }
 }
 
 /// What a visit does. It stands in the first bytes that the visitor sends, so that the real server knows it too.
@@ -196,14 +221,14 @@ impl Endpoint {
 
     fn write(&mut self, world: &mut World) -> bool {
         let Some(plan) = self.plan else { return false };
-        let (head, body) = match &self.asked {
-            Some(asked) if asked.waits && !asked.is_granted() => (asked.says.clone(), None),
-            Some(asked) => ([&asked.says[..], &plan.encode()].concat(), Some(plan.up)),
-            None if self.visitor => (plan.encode().to_vec(), Some(plan.up)),
-            None => (Vec::new(), Some(plan.down)),
-        };
-        let all = head.len() as u64 + u64::from(body.unwrap_or(0));
-        if body.is_none() && self.sent == all {
+        let asked = self.asked.as_ref();
+        let says = asked.map_or(&[][..], |asked| &asked.says);
+        // Whoever waits for an answer says nothing of its own until it has it.
+        let waits = asked.is_some_and(|asked| asked.waits && !asked.is_granted());
+        let head = (says.len() + if self.visitor && !waits { PLAN_BYTES } else { 0 }) as u64;
+        let body = if self.visitor { plan.up } else { plan.down };
+        let all = head + if waits { 0 } else { u64::from(body) };
+        if waits && self.sent == all {
             return false;
         }
         if self.sent < all {
@@ -211,19 +236,21 @@ impl Endpoint {
                 0 => (all - self.sent).min(1 + world.rng.below(6000)),
                 message => {
                     let turns = self.got / message + u64::from(self.visitor);
-                    all.min(head.len() as u64 + turns * message) - self.sent
+                    all.min(head + turns * message) - self.sent
                 }
             };
             let n = n.min(world.room(self.end) as u64);
             if n == 0 {
                 return false;
             }
-            let bytes: Vec<u8> = (self.sent..self.sent + n)
-                .map(|k| match head.get(k as usize) {
-                    Some(&byte) => byte,
-                    None => byte(plan.id, !self.visitor, k - head.len() as u64),
-                })
-                .collect();
+            let mut bytes = vec![0; n as usize];
+            let first = head.saturating_sub(self.sent).min(n) as usize;
+            if first > 0 {
+                let words = [says, &plan.encode()].concat();
+                bytes[..first].copy_from_slice(&words[self.sent as usize..][..first]);
+            }
+            let k = (self.sent + first as u64).saturating_sub(head);
+            fill(plan.id, !self.visitor, k, &mut bytes[first..]);
             match world.write(self.end, &bytes) {
                 Ok(n) => self.sent += n as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -303,19 +330,15 @@ impl Endpoint {
                 self.plan = Some(Plan::decode(&self.head));
             }
         }
-        for &got in bytes {
-            let plan = self.plan.expect("payload comes after the plan");
-            assert_eq!(
-                got,
-                byte(plan.id, self.visitor, self.got),
-                "visit {}: byte {} is wrong",
-                plan.id,
-                self.got
-            );
-            self.got += 1;
-            let all = u64::from(if self.visitor { plan.down } else { plan.up });
-            assert!(self.got <= all, "visit {}: more bytes than were sent", plan.id);
+        if bytes.is_empty() {
+            return;
         }
+        let plan = self.plan.expect("payload comes after the plan");
+        let wrong = first_wrong(plan.id, self.visitor, self.got, bytes);
+        assert_eq!(wrong, None, "visit {}: this byte is wrong", plan.id);
+        self.got += bytes.len() as u64;
+        let all = u64::from(if self.visitor { plan.down } else { plan.up });
+        assert!(self.got <= all, "visit {}: more bytes than were sent", plan.id);
     }
 }
 

@@ -273,7 +273,7 @@ impl Caller {
             }
             Ok(n) => {
                 self.got += n;
-                buffer[..n].iter().for_each(|byte| self.take(*byte, world.now));
+                self.take_all(&buffer[..n], world.now);
                 if matches!(self.parting, Parting::ResetsHaving(at) if self.got >= at) {
                     self.finish(world, Outcome::Cut);
                 }
@@ -284,6 +284,29 @@ impl Caller {
         }
     }
 
+    fn take_all(&mut self, mut bytes: &[u8], now: Time) {
+        while let [first, rest @ ..] = bytes {
+            let body = self.reader.body(bytes);
+            if body.is_empty() {
+                self.take(*first, now);
+                bytes = rest;
+            } else {
+                self.take_body(body, now);
+                bytes = &bytes[body.len()..];
+            }
+        }
+    }
+
+    fn take_body(&mut self, bytes: &[u8], now: Time) {
+        let Some((matter, _, got)) = &mut self.answer else { panic!("a body of nothing: {self:?}") };
+        let wrong = matter.and_then(|matter| matter.first_wrong(true, *got, bytes));
+        assert_eq!(wrong, None, "this byte of the answer to {matter:?} is wrong");
+        *got += bytes.len() as u64;
+        if self.reader.is_over() {
+            self.answered(now);
+        }
+    }
+
     fn take(&mut self, byte: u8, now: Time) {
         assert!(!self.last || !self.reader.is_between(), "an answer behind the last one: {self:?}");
         match self.reader.take(byte) {
@@ -291,15 +314,6 @@ impl Caller {
             Told::Head(head) if head.status() == 100 => {}
             Told::Head(head) => {
                 if self.begin(&head) {
-                    self.answered(now);
-                }
-            }
-            Told::Byte(byte) => {
-                let Some((matter, _, got)) = &mut self.answer else { panic!("a body of nothing: {self:?}") };
-                let right = matter.is_none_or(|matter| byte == matter.byte(true, *got));
-                assert!(right, "byte {got} of the answer to {matter:?} is wrong");
-                *got += 1;
-                if self.reader.is_over() {
                     self.answered(now);
                 }
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::actors::byte;
+use crate::actors::fill;
 use crate::net::{SocketId, World};
 use crate::world::{REAL, SERVER, VISITOR, address, host_of};
 
@@ -13,8 +13,11 @@ pub const SIZES: [usize; 9] = [0, 1, 100, 1_472, 2_044, 2_045, 9_000, 17_000, 65
 
 /// A datagram says whose it is and which, as far as it is long enough.
 fn datagram(id: u32, number: u32, size: usize) -> Vec<u8> {
-    let head: Vec<u8> = id.to_be_bytes().into_iter().chain(number.to_be_bytes()).collect();
-    (0..size).map(|k| head.get(k).copied().unwrap_or_else(|| byte(id, false, k as u64))).collect()
+    let mut bytes = vec![0; size];
+    fill(id, false, 0, &mut bytes);
+    let head = id.to_be_bytes().into_iter().chain(number.to_be_bytes());
+    bytes.iter_mut().zip(head).for_each(|(byte, of_head)| *byte = of_head);
+    bytes
 }
 
 /// Whose it is and which; `None` where it is too short to say.

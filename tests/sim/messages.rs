@@ -1,7 +1,9 @@
 //! HTTP as the visitors and real servers of the simulation speak it, written and read by other code than nt's. The path of a
 //! request says all that it is about: whose it is and which, how long its body is, and what is to be answered.
 
-use crate::actors::byte;
+use std::ops::Range;
+
+use crate::actors::{fill, first_wrong};
 use crate::dice::Random;
 
 /// How a real server answers.
@@ -110,9 +112,21 @@ impl Matter {
         if self.is_answered_by_bytes() { self.down } else { 0 }
     }
 
-    /// Byte `k` of its body, or of the answer's.
-    pub fn byte(&self, down: bool, k: u64) -> u8 {
-        byte(1 << 22 | self.id << 4 | self.number, down, k)
+    /// The stream that its body is, and the answer's.
+    fn stream(&self) -> u32 {
+        1 << 22 | self.id << 4 | self.number
+    }
+
+    /// The first of these bytes that is not the one of its body, or of the answer's, from byte `k` on.
+    pub fn first_wrong(&self, down: bool, k: u64, bytes: &[u8]) -> Option<u64> {
+        first_wrong(self.stream(), down, k, bytes)
+    }
+
+    /// More of its body, or of the answer's.
+    fn extend(&self, down: bool, range: Range<u64>, bytes: &mut Vec<u8>) {
+        let before = bytes.len();
+        bytes.resize(before + (range.end - range.start) as usize, 0);
+        fill(self.stream(), down, range.start, &mut bytes[before..]);
     }
 
     fn path(&self) -> String {
@@ -179,7 +193,7 @@ impl Matter {
     fn body(&self, down: bool, all: u32, chunked: bool, bytes: &mut Vec<u8>) {
         let all = u64::from(all);
         if !chunked {
-            return bytes.extend((0..all).map(|k| self.byte(down, k)));
+            return self.extend(down, 0..all, bytes);
         }
         let mut dice = Random(u64::from(self.id << 4 | self.number));
         let mut at = 0;
@@ -191,7 +205,7 @@ impl Matter {
                 _ => format!("{n:X}\r\n"),
             };
             bytes.extend(line.into_bytes());
-            bytes.extend((at..at + n).map(|k| self.byte(down, k)));
+            self.extend(down, at..at + n, bytes);
             bytes.extend(b"\r\n");
             at += n;
         }
@@ -261,9 +275,7 @@ pub enum Told {
     Nothing,
     /// The last one of a head: what follows must be said.
     Head(Head),
-    /// One of the body.
-    Byte(u8),
-    /// One of the body or behind it, which is over by that.
+    /// One behind the body, which is over by that.
     Over,
 }
 
@@ -291,7 +303,20 @@ impl Reader {
         self.at == Framing::UntilEnd
     }
 
-    /// A byte of the body was told; so many are left.
+    /// Those of these bytes that are the next of the body, and come at once; none where another follows first.
+    pub fn body<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.at {
+            Framing::Data(left, chunk) => {
+                let n = left.min(bytes.len() as u64);
+                self.after_data(left - n, chunk);
+                &bytes[..n as usize]
+            }
+            Framing::UntilEnd => bytes,
+            Framing::Head | Framing::Size | Framing::Gap | Framing::Trailer => &[],
+        }
+    }
+
+    /// Bytes of the body were told; so many are left.
     fn after_data(&mut self, left: u64, chunk: bool) {
         self.at = match (left, chunk) {
             (0, true) => Framing::Gap,
@@ -311,13 +336,10 @@ impl Reader {
         self.at == Framing::Head
     }
 
+    /// What the next byte is; those of the body are asked for first ([`Self::body`]).
     pub fn take(&mut self, byte: u8) -> Told {
         match self.at {
-            Framing::Data(left, chunk) => {
-                self.after_data(left - 1, chunk);
-                return Told::Byte(byte);
-            }
-            Framing::UntilEnd => return Told::Byte(byte),
+            Framing::Data(..) | Framing::UntilEnd => unreachable!("a byte of the body"),
             Framing::Head => {
                 self.line.push(byte);
                 if !self.line.ends_with(b"\r\n\r\n") {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -505,8 +505,7 @@ impl World {
         if self.rng.chance(self.nasty.short) {
             n = 1 + self.rng.below(n as u64) as usize;
         }
-        let came = self.ends[end].inbox.drain(..n).collect::<Vec<_>>();
-        into[..n].copy_from_slice(&came);
+        self.ends[end].inbox.read_exact(&mut into[..n]).expect("so many are there");
         if n < into.len() {
             // Dry, as far as the reader can know; what is left came just now.
             self.ends[end].read_blocked = true;

@@ -229,11 +229,34 @@ impl Service {
                 true
             }
             Ok(n) => {
-                buffer[..n].iter().for_each(|byte| self.take(*byte, world, requests));
+                self.take_all(&buffer[..n], world, requests);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(_) => self.finish(world, Manner::Cut),
+        }
+    }
+
+    fn take_all(&mut self, mut bytes: &[u8], world: &mut World, requests: &mut Requests) {
+        while let [first, rest @ ..] = bytes {
+            let body = if self.header.is_none() { self.reader.body(bytes) } else { &[] };
+            if body.is_empty() {
+                self.take(*first, world, requests);
+                bytes = rest;
+            } else {
+                self.take_body(body, world);
+                bytes = &bytes[body.len()..];
+            }
+        }
+    }
+
+    fn take_body(&mut self, bytes: &[u8], world: &mut World) {
+        let Some((matter, got)) = &mut self.asked else { panic!("a body of nothing: {self:?}") };
+        let wrong = matter.first_wrong(false, *got, bytes);
+        assert_eq!(wrong, None, "this byte of a request is wrong: {matter:?}");
+        *got += bytes.len() as u64;
+        if self.reader.is_over() {
+            self.asked_whole(world);
         }
     }
 
@@ -261,14 +284,6 @@ impl Service {
                     self.answer(world);
                 }
                 if self.reader.expect(head.framing(Framing::Data(0, false))) {
-                    self.asked_whole(world);
-                }
-            }
-            Told::Byte(byte) => {
-                let Some((matter, got)) = &mut self.asked else { panic!("a body of nothing: {self:?}") };
-                assert_eq!(byte, matter.byte(false, *got), "byte {got} of a request is wrong: {matter:?}");
-                *got += 1;
-                if self.reader.is_over() {
                     self.asked_whole(world);
                 }
             }
