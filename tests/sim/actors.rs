@@ -116,6 +116,8 @@ pub struct Endpoint {
     pub outcome: Outcome,
     /// It does not read for so many steps.
     pub stalled: u32,
+    /// It was so at the last look.
+    waited: bool,
 }
 
 /// What is said at an exit before a stream begins.
@@ -177,11 +179,13 @@ impl Endpoint {
             peer_ended: false,
             outcome,
             stalled: 0,
+            waited: false,
         }
     }
 
     /// Does what can be done now; whether anything could.
     pub fn poke(&mut self, world: &mut World) -> bool {
+        self.waited = false;
         if self.outcome != Outcome::Running {
             return false;
         }
@@ -204,6 +208,13 @@ impl Endpoint {
             self.outcome = Outcome::Whole;
         }
         wrote || read
+    }
+
+    /// It was looked at so often, as at the last time, and did nothing.
+    pub fn skip(&mut self, looks: u32) {
+        if self.waited {
+            self.stalled -= looks;
+        }
     }
 
     /// It resets, if its story goes on.
@@ -276,6 +287,8 @@ impl Endpoint {
         }
         if self.stalled > 0 {
             self.stalled -= 1;
+            self.waited = true;
+            world.patience = world.patience.min(self.stalled);
             return false;
         }
         if !world.has_news(self.end) {

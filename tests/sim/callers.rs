@@ -120,6 +120,8 @@ pub struct Caller {
     pub over_at: Time,
     /// It does not read for so many steps.
     pub stalled: u32,
+    /// It was so at the last look.
+    waited: bool,
 }
 
 impl fmt::Debug for Caller {
@@ -157,6 +159,7 @@ impl Caller {
             outcome: Outcome::Running,
             over_at: Time::NEVER,
             stalled: 0,
+            waited: false,
         }
     }
 
@@ -177,6 +180,7 @@ impl Caller {
 
     /// Does what can be done now; whether anything could.
     pub fn poke(&mut self, world: &mut World) -> bool {
+        self.waited = false;
         if self.outcome != Outcome::Running {
             return false;
         }
@@ -188,6 +192,13 @@ impl Caller {
         let wrote = self.write(world);
         let read = self.read(world);
         wrote || read
+    }
+
+    /// It was looked at so often, as at the last time, and did nothing.
+    pub fn skip(&mut self, looks: u32) {
+        if self.waited {
+            self.stalled -= looks;
+        }
     }
 
     /// It resets, if its story goes on.
@@ -257,6 +268,8 @@ impl Caller {
         }
         if self.stalled > 0 {
             self.stalled -= 1;
+            self.waited = true;
+            world.patience = world.patience.min(self.stalled);
             return false;
         }
         if !world.has_news(self.end) {

@@ -106,10 +106,12 @@ impl World {
         came
     }
 
-    /// Delivers what arrives by now.
-    pub(super) fn deliver_letters(&mut self) {
+    /// Delivers what arrives by now; whether there was anything.
+    pub(super) fn deliver_letters(&mut self) -> bool {
+        let mut arrived = false;
         while self.post.next() <= self.now {
-            let Some((_, letter)) = self.post.flight.pop_first() else { return };
+            let Some((_, letter)) = self.post.flight.pop_first() else { break };
+            arrived = true;
             let Letter { from, to, bytes } = letter;
             let loss = self.letter_loss;
             if self.cuts.contains(&(from.0, to.0)) || self.rng.chance(loss) {
@@ -129,5 +131,6 @@ impl World {
                 self.tell(to.0, token, true, false, false, false);
             }
         }
+        arrived
     }
 }

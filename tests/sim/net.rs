@@ -111,6 +111,8 @@ pub struct World {
     events: BTreeMap<Host, Vec<Event>>,
     /// Somebody has come to a listener, and may be waiting there.
     pub knocked: bool,
+    /// So many more looks leave everybody stalled who was at the last one.
+    pub patience: u32,
     /// Directions between hosts that carry nothing.
     pub cuts: BTreeSet<(Host, Host)>,
     pub notes: Vec<(Time, Host, String)>,
@@ -155,6 +157,7 @@ impl World {
             posted: 0,
             events: BTreeMap::new(),
             knocked: false,
+            patience: u32::MAX,
             cuts: BTreeSet::new(),
             notes: Vec::new(),
             lookups: 0,
@@ -216,6 +219,11 @@ impl World {
         self.flight.peek().map_or(Time::NEVER, |Reverse(first)| first.at)
     }
 
+    /// What differs whenever somebody has sent or read anything in between.
+    pub fn happened(&self) -> (u64, u64) {
+        (self.posted, self.trace)
+    }
+
     /// Whether events wait for a host.
     pub fn has_events(&self, host: Host) -> bool {
         self.events.get(&host).is_some_and(|events| !events.is_empty())
@@ -237,12 +245,12 @@ impl World {
         told
     }
 
-    /// Lets the clock jump to `at` and delivers what arrives by then.
-    pub fn advance(&mut self, at: Time) {
+    /// Lets the clock jump to `at` and delivers what arrives by then; whether anything did.
+    pub fn advance(&mut self, at: Time) -> bool {
         self.now = self.now.max(at);
-        self.deliver_letters();
+        let mut arrived = self.deliver_letters();
         while self.next_packet() <= self.now {
-            let Some(Reverse(Flying { to, number, packet, .. })) = self.flight.pop() else { return };
+            let Some(Reverse(Flying { to, number, packet, .. })) = self.flight.pop() else { break };
             let from = self.ends[to].peer;
             if self.is_cut(from) {
                 // TCP sends it again, until it gives up.
@@ -251,12 +259,14 @@ impl World {
                 self.post(again, to, number, packet);
                 continue;
             }
+            arrived = true;
             // What overtook another waits for it.
             self.ends[from].early.insert(number, packet);
             while let Some(packet) = self.in_turn(from) {
                 self.deliver(to, packet);
             }
         }
+        arrived
     }
 
     /// The next packet of what an end has sent, if it is there.

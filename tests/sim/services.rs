@@ -108,6 +108,8 @@ pub struct Service {
     pub outcome: Outcome,
     /// It does not read for so many steps.
     pub stalled: u32,
+    /// It was so at the last look.
+    waited: bool,
 }
 
 impl fmt::Debug for Service {
@@ -141,6 +143,7 @@ impl Service {
             peer_ended: false,
             outcome: Outcome::Running,
             stalled: 0,
+            waited: false,
         }
     }
 
@@ -159,6 +162,7 @@ impl Service {
 
     /// Does what can be done now; whether anything could.
     pub fn poke(&mut self, world: &mut World, requests: &mut Requests) -> bool {
+        self.waited = false;
         if self.outcome != Outcome::Running {
             return false;
         }
@@ -169,6 +173,13 @@ impl Service {
             return self.finish(world, Manner::End);
         }
         wrote || read
+    }
+
+    /// It was looked at so often, as at the last time, and did nothing.
+    pub fn skip(&mut self, looks: u32) {
+        if self.waited {
+            self.stalled -= looks;
+        }
     }
 
     /// It resets, if its story goes on.
@@ -215,6 +226,8 @@ impl Service {
         }
         if self.stalled > 0 {
             self.stalled -= 1;
+            self.waited = true;
+            world.patience = world.patience.min(self.stalled);
             return false;
         }
         if !world.has_news(self.end) {

@@ -89,6 +89,18 @@ pub struct Sim {
     gone: usize,
     /// Turns of all processes.
     pub turns: u64,
+    /// The last look at everybody, where nothing at all came of it.
+    idle: Option<Idle>,
+}
+
+/// A look at everybody of which nothing came. As long as nothing arrives, is due or is changed, nothing will come of
+/// another one either: it would only draw the same dice, and whoever is stalled would count it.
+#[derive(Clone, Copy)]
+struct Idle {
+    /// What it has added to the state of the dice.
+    drawn: u64,
+    /// As many more of them leave everybody stalled who is.
+    looks: u32,
 }
 
 /// Where an address leads: the server's ports lie above 1000, the client's own network below.
@@ -168,6 +180,7 @@ impl Sim {
             exits: Vec::new(),
             gone: 0,
             turns: 0,
+            idle: None,
         };
         sim.world.borrow_mut().listen(REAL, REAL_PORT, usize::MAX);
         sim.start_server();
@@ -397,12 +410,32 @@ impl Sim {
     pub fn run_until(&mut self, until: Time) {
         loop {
             self.settle();
-            let next = self.next();
-            let now = self.now();
-            self.world.borrow_mut().advance(next.max(now + Span::from_micros(1)).min(until));
+            self.wait(until);
             if self.now() >= until {
                 return self.settle();
             }
+        }
+    }
+
+    /// Lets the clock jump to where somebody has something to do, or to `until`. What is cut off and sent again on its
+    /// way is nothing to anybody: who would be looked at each time is spared that, and all is as if it had been so.
+    fn wait(&mut self, until: Time) {
+        let (due, mut looks) = (self.due(), 0);
+        loop {
+            let mut world = self.world.borrow_mut();
+            let next = due.min(world.next()).max(world.now + Span::from_micros(1)).min(until);
+            let arrived = world.advance(next);
+            let Some(idle) = self.idle.filter(|idle| !arrived && next < due.min(until) && looks < idle.looks)
+            else {
+                break;
+            };
+            world.rng.0 = world.rng.0.wrapping_add(idle.drawn);
+            looks += 1;
+        }
+        if looks > 0 {
+            self.visitors.iter_mut().chain(&mut self.reals).for_each(|endpoint| endpoint.skip(looks));
+            self.callers.iter_mut().for_each(|caller| caller.skip(looks));
+            self.services.iter_mut().for_each(|service| service.skip(looks));
         }
     }
 
@@ -412,6 +445,11 @@ impl Sim {
 
     /// When something happens next, if nobody does anything now.
     pub fn next(&self) -> Time {
+        self.due().min(self.world.borrow().next())
+    }
+
+    /// When somebody does something next, if nothing arrives.
+    fn due(&self) -> Time {
         let processes = self.server.iter().map(|server| (SERVER, server));
         let processes = processes.chain(self.clients.iter().map(|(host, client)| (*host, client)));
         let awake = processes.filter(|(host, _)| !self.frozen.contains(host));
@@ -420,7 +458,7 @@ impl Sim {
         // Who could have spoken by now waits for something else.
         let now = self.now();
         let speakers = callers.chain(self.services.iter().map(Service::next)).filter(|at| *at > now);
-        deadlines.chain(speakers).fold(self.world.borrow().next(), Time::min)
+        deadlines.chain(speakers).fold(Time::NEVER, Time::min)
     }
 
     /// Everybody does what can be done at this moment.
@@ -454,6 +492,8 @@ impl Sim {
         let world = self.world.clone();
         let mut world = world.borrow_mut();
         let mut busy = false;
+        world.patience = u32::MAX;
+        let (before, drawn) = ((world.happened(), self.strangers.len()), world.rng.0);
         // Who waits at a port that is idle has knocked already.
         let knocked = std::mem::replace(&mut world.knocked, !self.idle_ports.is_empty());
         let open = |port: &&u16| knocked && !self.idle_ports.contains(port);
@@ -503,6 +543,9 @@ impl Sim {
                 }
             }
         }
+        let idle = !busy && before == (world.happened(), self.strangers.len());
+        let drawn = world.rng.0.wrapping_sub(drawn);
+        self.idle = idle.then_some(Idle { drawn, looks: world.patience });
         busy
     }
 
