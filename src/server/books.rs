@@ -2,77 +2,110 @@
 
 use super::mappings::State;
 use super::names::Names;
-use super::{Channel, Server};
+use super::session::Session;
+use super::{Channel, ProxyChannel, Server};
 use crate::channel::proxy::Proxy;
+use crate::slots::Key;
 use crate::time::Time;
+
+/// What there is of all that is counted elsewhere.
+#[derive(Default)]
+struct Found {
+    strangers: usize,
+    visitors: usize,
+    /// Visitors of no session.
+    callers: usize,
+    flows: usize,
+    fellows: usize,
+    proxies: usize,
+    draining: usize,
+    ended: usize,
+}
 
 impl Server {
     /// What sessions count is what there is; for tests.
-    fn check_counts(&self) {
-        let drains = |channel: &Channel| matches!(channel, Channel::Proxy(p) if matches!(p.state, Proxy::Drain { .. }));
-        let draining: usize = self.sessions.iter().map(|(_, session)| session.pool.draining).sum();
-        let drained = self.channels.iter().filter(|(_, channel)| drains(channel)).count();
-        assert_eq!(draining, drained, "drained ProxyChannels were miscounted");
-        let ended: usize = self.sessions.iter().map(|(_, session)| session.pool.ended).sum();
-        let awaited = |channel: &Channel| matches!(channel, Channel::Proxy(proxy) if proxy.ended);
-        let proxies = self.channels.iter().filter(|(_, channel)| awaited(channel)).count();
-        assert_eq!(ended, proxies, "ProxyChannels of flows that are over were miscounted");
-        let flows: usize = self.sessions.iter().map(|(_, session)| session.flows).sum();
-        let is_flow = |channel: &Channel| matches!(channel, Channel::Visitor(visitor) if visitor.is_flow());
-        let visitors = self.channels.iter().filter(|(_, channel)| is_flow(channel)).count();
-        assert_eq!(flows, visitors, "flows were miscounted");
-        let is_fellow = |channel: &Channel| matches!(channel, Channel::Visitor(v) if v.is_fellow());
-        let fellows = self.channels.iter().filter(|(_, channel)| is_fellow(channel)).count();
-        assert_eq!(fellows, self.fellows, "visitors that are clients were miscounted");
-        let of_no_session = |channel: &Channel| matches!(channel, Channel::Caller(_) | Channel::Greeter(_));
-        let callers = self.channels.iter().filter(|(_, channel)| of_no_session(channel)).count();
-        let visitors: usize = self.sessions.iter().map(|(_, session)| session.visitors).sum();
-        assert_eq!(visitors + callers, self.visitors, "visitors of sessions were miscounted");
+    fn check_counts(&self, found: &Found) {
+        let sum =
+            |count: fn(&Session) -> usize| self.sessions.iter().map(|(_, session)| count(session)).sum();
+        let (draining, ended): (usize, usize) = (sum(|one| one.pool.draining), sum(|one| one.pool.ended));
+        assert_eq!(draining, found.draining, "drained ProxyChannels were miscounted");
+        assert_eq!(ended, found.ended, "ProxyChannels of flows that are over were miscounted");
+        let (flows, visitors): (usize, usize) = (sum(|one| one.flows), sum(|one| one.visitors));
+        assert_eq!(flows, found.flows, "flows were miscounted");
+        assert_eq!(found.fellows, self.fellows, "visitors that are clients were miscounted");
+        assert_eq!(visitors + found.callers, self.visitors, "visitors of sessions were miscounted");
+        let there = (found.strangers, found.visitors, found.proxies);
+        assert_eq!(there, (self.strangers.len(), self.visitors, self.proxies));
+    }
+
+    /// Whether each channel stands in a list of its session's, by its place in the table: free ProxyChannels in
+    /// the pool, visitors among those who wait. It is made once: to look for each channel in its list would take
+    /// far longer.
+    fn listed(&self) -> Vec<bool> {
+        let mut listed = Vec::new();
+        let mut note = |key: Key| {
+            if listed.len() <= key.index() {
+                listed.resize(key.index() + 1, false);
+            }
+            listed[key.index()] = true;
+        };
+        for (owner, session) in self.sessions.iter() {
+            let channel = |key: &Key| self.channels.get(*key);
+            let free = |key: &Key| matches!(channel(key), Some(Channel::Proxy(one)) if one.session == owner);
+            session.pool.idle.iter().copied().filter(free).for_each(&mut note);
+            let waits =
+                |key: &Key| matches!(channel(key), Some(Channel::Visitor(one)) if one.session == owner);
+            let waiting = session.waiting.iter().chain(session.inherited.iter().map(|(key, _)| *key));
+            waiting.filter(waits).for_each(&mut note);
+        }
+        listed
+    }
+
+    fn check_proxy(&self, key: Key, proxy: &ProxyChannel, listed: bool) {
+        assert!(self.sessions.get(proxy.session).is_some(), "a ProxyChannel of no session");
+        assert_eq!(proxy.state.is_idle(), listed, "{key:?} and the pool disagree");
+        if let Some(visitor) = proxy.visitor {
+            let Some(Channel::Visitor(visitor)) = self.channels.get(visitor) else {
+                panic!("{key:?} carries a visitor who has gone");
+            };
+            assert_eq!(visitor.state.proxy(), Some(key), "visitor and ProxyChannel disagree");
+        }
     }
 
     /// The books agree with each other; for tests, after every step.
     pub(super) fn check_books(&self) {
-        let (mut strangers, mut visitors, mut proxies) = (0, 0, 0);
+        let (mut found, mut deadline) = (Found::default(), Time::NEVER);
+        let listed = self.listed();
         for (key, channel) in self.channels.iter() {
+            let listed = listed.get(key.index()).is_some_and(|listed| *listed);
+            deadline = deadline.min(channel.deadline());
             match channel {
-                Channel::Stranger(_) => strangers += 1,
-                Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_) => visitors += 1,
+                Channel::Stranger(_) => found.strangers += 1,
+                Channel::Front(_) => found.visitors += 1,
+                Channel::Caller(_) | Channel::Greeter(_) => {
+                    found.visitors += 1;
+                    found.callers += 1;
+                }
                 Channel::Cmd(session) => {
-                    assert_eq!(
-                        self.sessions.get(*session).and_then(|s| s.cmd),
-                        Some(key),
-                        "a CmdChannel of nobody"
-                    );
+                    let cmd = self.sessions.get(*session).and_then(|s| s.cmd);
+                    assert_eq!(cmd, Some(key), "a CmdChannel of nobody");
                 }
                 Channel::Proxy(proxy) => {
-                    proxies += 1;
-                    let session = self.sessions.get(proxy.session).expect("a ProxyChannel of no session");
-                    assert_eq!(
-                        proxy.state.is_idle(),
-                        session.pool.idle.contains(&key),
-                        "{key:?} and the pool disagree"
-                    );
-                    if let Some(visitor) = proxy.visitor {
-                        let Some(Channel::Visitor(visitor)) = self.channels.get(visitor) else {
-                            panic!("{key:?} carries a visitor who has gone");
-                        };
-                        assert_eq!(visitor.state.proxy(), Some(key), "visitor and ProxyChannel disagree");
-                    }
+                    found.proxies += 1;
+                    found.draining += usize::from(matches!(proxy.state, Proxy::Drain { .. }));
+                    found.ended += usize::from(proxy.ended);
+                    self.check_proxy(key, proxy, listed);
                 }
                 Channel::Visitor(visitor) => {
-                    visitors += 1;
-                    let session = self.sessions.get(visitor.session).expect("a visitor of no session");
-                    assert_eq!(
-                        visitor.state.proxy().is_none(),
-                        session.waiting.iter().any(|other| other == key)
-                            || session.inherited.iter().any(|(other, _)| *other == key),
-                        "queue and visitor disagree"
-                    );
+                    found.visitors += 1;
+                    found.flows += usize::from(visitor.is_flow());
+                    found.fellows += usize::from(visitor.is_fellow());
+                    assert!(self.sessions.get(visitor.session).is_some(), "a visitor of no session");
+                    assert_eq!(visitor.state.proxy().is_none(), listed, "queue and visitor disagree");
                 }
             }
         }
-        assert_eq!((strangers, visitors, proxies), (self.strangers.len(), self.visitors, self.proxies));
-        self.check_counts();
+        self.check_counts(&found);
         for (key, session) in self.sessions.iter() {
             assert_eq!(self.by_id.get(&session.login.id), Some(&key), "a session that nobody can attach to");
             assert_eq!(
@@ -84,12 +117,8 @@ impl Server {
         // Whatever has a deadline will be looked at by then.
         let pulses = self.sessions.iter().map(|(_, session)| session.pulse.dead_at());
         let orders = self.sessions.iter().flat_map(|(_, session)| session.pool.orders.values().copied());
-        let deadlines =
-            self.channels.iter().map(|(_, channel)| channel.deadline()).chain(pulses).chain(orders);
-        assert!(
-            self.timers.next() <= deadlines.min().unwrap_or(Time::NEVER),
-            "a deadline that nobody looks at"
-        );
+        let deadline = pulses.chain(orders).fold(deadline, Time::min);
+        assert!(self.timers.next() <= deadline, "a deadline that nobody looks at");
         for (listener, &(session, mapping)) in self.ports.iter() {
             let session = self.sessions.get(session).expect("a port of no session");
             let (mapping, offset) = session.mappings.find(mapping).expect("a port of no mapping");

@@ -2,8 +2,7 @@
 //! real one may be. Everything follows from one seed.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,7 +24,7 @@ mod flight;
 
 pub use datagrams::{Post, SocketId};
 pub use faults::Trouble;
-use flight::Flying;
+use flight::{Flight, Flying};
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
@@ -105,9 +104,7 @@ pub struct World {
     pub nasty: Nasty,
     ends: Vec<End>,
     listeners: BTreeMap<u16, Listener>,
-    flight: BinaryHeap<Reverse<Flying>>,
-    /// Packets posted so far.
-    posted: u64,
+    flight: Flight,
     events: BTreeMap<Host, Vec<Event>>,
     /// Somebody has come to a listener, and may be waiting there.
     pub knocked: bool,
@@ -153,8 +150,7 @@ impl World {
             nasty,
             ends: Vec::new(),
             listeners: BTreeMap::new(),
-            flight: BinaryHeap::new(),
-            posted: 0,
+            flight: Flight::default(),
             events: BTreeMap::new(),
             knocked: false,
             patience: u32::MAX,
@@ -202,26 +198,16 @@ impl World {
         self.ends[from].last_arrival = at;
         let number = self.ends[from].sent;
         self.ends[from].sent += 1;
-        self.post(at, to, number, packet);
+        self.flight.send(at, to, number, packet);
     }
-
-    fn post(&mut self, at: Time, to: EndId, number: u64, packet: Packet) {
-        self.posted += 1;
-        self.flight.push(Reverse(Flying { at, posted: self.posted, to, number, packet }));
-    }
-
     /// When the next packet or datagram arrives.
     pub fn next(&self) -> Time {
-        self.next_packet().min(self.post.next())
-    }
-
-    fn next_packet(&self) -> Time {
-        self.flight.peek().map_or(Time::NEVER, |Reverse(first)| first.at)
+        self.flight.next().min(self.post.next())
     }
 
     /// What differs whenever somebody has sent or read anything in between.
     pub fn happened(&self) -> (u64, u64) {
-        (self.posted, self.trace)
+        (self.flight.posted(), self.trace)
     }
 
     /// Whether events wait for a host.
@@ -249,14 +235,11 @@ impl World {
     pub fn advance(&mut self, at: Time) -> bool {
         self.now = self.now.max(at);
         let mut arrived = self.deliver_letters();
-        while self.next_packet() <= self.now {
-            let Some(Reverse(Flying { to, number, packet, .. })) = self.flight.pop() else { break };
+        while let Some(Flying { to, number, packet, .. }) = self.flight.arrived(self.now) {
             let from = self.ends[to].peer;
             if self.is_cut(from) {
-                // TCP sends it again, until it gives up.
-                let again = self.now + Span::from_millis(400);
+                let again = self.flight.send_again(self.now, to, number, packet);
                 self.ends[from].last_arrival = self.ends[from].last_arrival.max(again);
-                self.post(again, to, number, packet);
                 continue;
             }
             arrived = true;
