@@ -111,7 +111,8 @@ impl World {
             }
         }
         self.unbox_all(host);
-        self.events.remove(&host);
-        self.sockets.remove(&host);
+        let process = &mut self.processes[host];
+        process.events.clear();
+        process.sockets = 0;
     }
 }

@@ -6,11 +6,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::OnceLock;
 
 /// A kind of system call, or an allocation, be it new memory or more of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     Wait,
     Listen,
@@ -33,35 +33,66 @@ pub enum Cost {
     Allocation,
 }
 
-/// How often each occurred; those that did not are not listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Costs(BTreeMap<Cost, u64>);
+impl Cost {
+    const ALL: [Self; 18] = [
+        Self::Wait,
+        Self::Listen,
+        Self::Accept,
+        Self::Watch,
+        Self::Dial,
+        Self::DialSpeaking,
+        Self::Dialed,
+        Self::Read,
+        Self::Write,
+        Self::SpliceIn,
+        Self::SpliceOut,
+        Self::Shut,
+        Self::Close,
+        Self::Resolve,
+        Self::PollLicenses,
+        Self::Note,
+        Self::Forget,
+        Self::Allocation,
+    ];
+}
+
+/// How often each occurred, in the order of their kinds: it is counted at every call.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Costs([u64; Cost::ALL.len()]);
+
+impl fmt::Debug for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.listed().filter(|(_, times)| *times > 0)).finish()
+    }
+}
 
 impl Costs {
+    fn listed(&self) -> impl Iterator<Item = (Cost, u64)> {
+        Cost::ALL.into_iter().map(|kind| (kind, self.of(kind)))
+    }
+
     pub fn add(&mut self, kind: Cost, times: u64) {
-        if times > 0 {
-            *self.0.entry(kind).or_default() += times;
-        }
+        self.0[kind as usize] += times;
     }
 
     pub fn of(&self, kind: Cost) -> u64 {
-        self.0.get(&kind).copied().unwrap_or(0)
+        self.0[kind as usize]
     }
 
     pub fn plus(mut self, other: &Self) -> Self {
-        other.0.iter().for_each(|(&kind, &times)| self.add(kind, times));
+        other.listed().for_each(|(kind, times)| self.add(kind, times));
         self
     }
 
     /// What came on top of `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
-        self.0.iter().map(|(&kind, &times)| (kind, times - earlier.of(kind))).collect()
+        self.listed().map(|(kind, times)| (kind, times - earlier.of(kind))).collect()
     }
 
     /// System calls of every kind but waits.
     pub fn calls(&self) -> u64 {
-        let called = |kind: &Cost| !matches!(kind, Cost::Wait | Cost::Allocation);
-        self.0.iter().filter(|(kind, _)| called(kind)).map(|(_, times)| times).sum()
+        let called = |kind: Cost| !matches!(kind, Cost::Wait | Cost::Allocation);
+        self.listed().filter(|(kind, _)| called(*kind)).map(|(_, times)| times).sum()
     }
 }
 

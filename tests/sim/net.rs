@@ -91,6 +91,19 @@ const PROBE_EVERY: Span = Span::from_millis(100);
 /// First words that are kept.
 const RECORDED_MAX: usize = 64;
 
+/// Hosts have numbers below this.
+const HOSTS: usize = 32;
+
+/// What a system has of the process of its host.
+#[derive(Default)]
+struct Process {
+    /// They wait for it.
+    events: Vec<Event>,
+    /// So many it holds.
+    sockets: usize,
+    costs: Costs,
+}
+
 struct Listener {
     host: Host,
     token: usize,
@@ -105,7 +118,8 @@ pub struct World {
     ends: Vec<End>,
     listeners: BTreeMap<u16, Listener>,
     flight: Flight,
-    events: BTreeMap<Host, Vec<Event>>,
+    /// By host.
+    processes: Vec<Process>,
     /// Somebody has come to a listener, and may be waiting there.
     pub knocked: bool,
     /// So many more looks leave everybody stalled who was at the last one.
@@ -120,8 +134,6 @@ pub struct World {
     pub spliced: usize,
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
-    /// What each host's process has cost.
-    pub costs: BTreeMap<Host, Costs>,
     pub trouble: Trouble,
     /// Calls so far that may fail.
     pub fallible: u64,
@@ -129,8 +141,6 @@ pub struct World {
     pub corrupt: BTreeSet<Host>,
     /// What was said first on some connections: for those who say it again.
     pub recorded: Vec<Vec<u8>>,
-    /// Sockets that each host's process holds.
-    pub sockets: BTreeMap<Host, usize>,
     /// Ends that their kernel probes.
     probed: Vec<EndId>,
     probe_at: Time,
@@ -151,7 +161,7 @@ impl World {
             ends: Vec::new(),
             listeners: BTreeMap::new(),
             flight: Flight::default(),
-            events: BTreeMap::new(),
+            processes: (0..HOSTS).map(|_| Process::default()).collect(),
             knocked: false,
             patience: u32::MAX,
             cuts: BTreeSet::new(),
@@ -160,12 +170,10 @@ impl World {
             pipes: 0,
             spliced: 0,
             licenses: None,
-            costs: BTreeMap::new(),
             trouble: Trouble::Never,
             fallible: 0,
             corrupt: BTreeSet::new(),
             recorded: Vec::new(),
-            sockets: BTreeMap::new(),
             probed: Vec::new(),
             probe_at: Time::default(),
             next_port: 40_000,
@@ -175,14 +183,29 @@ impl World {
         }))
     }
 
+    /// What each host's process has cost.
+    pub fn costs(&self) -> impl Iterator<Item = &Costs> {
+        self.processes.iter().map(|process| &process.costs)
+    }
+
+    /// What a host's process has cost, to count more.
+    pub fn costs_of(&mut self, host: Host) -> &mut Costs {
+        &mut self.processes[host].costs
+    }
+
+    /// Sockets that a host's process holds.
+    pub fn sockets(&self, host: Host) -> usize {
+        self.processes[host].sockets
+    }
+
     /// A host's process has one socket more.
     pub fn opened(&mut self, host: Host) {
-        *self.sockets.entry(host).or_default() += 1;
+        self.processes[host].sockets += 1;
     }
 
     /// A host's process has one socket less.
     pub fn closed(&mut self, host: Host) {
-        let sockets = self.sockets.entry(host).or_default();
+        let sockets = &mut self.processes[host].sockets;
         *sockets = sockets.checked_sub(1).expect("a process closes what it does not have");
     }
 
@@ -212,23 +235,23 @@ impl World {
 
     /// Whether events wait for a host.
     pub fn has_events(&self, host: Host) -> bool {
-        self.events.get(&host).is_some_and(|events| !events.is_empty())
+        !self.processes[host].events.is_empty()
     }
 
     /// Lets an event wait for a host.
     pub fn inform(&mut self, host: Host, event: Event) {
-        self.events.entry(host).or_default().push(event);
+        self.processes[host].events.push(event);
     }
 
     /// Takes the events that wait for a host. Nobody promises an order within a batch.
-    pub fn take_events(&mut self, host: Host) -> Vec<Event> {
+    pub fn take_events(&mut self, host: Host, events: &mut Vec<Event>) {
         self.probe();
-        let mut told = self.events.remove(&host).unwrap_or_default();
+        let told = &mut self.processes[host].events;
         for i in (1..told.len()).rev() {
             let j = self.rng.below(i as u64 + 1) as usize;
             told.swap(i, j);
         }
-        told
+        events.append(told);
     }
 
     /// Lets the clock jump to `at` and delivers what arrives by then; whether anything did.
@@ -244,7 +267,12 @@ impl World {
             }
             arrived = true;
             // What overtook another waits for it.
-            self.ends[from].early.insert(number, packet);
+            if number != self.ends[from].arrived {
+                self.ends[from].early.insert(number, packet);
+                continue;
+            }
+            self.ends[from].arrived += 1;
+            self.deliver(to, packet);
             while let Some(packet) = self.in_turn(from) {
                 self.deliver(to, packet);
             }

@@ -56,7 +56,7 @@ impl SimNet {
     /// The world, for one system call of this kind.
     fn call(&self, kind: Cost) -> Inside<'_> {
         let mut world = self.world();
-        world.costs.entry(self.host).or_default().add(kind, 1);
+        world.costs_of(self.host).add(kind, 1);
         world
     }
 
@@ -88,7 +88,7 @@ impl Net for SimNet {
 
     fn wait(&mut self, _until: Time, events: &mut Vec<Event>) {
         let mut world = self.call(Cost::Wait);
-        events.append(&mut world.take_events(self.host));
+        world.take_events(self.host, events);
     }
 
     fn listen(

@@ -208,7 +208,11 @@ impl Sim {
         SimNet { world: self.world.clone(), host, route }
     }
 
+    /// Who speaks no TLS needs none: to make it takes longer than many a turn.
     fn security(&self) -> Security {
+        if self.transport == Transport::Plain {
+            return Security::default();
+        }
         let (cert, key) = identity().clone();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
         Security::default()
@@ -561,7 +565,7 @@ impl Sim {
     /// What the processes of all hosts have cost together.
     pub fn costs(&self) -> Costs {
         let world = self.world.borrow();
-        world.costs.values().fold(Costs::default(), |sum, costs| sum.plus(costs))
+        world.costs().fold(Costs::default(), |sum, costs| sum.plus(costs))
     }
 
     /// What stands for everything that happened.
@@ -595,10 +599,10 @@ thread_local! {
 /// One turn of a host's process, with what it allocates itself; its exit code, if it was the last.
 fn turn(host: Host, driver: &mut Driver<SimNet>, world: &RefCell<World>) -> Option<(Host, i32)> {
     let (code, allocations) = meter::allocations(|| driver.turn());
-    world.borrow_mut().costs.entry(host).or_default().add(Cost::Allocation, allocations);
+    world.borrow_mut().costs_of(host).add(Cost::Allocation, allocations);
     driver.check();
     if code.is_none() {
-        let (held, counted) = (world.borrow().sockets.get(&host).copied().unwrap_or(0), driver.counts().1);
+        let (held, counted) = (world.borrow().sockets(host), driver.counts().1);
         assert_eq!(held, counted, "host {host} has more or fewer sockets than it knows of");
     }
     code.map(|code| (host, code))
