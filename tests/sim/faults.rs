@@ -13,20 +13,29 @@ pub enum Trouble {
     Never,
     /// So many of a thousand.
     Sometimes(u64),
-    /// The one of this number, in this of the ways in which it can fail.
-    Once(u64, u64),
+    /// One, in one of its ways: the failure of this number among all that there could be, from 0.
+    Once(u64),
 }
 
+/// How connections break by themselves.
+pub const SNAPS: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::BrokenPipe,
+];
+
 impl World {
-    /// Whether a call fails now, and in which of its ways, of which it has any number.
-    pub fn fails(&mut self) -> Option<u64> {
-        self.fallible += 1;
+    /// Whether a call fails now that can do so in so many ways, and in which.
+    pub fn fails(&mut self, ways: u64) -> Option<u64> {
+        let before = self.fallible;
+        self.fallible += ways;
         match self.trouble {
             Trouble::Never => None,
             Trouble::Sometimes(of_thousand) => {
-                (self.rng.below(1_000) < of_thousand).then(|| self.rng.below(1 << 32))
+                (self.rng.below(1_000) < of_thousand).then(|| self.rng.below(1 << 32) % ways)
             }
-            Trouble::Once(call, way) => (call == self.fallible).then_some(way),
+            Trouble::Once(n) => n.checked_sub(before).filter(|way| *way < ways),
         }
     }
 
@@ -40,11 +49,9 @@ impl World {
         }
     }
 
-    /// A connection that breaks by itself: the peer is told, by and by.
+    /// A connection that breaks by itself, in one of [`SNAPS`] ways: the peer is told, by and by.
     pub fn snap(&mut self, end: EndId, way: u64) -> io::Error {
-        use io::ErrorKind as Kind;
-        let kinds = [Kind::ConnectionReset, Kind::TimedOut, Kind::HostUnreachable, Kind::BrokenPipe];
-        let kind = kinds[(way % kinds.len() as u64) as usize];
+        let kind = SNAPS[way as usize];
         if self.ends[end].state == State::Up {
             self.send(end, Packet::Rst);
         }

@@ -23,7 +23,7 @@ mod faults;
 mod flight;
 
 pub use datagrams::{Post, SocketId};
-pub use faults::Trouble;
+pub use faults::{SNAPS, Trouble};
 use flight::{Flight, Flying};
 
 /// How nasty the world is: percentages.
@@ -135,7 +135,7 @@ pub struct World {
     /// What the license file holds since it was changed.
     pub licenses: Option<Directory>,
     pub trouble: Trouble,
-    /// Calls so far that may fail.
+    /// So many failures there could have been so far: of each call that may fail, in each of its ways.
     pub fallible: u64,
     /// Hosts of whose bytes some are changed on their way.
     pub corrupt: BTreeSet<Host>,

@@ -15,8 +15,13 @@ use nt::slots::Key;
 use nt::time::Time;
 
 use crate::meter::{Cost, Counting};
-use crate::net::{EndId, Host, SocketId, World};
+use crate::net::{EndId, Host, SNAPS, SocketId, World};
 use crate::world;
+
+/// Why nothing listens, where it fails without a reason of this world …
+const UNHEARD: [Reason; 3] = [Reason::InUse, Reason::NoPrivilege, Reason::System];
+/// … and why nobody is dialled.
+const UNDIALED: [Reason; 2] = [Reason::Unreachable, Reason::System];
 
 /// One host's operating system.
 pub struct SimNet {
@@ -60,16 +65,16 @@ impl SimNet {
         world
     }
 
-    /// As [`Self::call`], with the way in which it fails, if it does.
-    fn try_call(&self, kind: Cost) -> (Inside<'_>, Option<u64>) {
+    /// As [`Self::call`], with the one of so many ways in which it fails, if it does.
+    fn try_call(&self, kind: Cost, ways: usize) -> (Inside<'_>, Option<u64>) {
         let mut world = self.call(kind);
-        let way = world.fails();
+        let way = world.fails(ways as u64);
         (world, way)
     }
 
     /// As [`Self::call`], for what a connection does; it may break over that.
     fn try_use(&self, kind: Cost, stream: EndId) -> io::Result<Inside<'_>> {
-        match self.try_call(kind) {
+        match self.try_call(kind, SNAPS.len()) {
             (mut world, Some(way)) => Err(world.snap(stream, way)),
             (world, None) => Ok(world),
         }
@@ -97,9 +102,9 @@ impl Net for SimNet {
         address: SocketAddr,
         _speech: Speech,
     ) -> Result<(u16, SocketAddr), Reason> {
-        let (mut world, way) = self.try_call(Cost::Listen);
+        let (mut world, way) = self.try_call(Cost::Listen, UNHEARD.len());
         if let Some(way) = way {
-            return Err(one_of(&[Reason::InUse, Reason::NoPrivilege, Reason::System], way));
+            return Err(UNHEARD[way as usize]);
         }
         if !world.listen(self.host, address.port(), key.token()) {
             return Err(Reason::InUse);
@@ -109,9 +114,9 @@ impl Net for SimNet {
     }
 
     fn accept(&mut self, _key: Key, listener: &mut u16) -> Accept<EndId> {
-        let (mut world, way) = self.try_call(Cost::Accept);
+        let (mut world, way) = self.try_call(Cost::Accept, 2);
         match way {
-            Some(way) if way % 2 == 0 => return Accept::Exhausted(Reason::System),
+            Some(0) => return Accept::Exhausted(Reason::System),
             Some(_) => {
                 // It came and went again, if there was one; whether more wait is not known yet.
                 let gone = world.accept(*listener);
@@ -134,7 +139,7 @@ impl Net for SimNet {
     }
 
     fn watch(&mut self, key: Key, stream: &EndId) -> Result<(), Reason> {
-        let (mut world, way) = self.try_call(Cost::Watch);
+        let (mut world, way) = self.try_call(Cost::Watch, 1);
         world.watch(*stream, key.token());
         if way.is_some() { Err(Reason::System) } else { Ok(()) }
     }
@@ -143,9 +148,10 @@ impl Net for SimNet {
         // There are no Unix sockets here: nothing about them takes time.
         let Place::Ip(address) = *place else { return Err(Reason::NoSuchSocket) };
         let target = (self.route)(self.host, address);
-        let (mut world, way) = self.try_call(if speaks { Cost::DialSpeaking } else { Cost::Dial });
+        let (mut world, way) =
+            self.try_call(if speaks { Cost::DialSpeaking } else { Cost::Dial }, UNDIALED.len());
         if let Some(way) = way {
-            return Err(one_of(&[Reason::Unreachable, Reason::System], way));
+            return Err(UNDIALED[way as usize]);
         }
         world.opened(self.host);
         let end = world.connect(self.host, target, address);
@@ -171,7 +177,7 @@ impl Net for SimNet {
     fn lend_pipe(&mut self) -> Option<Vec<u8>> {
         let mut world = self.world();
         let pipeless = world.nasty.pipeless;
-        let lent = !world.rng.chance(pipeless) && world.fails().is_none();
+        let lent = !world.rng.chance(pipeless) && world.fails(1).is_none();
         world.pipes += usize::from(lent);
         lent.then(Vec::new)
     }
@@ -211,9 +217,9 @@ impl Net for SimNet {
     }
 
     fn listen_udp(&mut self, key: Key, address: SocketAddr) -> Result<(SocketId, SocketAddr), Reason> {
-        let (mut world, way) = self.try_call(Cost::Listen);
+        let (mut world, way) = self.try_call(Cost::Listen, UNHEARD.len());
         if let Some(way) = way {
-            return Err(one_of(&[Reason::InUse, Reason::NoPrivilege, Reason::System], way));
+            return Err(UNHEARD[way as usize]);
         }
         let here = world::address(self.host, address.port());
         let socket = world.mailbox(self.host, here, None, Some(key.token())).ok_or(Reason::InUse)?;
@@ -222,7 +228,7 @@ impl Net for SimNet {
     }
 
     fn dial_udp(&mut self, key: Key, address: SocketAddr) -> Result<SocketId, Reason> {
-        let (mut world, way) = self.try_call(Cost::Dial);
+        let (mut world, way) = self.try_call(Cost::Dial, 1);
         if way.is_some() {
             return Err(Reason::System);
         }
@@ -238,7 +244,7 @@ impl Net for SimNet {
         socket: &mut SocketId,
         into: &mut [u8],
     ) -> io::Result<(usize, Option<Ends>)> {
-        let (mut world, way) = self.try_call(Cost::Read);
+        let (mut world, way) = self.try_call(Cost::Read, 1);
         if way.is_some() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
@@ -248,7 +254,7 @@ impl Net for SimNet {
     }
 
     fn send(&mut self, _key: Key, socket: &mut SocketId, to: Option<Ends>, datagrams: &[&[u8]]) -> usize {
-        let (mut world, way) = self.try_call(Cost::Write);
+        let (mut world, way) = self.try_call(Cost::Write, 1);
         if let Some(Ends { local, .. }) = to {
             assert_eq!(local, Some(world::address(self.host, 0).ip()), "an answer from another address");
         }
@@ -298,10 +304,10 @@ impl Net for SimNet {
     }
 
     fn resolve(&mut self, role: usize, query: Query, _host: &str, port: u16) {
-        let (mut inside, way) = self.try_call(Cost::Resolve);
+        let (mut inside, way) = self.try_call(Cost::Resolve, 3);
         inside.lookups += 1;
         let [nobody, real] = [world::NOBODY, world::REAL].map(|host| world::address(host, port));
-        let addresses = match way.map(|way| way % 3) {
+        let addresses = match way {
             None => vec![real],
             Some(0) => vec![],
             Some(1) => vec![nobody],
@@ -311,7 +317,7 @@ impl Net for SimNet {
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        let (mut world, way) = self.try_call(Cost::PollLicenses);
+        let (mut world, way) = self.try_call(Cost::PollLicenses, 1);
         if way.is_some() {
             return Some(Err("the file cannot be read".to_owned()));
         }
@@ -321,8 +327,4 @@ impl Net for SimNet {
     fn note(&mut self, now: Time, note: &Note) {
         self.call(Cost::Note).notes.push((now, self.host, note.to_string()));
     }
-}
-
-fn one_of(reasons: &[Reason], way: u64) -> Reason {
-    reasons[(way % reasons.len() as u64) as usize]
 }
