@@ -58,7 +58,8 @@ struct End {
     state: State,
     token: Option<usize>,
     keepalive: bool,
-    spoke: bool,
+    /// So many bytes more are passed on as they are; nothing before its first.
+    spared: Option<usize>,
     /// The way between forgot this connection: nothing that is sent arrives, and nobody is told.
     forgotten: bool,
     inbox: VecDeque<u8>,
@@ -139,6 +140,8 @@ pub struct World {
     pub fallible: u64,
     /// Hosts of whose bytes some are changed on their way.
     pub corrupt: BTreeSet<Host>,
+    /// Not of what they say first.
+    pub spares_first: bool,
     /// What was said first on some connections: for those who say it again.
     pub recorded: Vec<Vec<u8>>,
     /// Ends that their kernel probes.
@@ -173,6 +176,7 @@ impl World {
             trouble: Trouble::Never,
             fallible: 0,
             corrupt: BTreeSet::new(),
+            spares_first: false,
             recorded: Vec::new(),
             probed: Vec::new(),
             probe_at: Time::default(),
@@ -419,7 +423,7 @@ impl World {
                 state,
                 token: None,
                 keepalive: false,
-                spoke: false,
+                spared: None,
                 forgotten: false,
                 inbox: VecDeque::new(),
                 fin: false,
@@ -572,11 +576,13 @@ impl World {
             }
         }
         let mut bytes = from[..n].to_vec();
-        let first = std::mem::replace(&mut self.ends[end].spoke, true);
-        if !first && self.ends[end].keepalive && self.recorded.len() < RECORDED_MAX {
+        let first = self.ends[end].spared.is_none();
+        let spared = self.ends[end].spared.unwrap_or(if self.spares_first { from.len() } else { 0 });
+        self.ends[end].spared = Some(spared.saturating_sub(n));
+        if first && self.ends[end].keepalive && self.recorded.len() < RECORDED_MAX {
             self.recorded.push(bytes.clone());
         }
-        if self.corrupt.contains(&self.ends[end].host) && self.rng.chance(10) {
+        if spared == 0 && self.corrupt.contains(&self.ends[end].host) && self.rng.chance(10) {
             let at = self.rng.below(n as u64) as usize;
             bytes[at] ^= 1 << self.rng.below(8);
         }
