@@ -76,6 +76,15 @@ struct Run {
     public: SocketAddr,
 }
 
+impl Run {
+    /// Whether this place is the next of it.
+    fn goes_on(&self, offset: u16, trouble: Option<Reason>, public: SocketAddr) -> bool {
+        let port = self.public.port().saturating_add(offset - self.places.start);
+        let next = (self.places.end, self.trouble, SocketAddr::new(self.public.ip(), port));
+        next == (offset, trouble, public)
+    }
+}
+
 /// Ports that are drawn before a mapping with port 0 gives up for this time.
 pub(super) const DRAWS: u8 = 16;
 
@@ -130,17 +139,19 @@ impl Mapping {
         }
     }
 
-    /// The first places whose news is such, as far as the same can be said of them.
-    fn run(&self, such: impl Fn(News) -> bool) -> Option<Run> {
-        let answer = |offset| self.answer(offset).filter(|_| such(self.place(offset).news));
-        let end = self.spec.count();
-        let (start, (trouble, public)) = (0..end).find_map(|offset| Some((offset, answer(offset)?)))?;
-        let follows = |&offset: &u16| {
-            let port = public.port().saturating_add(offset - start);
-            answer(offset) == Some((trouble, SocketAddr::new(public.ip(), port)))
-        };
-        let count = (start..end).take_while(follows).count() as u16;
-        Some(Run { places: start..start + count, trouble, public })
+    /// The places whose news is such, as far as the same can be said of those that follow each other. None before all
+    /// have been tried: until then who knows what will be said of a place's neighbours?
+    fn runs(&self, such: impl Fn(News) -> bool) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let offsets = if self.is_settled() { 0..self.spec.count() } else { 0..0 };
+        for offset in offsets.filter(|&offset| such(self.place(offset).news)) {
+            let Some((trouble, public)) = self.answer(offset) else { continue };
+            match runs.last_mut() {
+                Some(last) if last.goes_on(offset, trouble, public) => last.places.end += 1,
+                _ => runs.push(Run { places: offset..offset + 1, trouble, public }),
+            }
+        }
+        runs
     }
 
     fn set_news(&mut self, places: Range<u16>, news: News) {
@@ -330,12 +341,10 @@ impl Server {
         let cmd = session.cmd.filter(|_| !session.telling);
         let mut left = MAPS_PER_BATCH;
         for (&index, mapping) in session.mappings.iter_mut() {
-            if mapping.is_settled() {
-                while let Some(Run { places, trouble, public }) = mapping.run(|news| news == News::Fresh) {
-                    let part = mapping.spec.part(places.start, places.len() as u16);
-                    out.note(note(&session.login.name, &part, trouble, public));
-                    mapping.set_news(places, News::Untold);
-                }
+            for Run { places, trouble, public } in mapping.runs(|news| news == News::Fresh) {
+                let part = mapping.spec.part(places.start, places.len() as u16);
+                out.note(note(&session.login.name, &part, trouble, public));
+                mapping.set_news(places, News::Untold);
             }
             let Some(cmd) = cmd else { continue };
             if mapping.to_offer && left > 0 {
@@ -345,9 +354,8 @@ impl Server {
                 mapping.set_news(0..mapping.spec.count(), News::None);
                 (mapping.to_offer, left) = (false, left - 1);
             }
-            while left > 0
-                && mapping.is_settled()
-                && let Some(Run { places, trouble, public }) = mapping.run(|news| news != News::None)
+            for Run { places, trouble, public } in
+                mapping.runs(|news| news != News::None).into_iter().take(left)
             {
                 let (index, count) = (index + places.start, places.len() as u16);
                 out.send(cmd, &Frame::Mapped(Mapped { index, count, trouble, public }));
