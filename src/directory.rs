@@ -32,7 +32,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// Most licenses of one server.
 pub const LICENSES_MAX: usize = 10_000;
 
-/// Most mappings that stand in one license, ranges expanded.
+/// Most mappings that stand in one license, a range counting once per port.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
 const FIELDS: [&str; 11] = [
@@ -70,7 +70,7 @@ pub struct Entry {
     pub ports: PortSet,
     /// The names it may publish.
     pub hosts: HostSet,
-    /// What it publishes without being asked, ranges expanded.
+    /// What it publishes without being asked.
     pub maps: Vec<Mapping>,
     /// The same as it was written.
     pub map_texts: Vec<String>,

@@ -245,14 +245,14 @@ impl Allow {
         self.items.iter().any(|item| matches!(item, AllowItem::Files(allowed) if allowed == path))
     }
 
-    /// The word that, added to the list, permits this target and nothing else (for an address of
+    /// The word that, added to the list, permits these ports of an address and nothing else (for an address of
     /// this machine, `loopback`).
-    pub fn word_for(address: IpAddr, port: u16) -> String {
+    pub fn word_for(address: IpAddr, first: u16, last: u16) -> String {
         let address = address.to_canonical();
         if LOOPBACK.iter().any(|net| net.contains(address)) {
             return "loopback".to_string();
         }
-        AllowItem::Net { net: Cidr::from_address(address), first: port, last: port }.to_string()
+        AllowItem::Net { net: Cidr::from_address(address), first, last }.to_string()
     }
 
     /// Whether any address beyond this machine is permitted at `port`: if not, a name need not be looked up.

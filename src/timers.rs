@@ -84,6 +84,11 @@ impl Earliest {
         earlier
     }
 
+    /// Whether there is a reminder by then.
+    pub fn is_by(&self, time: Time) -> bool {
+        self.0 <= time
+    }
+
     /// A reminder came: whether it is the one that counts. If so all deadlines must be looked at, and told
     /// anew.
     #[must_use]

@@ -153,7 +153,7 @@ fn the_word_to_add_is_enough_and_no_more() {
         ("::1", 22, "loopback"),
         ("0.0.0.0", 22, "0.0.0.0:22"),
     ] {
-        assert_eq!(Allow::word_for(ip(address), port), word);
+        assert_eq!(Allow::word_for(ip(address), port, port), word);
         let allow = Allow::parse(word).expect(word);
         assert!(allow.permits(ip(address), port));
         assert!(word == "loopback" || !allow.permits(ip(address), port + 1));

@@ -197,6 +197,109 @@ fn offers_never_run_out_of_indexes() {
     );
 }
 
+/// Offers these to a client that is logged in; the indexes of all offers so far, and their texts.
+fn offers(stage: &Stage<Server>, cmd: Key) -> Vec<(u16, String)> {
+    let offer = |frame| match frame {
+        Frame::Map(Map { index, mapping }) => Some((index, mapping.to_owned())),
+        _ => None,
+    };
+    stage.heard(cmd).into_iter().filter_map(offer).collect()
+}
+
+fn with_maps(maps: &[&str]) -> Directory {
+    directory(|entry| maps.iter().for_each(|map| entry.add_map(map).expect("a mapping")))
+}
+
+fn take(stage: &mut Stage<Server>, cmd: Key, index: u16) {
+    stage.say(cmd, &Frame::Mapped(Mapped { index, count: 0, trouble: None, public: NO_ADDRESS }));
+}
+
+const OFFER: u16 = SERVER_MAPPING_BIT + 1;
+
+/// A client may say as often as it likes that it takes an offer, or declare one range for another.
+#[test]
+fn frames_do_not_buy_binds() {
+    let mut stage = server(with_maps(&["3000-3999"]));
+    let cmd = stage.log_in(1, 1, 1, 64);
+    take(&mut stage, cmd, OFFER);
+    assert_eq!(bind_all_but(&mut stage, &(3000..=3999).collect::<Vec<_>>()), 1000);
+    for _ in 0..64 {
+        take(&mut stage, cmd, OFFER);
+    }
+    assert_eq!(stage.listening.len(), 1, "each is tried again in its time");
+    for n in 0..64 {
+        stage.say(cmd, &Frame::Map(Map { index: 0, mapping: &format!("{}-{}", 4000 + n, 4020 + n) }));
+    }
+    assert!(stage.listening.len() <= 33, "{} are bound at once", stage.listening.len() - 1);
+}
+
+/// A server so busy that a round takes longer than the pause between two.
+#[test]
+fn every_port_is_tried_however_slowly() {
+    let (mut stage, cmd) = declared(directory(|_| {}), &[(0, "3000-3999:3000-3999")]);
+    let mut highest = 0;
+    for _ in 0..200 {
+        for (key, address) in stage.listening.split_off(1) {
+            highest = highest.max(address.port());
+            stage.step(Input::BindFailed(key, Reason::InUse));
+        }
+        stage.now = stage.now + Span::from_millis(100);
+        stage.step(Input::Timeout);
+    }
+    assert_eq!((highest, told(&stage, cmd)), (3999, vec![(0, 1000, Some(Reason::InUse), 3000)]));
+}
+
+#[test]
+fn a_port_that_comes_up_when_it_is_not_permitted_any_more_goes_again() {
+    let permits = |ports: &str| directory(|entry| entry.ports = PortSet::parse(ports).expect("ports"));
+    let (mut stage, cmd) = declared(permits("2000-2002"), &[(0, "2000-2002:80-82")]);
+    let listeners: Vec<Key> = stage.listening[1..].iter().map(|(key, _)| *key).collect();
+    stage.step(Input::Licenses(Some(Ok(permits("2001-2001")))));
+    bind_all_but(&mut stage, &[]);
+    let no = Some(Reason::NotPermitted);
+    assert_eq!(told(&stage, cmd), [(0, 1, no, 2000), (1, 1, None, 2001), (2, 1, no, 2002)]);
+    assert_eq!(
+        listeners.iter().map(|key| stage.closed.contains(key)).collect::<Vec<_>>(),
+        [true, false, true]
+    );
+}
+
+/// The license file changes while the ports of a range come up.
+#[test]
+fn what_is_offered_again_meanwhile_is_logged_all_the_same() {
+    let mut stage = server(with_maps(&["3000-3099"]));
+    let cmd = stage.log_in(1, 1, 1, 0);
+    take(&mut stage, cmd, OFFER);
+    for (key, address) in stage.listening.split_off(1) {
+        stage.step(Input::Bound(key, address));
+    }
+    stage.step(Input::Licenses(Some(Ok(with_maps(&["3000-3099", "80"])))));
+    take(&mut stage, cmd, OFFER);
+    stage.pass(Span::from_millis(1), 10);
+    bind_all_but(&mut stage, &[]);
+    assert_eq!(mappings_in_log(&stage.subjects), ["license1 3000-3099"]);
+}
+
+/// Of a license that changes, a client keeps what it was offered last, in whatever order that came.
+#[test]
+fn an_offer_that_stays_outlives_one_that_is_replaced() {
+    let mut stage = server(with_maps(&["80", "3000-3599"]));
+    let cmd = stage.log_in(1, 1, 1, 0);
+    stage.step(Input::Licenses(Some(Ok(with_maps(&["80", "3000-3599:4000-4599"])))));
+    let offers = offers(&stage, cmd);
+    let (mut stage, cmd) = client("loopback");
+    for (index, mapping) in &offers {
+        stage.say(cmd, &Frame::Map(Map { index: *index, mapping }));
+    }
+    assert_eq!(dialed_for(&mut stage, cmd, OFFER), Some(80));
+    let (last, _) = offers.last().expect("an offer");
+    let (mut stage, cmd) = client("loopback");
+    for (index, mapping) in &offers {
+        stage.say(cmd, &Frame::Map(Map { index: *index, mapping }));
+    }
+    assert_eq!(dialed_for(&mut stage, cmd, *last + 5), Some(4005));
+}
+
 // ── The client ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 fn client(allow: &str) -> (Stage<Client>, Key) {
@@ -233,16 +336,41 @@ fn a_client_says_once_how_each_part_stands() {
     assert!(stage.closed.contains(&cmd), "more ports than there are");
 }
 
+/// A client is told again, in other pieces, what it knows.
 #[test]
-fn a_client_dials_the_target_s_port_that_belongs_to_the_public_one() {
+fn what_is_known_is_not_said_again() {
     let (mut stage, cmd) = client("loopback");
+    say(&mut stage, cmd, 0, 100, None, 3000);
+    say(&mut stage, cmd, 50, 1, Some(Reason::InUse), 3050);
+    assert_eq!(mappings_in_log(&stage.subjects).len(), 2);
+    for (index, count, trouble) in [(0, 50, None), (50, 1, Some(Reason::InUse)), (51, 49, None)] {
+        say(&mut stage, cmd, index, count, trouble, 3000 + index);
+    }
+    assert_eq!(mappings_in_log(&stage.subjects).len(), 2, "nothing is new");
+    say(&mut stage, cmd, 0, 100, None, 3000);
+    say(&mut stage, cmd, 20, 30, None, 3020);
+    assert_eq!(mappings_in_log(&stage.subjects).len(), 3, "that port 3050 is back");
+}
+
+/// The port of the real server that is dialled for a visitor of this index.
+fn dialed_for(stage: &mut Stage<Client>, cmd: Key, mapping: u16) -> Option<u16> {
     stage.say(cmd, &Frame::Open { first: 1, count: 1 });
     let channel = *stage.dialed.last().expect("a ProxyChannel");
     stage.step(Input::Secured(channel, Some(BINDING)));
-    let visitor = SocketAddr::from(([192, 0, 2, 9], 999));
-    stage.say(channel, &Frame::Connect(Connect { visit: 1, mapping: 42, visitor }));
-    let target = SocketAddr::from(([10, 0, 0, 9], 7042));
-    assert!(matches!(stage.dials.last(), Some((_, Place::Ip(to), _)) if *to == target), "{:?}", stage.dials);
+    let (before, visitor) = (stage.dials.len(), SocketAddr::from(([192, 0, 2, 9], 999)));
+    stage.say(channel, &Frame::Connect(Connect { visit: 1, mapping, visitor }));
+    match stage.dials[before..] {
+        [(_, Place::Ip(to), _)] => Some(to.port()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_client_dials_the_target_s_port_that_belongs_to_the_public_one() {
+    let (mut stage, cmd) = client("loopback");
+    assert_eq!(dialed_for(&mut stage, cmd, 42), Some(7042));
+    let (mut stage, cmd) = client("loopback");
+    assert_eq!(dialed_for(&mut stage, cmd, 100), None);
 }
 
 /// What a client answers to the offer of this mapping.

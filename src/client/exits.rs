@@ -140,7 +140,7 @@ impl Client {
         let (target, word) = match (talk.wanted(), reason) {
             (None, _) => return,
             (Some((Host::Ip(ip), port)), Reason::NotAllowed) => {
-                (talk.to_string(), Allow::word_for(*ip, *port))
+                (talk.to_string(), Allow::word_for(*ip, *port, *port))
             }
             (Some((Host::Name(_), _)), Reason::NotAllowed) => {
                 (talk.to_string(), "lan (any, if that is beyond this network)".to_owned())

@@ -84,6 +84,8 @@ pub struct Client {
     mappings: Indexed<Known>,
     /// Index of the next to be declared.
     next_map: u16,
+    /// How many the server has offered.
+    offers: u64,
     /// Visits whose end the server may not know of: on a living ProxyChannel until the next begins there …
     taken: BTreeSet<u64>,
     /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
@@ -245,7 +247,7 @@ impl Client {
         let (mut mappings, mut next) = (Indexed::default(), 0);
         for mapping in std::mem::take(&mut config.mappings) {
             let count = mapping.count();
-            mappings.insert(next, Known::new(mapping));
+            mappings.insert(next, Known::new(mapping, 0));
             next += count;
         }
         Self {
@@ -264,6 +266,7 @@ impl Client {
             session: None,
             mappings,
             next_map: 0,
+            offers: 0,
             taken: BTreeSet::new(),
             lost: VecDeque::new(),
             names: BTreeMap::new(),

@@ -24,24 +24,37 @@ pub(super) const OFFERED: Range<u16> = SERVER_MAPPING_BIT..u16::MAX;
 pub(super) struct Known {
     pub(super) mapping: Mapping,
     told: Vec<Mapped>,
+    /// The how many-th offer it was; 0 is of the client's own.
+    offer: u64,
 }
 
 impl Known {
-    pub(super) fn new(mapping: Mapping) -> Self {
-        Self { mapping, told: Vec::new() }
+    pub(super) fn new(mapping: Mapping, offer: u64) -> Self {
+        Self { mapping, told: Vec::new(), offer }
     }
 
-    /// Whether this is news; it is not the next time.
+    /// Whether anything of this is news; it is not the next time.
     fn is_news(&mut self, mapped: Mapped) -> bool {
-        if self.told.contains(&mapped) {
+        let new = mapped.index..mapped.index + mapped.count;
+        let known = self.told.iter().filter_map(|old| clip(old, &new));
+        let known =
+            known.filter(|old| clip(&mapped, &(old.index..old.index + old.count)).as_ref() == Some(old));
+        if known.map(|old| old.count).sum::<u16>() == mapped.count {
             return false;
         }
-        let indexes = |run: &Mapped| run.index..run.index.saturating_add(run.count);
-        let new = indexes(&mapped);
-        self.told.retain(|old| indexes(old).end <= new.start || new.end <= old.index);
-        self.told.push(mapped);
+        let apart = |old: &Mapped| [clip(old, &(0..new.start)), clip(old, &(new.end..u16::MAX))];
+        self.told = self.told.iter().flat_map(apart).flatten().chain([mapped]).collect();
         true
     }
+}
+
+/// What was said of these indexes, of all that was said at once.
+fn clip(said: &Mapped, indexes: &Range<u16>) -> Option<Mapped> {
+    let start = said.index.max(indexes.start);
+    let end = (said.index + said.count).min(indexes.end);
+    let mut public = said.public;
+    public.set_port(public.port().wrapping_add(start - said.index));
+    (start < end).then(|| Mapped { index: start, count: end - start, trouble: said.trouble, public })
 }
 
 impl AsRef<Mapping> for Known {
@@ -125,9 +138,11 @@ impl Client {
             self.mappings.remove(&index);
         }
         while self.mappings.count(OFFERED) + usize::from(count) > MAPPINGS_MAX {
-            let Some((&oldest, _)) = self.mappings.range(OFFERED).next() else { break };
+            let oldest = self.mappings.range(OFFERED).min_by_key(|(_, known)| known.offer);
+            let Some((&oldest, _)) = oldest else { break };
             self.mappings.remove(&oldest);
         }
+        self.offers += 1;
         let public = offer.as_ref().and_then(|offer| offer.public.address()).unwrap_or(NO_ADDRESS);
         let trouble = match &offer {
             None => Some(Reason::NotServed),
@@ -139,7 +154,7 @@ impl Client {
         };
         let count = if offer.is_some() { count } else { 0 };
         if let (Some(offer), None) = (offer, trouble) {
-            self.mappings.insert(map.index, Known::new(offer));
+            self.mappings.insert(map.index, Known::new(offer, self.offers));
         }
         out.send(cmd, &Frame::Mapped(Mapped { index: map.index, count, trouble, public }));
         true
@@ -150,8 +165,8 @@ impl Client {
         let allow = &self.config.allow;
         match target {
             Target::Tcp { host: Host::Ip(ip), ports } => {
-                let port = ports.iter().find(|port| !allow.permits(*ip, *port))?;
-                Some(Allow::word_for(*ip, port))
+                let refused = ports.iter().any(|port| !allow.permits(*ip, port));
+                refused.then(|| Allow::word_for(*ip, ports.first(), ports.last()))
             }
             // What may not be reached in any case is not even looked up: whether a name exists is not the
             // server's business. Else it is checked when it is dialled, by the address that it has then.

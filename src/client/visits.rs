@@ -191,7 +191,11 @@ impl Client {
             if let (Some(Channel::Proxy(ProxyChannel { talk: Some(talk), .. })), Some(first)) =
                 (self.channels.get(key), addresses.first())
             {
-                self.note_not_allowed(talk.to_string(), &Allow::word_for(first.ip(), first.port()), out);
+                self.note_not_allowed(
+                    talk.to_string(),
+                    &Allow::word_for(first.ip(), first.port(), first.port()),
+                    out,
+                );
                 self.decline(now, key, reason, out);
                 return;
             }

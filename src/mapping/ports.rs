@@ -25,6 +25,11 @@ impl Ports {
         self.first
     }
 
+    /// The highest.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
     /// How many they are: 1 or more.
     pub fn count(self) -> usize {
         usize::from(self.last - self.first) + 1

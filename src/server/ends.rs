@@ -34,8 +34,12 @@ impl Server {
     pub(super) fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
             let session = self.sessions.get(visitor.session);
+            // Who was inherited came to a mapping of the session before.
+            let inherited = session.and_then(|s| s.inherited.iter().find(|(other, _)| *other == key));
             let found = session.and_then(|session| session.mappings.find(visitor.mapping));
-            let target = found.map(|(mapping, offset)| mapping.spec.target.part(offset, 1));
+            let target = inherited.map(|(_, spec)| spec.target.clone());
+            let target =
+                target.or_else(|| found.map(|(mapping, offset)| mapping.spec.target.part(offset, 1)));
             let target = target.map_or_else(|| "?".into(), |target| target.to_string());
             let place = format!("{target} of {}", session.map_or("?", |s| s.login.name.as_str()));
             out.note(Note::VisitFailed { visitor: visitor.peer, place, reason });

@@ -111,23 +111,19 @@ impl Mapping {
         address
     }
 
-    /// Sets where all places stand; those that are down are tried.
-    fn set_all(&mut self, state: State) {
-        self.places.iter_mut().for_each(|place| place.state = state);
-        self.tried = 0;
-    }
-
-    /// The client is told of all places again, and what is down is tried.
-    fn answer_again(&mut self) {
+    /// The client is told of all places again.
+    fn tell_again(&mut self) {
         let told = self.places.iter_mut().filter(|place| place.news == News::None);
         told.for_each(|place| place.news = News::Untold);
-        self.tried = 0;
     }
 
-    /// Whether each place has been tried, with success or without.
-    fn is_settled(&self) -> bool {
-        let pending = |place: &Place| matches!(place.state, State::Binding(..));
-        usize::from(self.tried) >= self.places.len() && !self.places.iter().rev().any(pending)
+    /// Whether each place that is to be bound has been tried in this round, with success or without.
+    pub(super) fn is_settled(&self) -> bool {
+        self.places.iter().enumerate().rev().all(|(offset, place)| match place.state {
+            State::Binding(..) => false,
+            State::Down(_) => offset < usize::from(self.tried),
+            State::Offered | State::Declined | State::Live(..) | State::Named(_) => true,
+        })
     }
 
     /// What is to be said of a place.
@@ -214,14 +210,14 @@ impl Server {
         // No index is used for another, or not soon: a visitor who waits came for what it stood for.
         for spec in new {
             let Some(index) = free_index(&session.mappings, session.next_offer, spec.count()) else {
+                // Nobody changes a license so often while a client is logged in.
+                out.note(note(&session.login.name, &spec, Some(Reason::TooMany), wanted(&spec)));
                 continue;
             };
             session.next_offer = index + spec.count();
             session.mappings.insert(index, Mapping { to_offer: true, ..Mapping::new(spec, State::Offered) });
         }
-        for (index, mapping) in old {
-            self.drop_places(key, index, &mapping.places, out);
-        }
+        self.drop_places(key, &old.into_iter().collect::<Vec<_>>(), out);
     }
 
     /// The client says whether it takes a mapping that was offered.
@@ -238,17 +234,19 @@ impl Server {
             return false;
         }
         if let Some(reason) = mapped.trouble {
-            let places = mapping.places.clone();
-            mapping.set_all(State::Declined);
-            out.note(note(&session.login.name, &mapping.spec, Some(reason), wanted(&mapping.spec)));
-            self.drop_places(key, mapped.index, &places, out);
+            let declined = Mapping::new(mapping.spec.clone(), State::Declined);
+            let before = std::mem::replace(mapping, declined);
+            out.note(note(&session.login.name, &before.spec, Some(reason), wanted(&before.spec)));
+            self.drop_places(key, &[(mapped.index, before)], out);
         } else {
+            // It says so as often as it likes: what is down is tried again in its time.
             if matches!(mapping.place(0).state, State::Offered | State::Declined) {
-                mapping.set_all(State::Down(Reason::ClientAway));
+                mapping.places.iter_mut().for_each(|place| place.state = State::Down(Reason::ClientAway));
+                mapping.tried = 0;
             }
-            mapping.answer_again();
-            self.bind_more(now, key, out);
+            mapping.tell_again();
         }
+        self.bind_more(now, key, out);
         true
     }
 
@@ -267,7 +265,8 @@ impl Server {
         let old = session.mappings.get(&map.index).zip(spec.as_ref());
         let stays = old.is_some_and(|(old, new)| same(old, new));
         if !stays {
-            self.drop_mappings(key, indexes.clone(), out);
+            let others = session.mappings.overlapping(indexes.clone());
+            self.drop_mappings(key, &others, out);
         }
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let entry = self.config.directory.by_id(session.login.license);
@@ -279,8 +278,8 @@ impl Server {
                 let new = || Mapping::new(spec.clone(), State::Down(Reason::ClientAway));
                 let mapping = session.mappings.entry(map.index).or_insert_with(new);
                 let changed = mapping.spec != spec;
-                (mapping.spec, mapping.declared) = (spec, true);
-                mapping.answer_again();
+                (mapping.spec, mapping.declared, mapping.tried) = (spec, true, 0);
+                mapping.tell_again();
                 if changed {
                     self.cut_waiting(key, |index| indexes.contains(&index), out);
                 }
@@ -318,20 +317,15 @@ impl Server {
         };
         let gone = session.mappings.iter().filter(|(_, mapping)| !mapping.declared);
         let gone: Vec<u16> = gone.map(|(&index, _)| index).collect();
-        for index in gone {
-            self.drop_mappings(key, index..index + 1, out);
-        }
+        self.drop_mappings(key, &gone, out);
     }
 
-    /// The mappings that have these indexes are served no longer.
-    fn drop_mappings(&mut self, key: Key, indexes: Range<u16>, out: &mut Outbox<'_>) {
+    /// The mappings with these first indexes are served no longer.
+    fn drop_mappings(&mut self, key: Key, gone: &[u16], out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let gone = session.mappings.overlapping(indexes).into_iter();
-        let gone: Vec<(u16, Mapping)> =
-            gone.filter_map(|index| session.mappings.remove_entry(&index)).collect();
-        for (index, mapping) in gone {
-            self.drop_places(key, index, &mapping.places, out);
-        }
+        let gone = gone.iter().filter_map(|index| session.mappings.remove_entry(index));
+        let gone: Vec<(u16, Mapping)> = gone.collect();
+        self.drop_places(key, &gone, out);
     }
 
     /// Says what is new of the mappings: in the log, and to the client, who is told as much as surely fits, and the
@@ -351,7 +345,8 @@ impl Server {
                 let text = mapping.spec.to_string();
                 out.send(cmd, &Frame::Map(Map { index, mapping: &text }));
                 // How it stands is told when the client has taken it.
-                mapping.set_news(0..mapping.spec.count(), News::None);
+                let untold = mapping.places.iter_mut().filter(|place| place.news == News::Untold);
+                untold.for_each(|place| place.news = News::None);
                 (mapping.to_offer, left) = (false, left - 1);
             }
             for Run { places, trouble, public } in

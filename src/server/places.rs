@@ -102,7 +102,10 @@ impl Server {
 
     /// Tries what is down and has not been tried in this round: so much now, the rest soon.
     pub(super) fn bind_more(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let mut left = BINDS_PER_TURN;
+        // Whoever asks for more before that does not get more.
+        let soon = now + BIND_PAUSE;
+        let goes_on = self.sessions.get(key).is_some_and(|session| session.binds_due.is_by(soon));
+        let mut left = if goes_on { 0 } else { BINDS_PER_TURN };
         while left > 0
             && let Some(session) = self.sessions.get_mut(key)
             && let Some(index) = next_untried(&mut session.mappings)
@@ -110,15 +113,16 @@ impl Server {
             self.bind(now, key, index, out);
             left -= 1;
         }
-        let again = if left == 0 { now + BIND_PAUSE } else { Time::NEVER };
+        let again = if left == 0 { soon } else { Time::NEVER };
         self.remind_to_bind(key, again);
         self.announce(key, out);
     }
 
-    /// It is gone on with at this time, or with the next round, where that is earlier.
+    /// It is gone on with at this time; and with the next round, once this one is over.
     fn remind_to_bind(&mut self, key: Key, at: Time) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let at = at.min(session.next_round);
+        let is_over = session.mappings.values().all(Mapping::is_settled);
+        let at = if is_over { at.min(session.next_round) } else { at };
         if session.binds_due.lower(at) {
             self.timers.remind(at, Due::Bind(key));
         }
@@ -130,7 +134,7 @@ impl Server {
         if !session.binds_due.reached(now) {
             return;
         }
-        if session.next_round <= now {
+        if session.next_round <= now && session.mappings.values().all(Mapping::is_settled) {
             session.next_round = Time::NEVER;
             session.mappings.values_mut().for_each(|mapping| (mapping.tried, mapping.draws) = (0, DRAWS));
         }
@@ -210,9 +214,17 @@ impl Server {
     }
 
     pub(super) fn port_bound(&mut self, now: Time, listener: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(&(key, index)) = self.ports.get(listener) {
+        let Some(&(key, index)) = self.ports.get(listener) else { return };
+        let Some(session) = self.sessions.get(key) else { return };
+        let entry = self.config.directory.by_id(session.login.license);
+        if entry.is_some_and(|entry| entry.ports.contains(address.port())) {
             self.place_found(now, key, index, State::Live(listener, address), out);
+            self.remind_to_bind(key, Time::NEVER);
             self.announce(key, out);
+        } else {
+            // The license has changed meanwhile.
+            out.close(listener, Manner::Cut);
+            self.port_failed(now, listener, Reason::NotPermitted, out);
         }
     }
 
@@ -291,11 +303,18 @@ impl Server {
         self.announce(key, out);
     }
 
-    /// Places are served no longer; who waits for one goes.
-    pub(super) fn drop_places(&mut self, session: Key, first: u16, places: &[Place], out: &mut Outbox<'_>) {
-        if self.close_places(session, first, places, out) {
-            let indexes = first..first + places.len() as u16;
-            self.cut_waiting(session, |index| indexes.contains(&index), out);
+    /// Mappings, by their indexes, are served no longer; who waits for one goes. All at once: to look for those takes
+    /// long where there are many visitors.
+    pub(super) fn drop_places(&mut self, session: Key, gone: &[(u16, Mapping)], out: &mut Outbox<'_>) {
+        let mut closed = Vec::new();
+        for (first, mapping) in gone {
+            if self.close_places(session, *first, &mapping.places, out) {
+                closed.push(*first..*first + mapping.spec.count());
+            }
+        }
+        if !closed.is_empty() {
+            let is_closed = |index: u16| closed.iter().any(|indexes| indexes.contains(&index));
+            self.cut_waiting(session, is_closed, out);
         }
     }
 

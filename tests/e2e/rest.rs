@@ -166,10 +166,16 @@ impl Files {
 
     /// The open files of now; tunnel connections are those from or to one of these ports.
     pub fn of(process: &Process, tunnel_ports: &[u16]) -> Self {
+        Self::told(process, tunnel_ports).0
+    }
+
+    /// The same, and what those are that are of a visit, or of nobody knows what.
+    pub fn told(process: &Process, tunnel_ports: &[u16]) -> (Self, Vec<String>) {
+        let mut odd = Vec::new();
         let sockets = sockets(process);
         let mut files = Self::default();
         let Ok(folder) = std::fs::read_dir(format!("/proc/{}/fd", process.id())) else {
-            return files;
+            return (files, odd);
         };
         let links: Vec<_> =
             folder.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
@@ -180,23 +186,30 @@ impl Files {
             match inode.and_then(|inode| sockets.get(inode)) {
                 Some(Socket { listens: true, .. }) => files.listeners += 1,
                 Some(Socket { own, far, .. }) if is_tunnel(*own) || is_tunnel(*far) => files.tunnels += 1,
-                Some(_) => files.visits += 1,
+                Some(Socket { own, far, state, .. }) => {
+                    files.visits += 1;
+                    odd.push(format!("port {own} to {far} in state {state}"));
+                }
                 None if link.starts_with("pipe:")
                     && links.iter().filter(|other| *other == path).count() == 2 =>
                 {
                     files.pipes += 1;
                 }
-                None => files.others += 1,
+                None => {
+                    files.others += 1;
+                    odd.push(link.into_owned());
+                }
             }
         }
-        files
+        (files, odd)
     }
 }
 
-/// A socket of TCP or UDP: its own port, the far end's, and whether it is a listener.
+/// A socket of TCP or UDP: its own port, the far end's, its state as the kernel numbers it, and whether it is a listener.
 struct Socket {
     own: u16,
     far: u16,
+    state: String,
     listens: bool,
 }
 
@@ -209,7 +222,8 @@ fn sockets(process: &Process) -> BTreeMap<String, Socket> {
             let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap_or("0"), 16);
             if let (Some(inode), Ok(own), Ok(far)) = (fields.get(9), port(fields[1]), port(fields[2])) {
                 let listens = fields[3] == "0A" || table.starts_with("net/udp") && far == 0;
-                sockets.insert((*inode).to_owned(), Socket { own, far, listens });
+                let state = fields[3].to_owned();
+                sockets.insert((*inode).to_owned(), Socket { own, far, state, listens });
             }
         }
     }

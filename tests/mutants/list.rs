@@ -318,8 +318,8 @@ pub const MUTANTS: &[Mutant] = &[
         "the ports of a range behind the first few are forgotten",
         &[Edit(
             "server/places.rs",
-            "let again = if left == 0 { now + BIND_PAUSE } else",
-            "let again = if now + BIND_PAUSE == now { now } else",
+            "let again = if left == 0 { soon } else",
+            "let again = if soon == now { soon } else",
         )],
     ),
 ];

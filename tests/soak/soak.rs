@@ -76,7 +76,7 @@ use book::write;
 use dice::Random;
 use ledger::Ledger;
 use nt::entropy::Entropy;
-use process::{Process, eventually, say};
+use process::{Process, eventually, holds_soon, say};
 use report::{BOOK, PICTURE, Report};
 use rest::{Files, rests};
 use samples::{Samples, Trend};
@@ -192,9 +192,14 @@ fn rest(ledger: &Ledger, stage: &Stage, baseline: &[Files]) {
     stage.each(|name, process, doors| {
         let sessions = if name == "server" { stage.clients.len() } else { 1 };
         let others = baseline.next().unwrap().others;
-        eventually(&format!("{name} has no visit's file and {others} others"), LAST_FLOWS, || {
-            Files::of(process, &doors).are_at_rest(others, sessions)
-        });
+        let at_rest = || Files::of(process, &doors).are_at_rest(others, sessions);
+        let (files, odd) = match holds_soon(LAST_FLOWS, at_rest) {
+            true => return,
+            false => Files::told(process, &doors),
+        };
+        panic!(
+            "{name} has no visit's file, and {others} others, not within {LAST_FLOWS:?}: {files:?}, {odd:?}"
+        );
     });
     {
         let (server, clients) = (stage.server(), stage.clients.iter().map(stage::Client::process));
