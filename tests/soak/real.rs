@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{self, AddressFamily, SocketType};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use rustls::ServerConfig;
 
 use super::data::Pattern;
@@ -142,7 +142,9 @@ impl RealServers {
             })
         };
         let named = (0..NAMES.len()).map(named).collect();
-        let bound = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        // Not for the processes that are started: what they have open is counted.
+        let bound =
+            net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         net::bind(&bound, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let nobody = SocketAddr::try_from(net::getsockname(&bound).unwrap()).unwrap().port();
         Self {
