@@ -20,10 +20,11 @@ const TUNNELS_MAX: usize = 1 + nt::limits::POOL_MAX;
 const PIPES_MAX: usize = 2 * nt::limits::PIPES_MAX;
 /// A look at whether a process rests.
 const LOOK: Duration = Duration::from_millis(500);
-/// In one look: two ticks of 10 ms; and so many waits, of which a heartbeat, a look at the license file and a review of
-/// the pool are one each. A loop that finds itself something to do all the time comes to thousands.
+/// In one look: two ticks of 10 ms; and so many waits, of which a look at the license file and a review of the pool
+/// are one each. A loop that finds itself something to do all the time comes to thousands.
 const TICKS_AT_REST: u64 = 2;
 const WAITS_AT_REST: u64 = 20;
+const HEARTBEAT_EVERY_MILLIS: u64 = nt::limits::HEARTBEAT_EVERY.as_micros() / 1_000;
 /// Lines of a whole test, for each session. A cause that comes again is counted, not told.
 const LINES_MAX: usize = 150;
 /// The longest run of letters that a line may have: longer than a license's public name, shorter than any secret.
@@ -100,7 +101,7 @@ static OTHERS: OnceLock<usize> = OnceLock::new();
 /// All that is true of processes at rest, asked of all of them at the same time.
 pub fn at_rest<const N: usize>(mut all: [&mut Nt; N]) {
     all.iter().for_each(|nt| nt.lets_go());
-    rests(&all.each_ref().map(|nt| &nt.process));
+    rests(&all.each_ref().map(|nt| (&nt.process, nt.sessions)));
     for nt in &mut all {
         keeps_secrets(nt);
         let lines = nt.log().lines();
@@ -230,11 +231,11 @@ fn sockets(process: &Process) -> BTreeMap<String, Socket> {
     sockets
 }
 
-/// The processes use no processor time, and wait for something to happen. Deadlines that are served meanwhile may cost a
-/// little, for as long as last words may take to leave: the best of a dozen looks counts.
-pub fn rests(processes: &[&Process]) {
+/// The processes, with so many sessions each, use no processor time, and wait for something to happen. Deadlines that are
+/// served meanwhile may cost a little, for as long as last words may take to leave: the best of a dozen looks counts.
+pub fn rests(processes: &[(&Process, usize)]) {
     let spent = |before: &[(u64, u64)]| -> Vec<(u64, u64)> {
-        let now = processes.iter().map(|process| (process.ticks(), process.waits()));
+        let now = processes.iter().map(|(process, _)| (process.ticks(), process.waits()));
         now.zip(before).map(|(now, before)| (now.0 - before.0, now.1 - before.1)).collect()
     };
     let nothing = vec![(0, 0); processes.len()];
@@ -243,7 +244,12 @@ pub fn rests(processes: &[&Process]) {
         let before = spent(&nothing);
         thread::sleep(LOOK);
         used = spent(&before);
-        if used.iter().all(|&(ticks, waits)| ticks <= TICKS_AT_REST && waits <= WAITS_AT_REST) {
+        // Of each session a heartbeat comes, and one goes.
+        let beats = |sessions: usize| 2 * sessions as u64 * LOOK.as_millis() as u64 / HEARTBEAT_EVERY_MILLIS;
+        let is_little = |(&(ticks, waits), (_, sessions)): (&(u64, u64), &(&Process, usize))| {
+            ticks <= TICKS_AT_REST && waits <= WAITS_AT_REST + beats(*sessions)
+        };
+        if used.iter().zip(processes).all(is_little) {
             return;
         }
     }

@@ -204,8 +204,9 @@ fn rest(ledger: &Ledger, stage: &Stage, baseline: &[Files]) {
     {
         let (server, clients) = (stage.server(), stage.clients.iter().map(stage::Client::process));
         let clients: Vec<_> = clients.collect();
-        let all = clients.iter().map(|client| &***client).chain([&*server.process]);
-        rests(&all.collect::<Vec<&Process>>());
+        let all = clients.iter().map(|client| (&***client, 1));
+        let all = all.chain([(&*server.process, stage.clients.len())]);
+        rests(&all.collect::<Vec<(&Process, usize)>>());
     }
     thread::sleep(REST);
     stage.stop();
