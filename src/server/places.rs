@@ -121,8 +121,7 @@ impl Server {
     /// It is gone on with at this time; and with the next round, once this one is over.
     fn remind_to_bind(&mut self, key: Key, at: Time) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let is_over = session.mappings.values().all(Mapping::is_settled);
-        let at = if is_over { at.min(session.next_round) } else { at };
+        let at = if session.round_is_over() { at.min(session.next_round) } else { at };
         if session.binds_due.lower(at) {
             self.timers.remind(at, Due::Bind(key));
         }
@@ -134,7 +133,7 @@ impl Server {
         if !session.binds_due.reached(now) {
             return;
         }
-        if session.next_round <= now && session.mappings.values().all(Mapping::is_settled) {
+        if session.next_round <= now && session.round_is_over() {
             session.next_round = Time::NEVER;
             session.mappings.values_mut().for_each(|mapping| (mapping.tried, mapping.draws) = (0, DRAWS));
         }

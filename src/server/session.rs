@@ -180,6 +180,11 @@ impl Session {
         }
     }
 
+    /// Whether every place that is to be bound has been tried in this round.
+    pub(super) fn round_is_over(&self) -> bool {
+        self.mappings.values().all(Mapping::is_settled)
+    }
+
     /// Takes up a new login of the same instance: visits and ProxyChannels go on, mappings are declared anew.
     fn resume(&mut self, now: Time, cmd: Key, login: Login) {
         (self.cmd, self.pulse) = (Some(cmd), Pulse::new(now));

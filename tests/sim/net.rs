@@ -13,7 +13,6 @@ use nt::role::Manner;
 use nt::time::{Span, Time};
 
 use crate::dice::Random;
-use crate::meter::Costs;
 
 #[path = "datagrams.rs"]
 mod datagrams;
@@ -21,10 +20,13 @@ mod datagrams;
 mod faults;
 #[path = "flight.rs"]
 mod flight;
+#[path = "processes.rs"]
+mod processes;
 
 pub use datagrams::{Post, SocketId};
 pub use faults::{SNAPS, Trouble};
 use flight::{Flight, Flying};
+use processes::{HOSTS, Process};
 
 /// How nasty the world is: percentages.
 #[derive(Clone, Copy, Default)]
@@ -91,19 +93,6 @@ const PROBE_EVERY: Span = Span::from_millis(100);
 
 /// First words that are kept.
 const RECORDED_MAX: usize = 64;
-
-/// Hosts have numbers below this.
-const HOSTS: usize = 32;
-
-/// What a system has of the process of its host.
-#[derive(Default)]
-struct Process {
-    /// They wait for it.
-    events: Vec<Event>,
-    /// So many it holds.
-    sockets: usize,
-    costs: Costs,
-}
 
 struct Listener {
     host: Host,
@@ -187,32 +176,6 @@ impl World {
         }))
     }
 
-    /// What each host's process has cost.
-    pub fn costs(&self) -> impl Iterator<Item = &Costs> {
-        self.processes.iter().map(|process| &process.costs)
-    }
-
-    /// What a host's process has cost, to count more.
-    pub fn costs_of(&mut self, host: Host) -> &mut Costs {
-        &mut self.processes[host].costs
-    }
-
-    /// Sockets that a host's process holds.
-    pub fn sockets(&self, host: Host) -> usize {
-        self.processes[host].sockets
-    }
-
-    /// A host's process has one socket more.
-    pub fn opened(&mut self, host: Host) {
-        self.processes[host].sockets += 1;
-    }
-
-    /// A host's process has one socket less.
-    pub fn closed(&mut self, host: Host) {
-        let sockets = &mut self.processes[host].sockets;
-        *sockets = sockets.checked_sub(1).expect("a process closes what it does not have");
-    }
-
     fn stamp(&mut self, what: u64) {
         self.trace = (self.trace ^ what).wrapping_mul(0x100_0000_01B3).rotate_left(17) ^ self.now.as_micros();
     }
@@ -227,6 +190,7 @@ impl World {
         self.ends[from].sent += 1;
         self.flight.send(at, to, number, packet);
     }
+
     /// When the next packet or datagram arrives.
     pub fn next(&self) -> Time {
         self.flight.next().min(self.post.next())
@@ -235,27 +199,6 @@ impl World {
     /// What differs whenever somebody has sent or read anything in between.
     pub fn happened(&self) -> (u64, u64) {
         (self.flight.posted(), self.trace)
-    }
-
-    /// Whether events wait for a host.
-    pub fn has_events(&self, host: Host) -> bool {
-        !self.processes[host].events.is_empty()
-    }
-
-    /// Lets an event wait for a host.
-    pub fn inform(&mut self, host: Host, event: Event) {
-        self.processes[host].events.push(event);
-    }
-
-    /// Takes the events that wait for a host. Nobody promises an order within a batch.
-    pub fn take_events(&mut self, host: Host, events: &mut Vec<Event>) {
-        self.probe();
-        let told = &mut self.processes[host].events;
-        for i in (1..told.len()).rev() {
-            let j = self.rng.below(i as u64 + 1) as usize;
-            told.swap(i, j);
-        }
-        events.append(told);
     }
 
     /// Lets the clock jump to `at` and delivers what arrives by then; whether anything did.

@@ -23,10 +23,13 @@ use nt::tls::{Security, Trust};
 use super::actors::{Arrivals, Endpoint, Outcome, Plan, Stranger};
 use super::callers::{Asking, Caller, Saying, Words};
 use super::letters::{Answerer, Correspondent};
-use super::meter::{self, Cost, Costs};
+use super::meter::{self, Cost};
 use super::net::{Host, Nasty, World};
 use super::os::SimNet;
 use super::services::{Requests, Service};
+
+#[path = "accounts.rs"]
+mod accounts;
 
 pub const SERVER: Host = 1;
 pub const VISITOR: Host = 2;
@@ -551,36 +554,6 @@ impl Sim {
         let drawn = world.rng.0.wrapping_sub(drawn);
         self.idle = idle.then_some(Idle { drawn, looks: world.patience });
         busy
-    }
-
-    pub fn outcome(&self, visitor: usize) -> Outcome {
-        self.visitors[visitor].outcome
-    }
-
-    /// Buffers and connections of the server and each client.
-    pub fn counts(&self) -> Vec<(usize, usize)> {
-        self.server.iter().map(Driver::counts).chain(self.clients.iter().map(|(_, c)| c.counts())).collect()
-    }
-
-    /// What the processes of all hosts have cost together.
-    pub fn costs(&self) -> Costs {
-        let world = self.world.borrow();
-        world.costs().fold(Costs::default(), |sum, costs| sum.plus(costs))
-    }
-
-    /// What stands for everything that happened.
-    pub fn fingerprint(&self) -> u64 {
-        self.world.borrow().trace
-    }
-
-    /// What people were told, for a failing test to print.
-    pub fn log(&self) -> String {
-        let world = self.world.borrow();
-        world
-            .notes
-            .iter()
-            .map(|(at, host, text)| format!("{:>12} host {host}: {text}\n", at.as_micros()))
-            .collect()
     }
 }
 
