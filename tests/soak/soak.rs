@@ -144,7 +144,7 @@ fn run() -> Result<(), String> {
 fn soak(ledger: &Arc<Ledger>) -> Samples {
     let stage = Stage::start(ledger);
     // Nobody has visited yet.
-    let baseline = stage.files();
+    let baseline = stage.others();
     let all_serve = || stage.clients.iter().all(|client| visitors::probe(ledger, client));
     eventually("all serve", harness::SOON, all_serve);
     let samples = Mutex::new(Samples::default());
@@ -184,14 +184,14 @@ fn soak(ledger: &Arc<Ledger>) -> Samples {
 }
 
 /// Nobody visits any more: nothing is left, and nothing runs.
-fn rest(ledger: &Ledger, stage: &Stage, baseline: &[Files]) {
+fn rest(ledger: &Ledger, stage: &Stage, baseline: &[usize]) {
     let all_serve = || stage.clients.iter().all(|client| visitors::probe(ledger, client));
     eventually("every client serves", ledger::BACK, all_serve);
     eventually("every real server is alone", LAST_ENDS, || stage.real.open() == 0);
     let mut baseline = baseline.iter();
     stage.each(|name, process, doors| {
         let sessions = if name == "server" { stage.clients.len() } else { 1 };
-        let others = baseline.next().unwrap().others;
+        let others = *baseline.next().unwrap();
         let at_rest = || Files::of(process, &doors).are_at_rest(others, sessions);
         let (files, odd) = match holds_soon(LAST_FLOWS, at_rest) {
             true => return,

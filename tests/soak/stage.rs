@@ -2,6 +2,8 @@
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -13,6 +15,10 @@ use super::process::Process;
 use super::real::RealServers;
 use super::rest::{Files, Nt};
 use super::scratch::port;
+
+/// Looks at the open files before anybody visits, and the pause before each.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What a thread held that panicked is still told of: the run has failed by then.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,9 +130,16 @@ impl Stage {
         all.iter_mut().for_each(|nt| nt.has_ended_well());
     }
 
-    /// The open files of each, in the order of [`Stage::each`].
-    pub fn files(&self) -> Vec<Files> {
-        self.each(|_, process, doors| Files::of(process, &doors))
+    /// How many files each has open that are of no visit, in the order of [`Stage::each`]: the fewest of some looks, for
+    /// a license file that is read just now, or a socket that is closed just now, is no part of it.
+    pub fn others(&self) -> Vec<usize> {
+        let look = || self.each(|_, process, doors| Files::of(process, &doors).others);
+        let mut fewest = look();
+        for _ in 0..LOOKS {
+            thread::sleep(BETWEEN_LOOKS);
+            fewest.iter_mut().zip(look()).for_each(|(least, now)| *least = now.min(*least));
+        }
+        fewest
     }
 }
 
