@@ -11,7 +11,7 @@ use crate::directory::{Directory, Entry};
 use crate::entropy::Entropy;
 use crate::license::{LICENSE_BYTES, License};
 use crate::mapping;
-use crate::policy::{HostSet, PortSet, VisitSet};
+use crate::policy::{HostSet, Networks, PortSet, VisitSet};
 use crate::server_ref::Source;
 use crate::state::StateDir;
 use crate::text::quote;
@@ -112,7 +112,7 @@ pub fn version() -> String {
          target: {}-{}{environment}\n\
          TLS: 1.3, rustls with ring\n\
          serves: tcp, udp, http, https, tls, private; socks5, http-proxy, files\n\
-         reads, but does not serve yet: the options allow, rate and check of mappings\n",
+         reads, but does not serve yet: the options rate and check of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,
@@ -162,6 +162,9 @@ fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, St
     }
     if let Some(visits) = &args.visit {
         entry.visits = VisitSet::parse(visits).map_err(|what| format!("--visit: {what}"))?;
+    }
+    if let Some(visitors) = &args.visitors {
+        entry.visitors = Networks::parse(visitors).map_err(|what| format!("--visitors: {what}"))?;
     }
     for map in &args.map {
         entry.add_map(map).map_err(|what| format!("--map: {what}"))?;
@@ -265,6 +268,7 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
         ("ports", entry.ports.to_string()),
         ("hosts", entry.hosts.to_string()),
         ("visits", entry.visits.to_string()),
+        ("visitors from", entry.visitors.to_string()),
         ("mappings at most", bound(entry.max_mappings)),
         ("visitors at most", bound(entry.max_visitors)),
     ];

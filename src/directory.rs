@@ -10,6 +10,7 @@
 //! hosts = ["*.example.com"] and under which names
 //! map = ["2222:22"]         what it publishes without being asked
 //! visit = ["box/ssh"]       which private mappings of other licenses it may visit
+//! visitors = ["10.0.0.0/8"] networks that its own visitors may come from; anywhere when left out
 //! max_mappings = 10         no bound when left out
 //! max_visitors = 100
 //! revoked = true            known, but refused
@@ -22,7 +23,7 @@ use std::fmt;
 
 use crate::license::{License, LicenseId, Verifier};
 use crate::mapping::{self, Kind, Mapping, Public};
-use crate::policy::{HostSet, PortSet, VisitSet};
+use crate::policy::{HostSet, Networks, PortSet, VisitSet};
 use crate::table::{Document, Fields, FileError, quoted};
 use crate::text::{did_you_mean, quote};
 
@@ -35,7 +36,7 @@ pub const LICENSES_MAX: usize = 10_000;
 /// Most mappings that stand in one license, a range counting once per port.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "name",
     "id",
     "public",
@@ -44,6 +45,7 @@ const FIELDS: [&str; 11] = [
     "hosts",
     "map",
     "visit",
+    "visitors",
     "max_mappings",
     "max_visitors",
     "revoked",
@@ -76,6 +78,8 @@ pub struct Entry {
     pub map_texts: Vec<String>,
     /// The private mappings that it may visit.
     pub visits: VisitSet,
+    /// Where visitors of its mappings may come from, whatever these say themselves.
+    pub visitors: Networks,
     /// Most mappings of one session; no bound of its own when `None`.
     pub max_mappings: Option<u32>,
     /// Most visitors at once; no bound of its own when `None`.
@@ -100,6 +104,7 @@ impl Entry {
             maps: Vec::new(),
             map_texts: Vec::new(),
             visits: VisitSet::default(),
+            visitors: Networks::default(),
             max_mappings: None,
             max_visitors: None,
             revoked: false,
@@ -166,24 +171,14 @@ impl Entry {
             maps: Vec::new(),
             map_texts: Vec::new(),
             visits: VisitSet::default(),
+            visitors: Networks::default(),
             max_mappings: fields.number("max_mappings")?,
             max_visitors: fields.number("max_visitors")?,
             revoked: fields.bool("revoked")?.unwrap_or(false),
         };
-        let mut hosts = Vec::new();
-        for host in fields.strings("hosts")? {
-            hosts.push(host.value);
-            // One at a time for the line, all together for the set.
-            host.read(|host| HostSet::from_names([host]))?;
-        }
-        entry.hosts = HostSet::from_names(hosts).map_err(|what| FileError { line: fields.line(), what })?;
-        let mut visits = Vec::new();
-        for visit in fields.strings("visit")? {
-            visits.push(visit.value);
-            visit.read(|visit| VisitSet::from_items([visit]))?;
-        }
-        entry.visits =
-            VisitSet::from_items(visits).map_err(|what| FileError { line: fields.line(), what })?;
+        entry.hosts = read_set(fields, "hosts", HostSet::from_names)?;
+        entry.visits = read_set(fields, "visit", VisitSet::from_items)?;
+        entry.visitors = read_set(fields, "visitors", Networks::from_items)?;
         for map in fields.strings("map")? {
             map.read(|text| entry.add_map(text))?;
         }
@@ -208,6 +203,12 @@ impl Entry {
         if self.visits != VisitSet::default() {
             field("visit", list(self.visits.iter().map(quoted).collect()));
         }
+        if !self.visitors.is_everybody() {
+            field(
+                "visitors",
+                list(self.visitors.iter().map(|network| quoted(&network.to_string())).collect()),
+            );
+        }
         if let Some(bound) = self.max_mappings {
             field("max_mappings", bound.to_string());
         }
@@ -231,6 +232,7 @@ impl fmt::Debug for Entry {
             .field("hosts", &self.hosts)
             .field("maps", &self.maps)
             .field("visits", &self.visits)
+            .field("visitors", &self.visitors)
             .field("max_mappings", &self.max_mappings)
             .field("max_visitors", &self.max_visitors)
             .field("revoked", &self.revoked)
@@ -395,6 +397,20 @@ pub fn check_name(name: &str) -> Result<String, String> {
         "the name {} is not 1 to {NAME_BYTES_MAX} letters, digits, dots, underscores and hyphens",
         quote(name)
     ))
+}
+
+/// A set that stands in the file as a list: one item at a time for the line of what is wrong, all together for the set.
+fn read_set<'a, T>(
+    fields: &'a Fields<'_>,
+    key: &str,
+    of: impl Fn(Vec<&'a str>) -> Result<T, String>,
+) -> Result<T, FileError> {
+    let mut texts = Vec::new();
+    for item in fields.strings(key)? {
+        texts.push(item.value);
+        item.read(|text| of(vec![text]))?;
+    }
+    of(texts).map_err(|what| FileError { line: fields.line(), what })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -126,6 +126,8 @@ reasons! {
     /// The license does not permit this visit.
     VisitNotPermitted = 53, "the license does not permit this visit: add it to its `visit` in licenses.toml on the \
                              server, or make one with `nt license add NAME --visit OWNER/MAPPING`";
+    /// Visitors from this address are not wanted.
+    NotWelcome = 54, "visitors from there are not wanted: by `allow=` of the mapping, or by `visitors` of its license";
 }
 
 impl Reason {

@@ -211,7 +211,7 @@ fn commands_are_told_apart() {
     for (words, shown) in [
         (
             "license add nas --ports=80 --map 1:2 --map 3:4",
-            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, visit: None, map: \
+            "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, visit: None, visitors: None, map: \
                 [\"1:2\", \"3:4\"], max_mappings: None, max_visitors: None, state: None }))",
         ),
         ("license list --state x", "License(List(LicenseList { state: Some(\"x\") }))"),

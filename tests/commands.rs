@@ -65,7 +65,7 @@ fn a_license_is_made_and_printed_once() {
     let scratch = Scratch::new();
     let output = scratch
         .ok("license add nas --ports 22,2000-3000 --hosts a.example.com --map 2222:22 --max-mappings \
-            3 --max-visitors 9");
+            3 --max-visitors 9 --visitors 10.0.0.0/8,::1");
     let license = last_license(&output);
     assert_eq!(output.stdout, format!("{}\n", license.text()), "alone");
     assert_eq!(
@@ -84,6 +84,7 @@ fn a_license_is_made_and_printed_once() {
         (entry.ports.to_string().as_str(), entry.hosts.to_string().as_str()),
         ("22,2000-3000", "a.example.com")
     );
+    assert_eq!(entry.visitors.to_string(), "10.0.0.0/8,::1");
     assert_eq!((entry.maps.len(), entry.max_mappings, entry.max_visitors), (1, Some(3), Some(9)));
 
     let other = scratch.run("license add other", true).expect("made");
@@ -125,8 +126,8 @@ fn licenses_are_looked_after() {
         scratch.ok("license show nas").stdout,
         format!(
             "name              nas\nid                {}\nstate             good\n\
-             ports             1024-65535\nhosts             none\nvisits            none\nmappings at most  no bound\n\
-             visitors at most  no bound\nmaps              a.example.com:80,...\n",
+             ports             1024-65535\nhosts             none\nvisits            none\nvisitors from     any\n\
+             mappings at most  no bound\nvisitors at most  no bound\nmaps              a.example.com:80,...\n",
             new.id()
         )
     );
@@ -157,8 +158,13 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
         ("add x --map 22", "license `x` may not publish port 22; its ports: 1024-65535"),
         ("add x --map 0:1 --ports none", "license `x` may publish no ports"),
         (
-            "add x --map 5353:5353/udp,allow=::1",
-            "5353:5353/udp: the option `allow` is not served yet by this version; leave it out",
+            "add x --map 5353:5353/udp,rate=1M",
+            "5353:5353/udp: the option `rate` is not served yet by this version; leave it out",
+        ),
+        (
+            "add x --visitors 10.0.0.1/8,::1",
+            "--visitors: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8, or \
+            10.0.0.1/32 for this one address",
         ),
         ("add x --max-visitors -1", "--max-visitors: write a number from 0 to 4294967295"),
         ("add x --max-mappings many", "--max-mappings: write a number from 0 to 4294967295"),

@@ -19,6 +19,7 @@ fn sample() -> Directory {
     nas.add_map("0:22").and_then(|()| nas.add_map("0:22")).expect("any port, twice");
     nas.add_map("ssh:22/private").expect("a private name");
     nas.visits = nt::policy::VisitSet::parse("default/ssh,box/*").expect("visits");
+    nas.visitors = nt::policy::Networks::parse("10.0.0.0/8,2001:db8::/32").expect("networks");
     nas.add_map("blog.example.org:80,auth=me:pass\"word\\").expect("a name");
     (nas.max_mappings, nas.max_visitors, nas.revoked) = (Some(20), Some(0), true);
     directory.add(nas).expect("new");
@@ -156,7 +157,7 @@ fn policy_is_said_plainly() {
 }
 
 /// A text of the good file, what stands in its place, and what is said about that.
-const DAMAGE: [(&str, &str, &str); 19] = [
+const DAMAGE: [(&str, &str, &str); 20] = [
     (
         "name = \"default\"",
         "name = \"a b\"",
@@ -226,14 +227,19 @@ const DAMAGE: [(&str, &str, &str); 19] = [
     (
         "max_visitors = 0",
         "max_visitors = -1",
-        "line 23: `max_visitors` has to be a number from 0 to 4294967295",
+        "line 24: `max_visitors` has to be a number from 0 to 4294967295",
     ),
     (
         "visit = [\"box/*\", \"default/ssh\"]",
         "visit = [\"box/*\",\n\"ssh\"]",
         "line 22: `ssh` is not OWNER/NAME, OWNER/* or *",
     ),
-    ("revoked = true", "revoked = 1", "line 24: `revoked` has to be true or false"),
+    (
+        "visitors = [\"10.0.0.0/8\", \"2001:db8::/32\"]",
+        "visitors = [\"10.0.0.0/8\",\n\"home\"]",
+        "line 23: `home` is not a network such as 10.0.0.0/8 or fd00::/8",
+    ),
+    ("revoked = true", "revoked = 1", "line 25: `revoked` has to be true or false"),
 ];
 
 #[test]

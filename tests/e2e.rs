@@ -89,3 +89,5 @@ mod waiting;
 mod wan;
 #[path = "e2e/web.rs"]
 mod web;
+#[path = "e2e/welcome.rs"]
+mod welcome;

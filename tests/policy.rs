@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use nt::policy::{Allow, Cidr, HostSet, LIST_ITEMS_MAX, PortSet, VisitSet};
+use nt::policy::{Allow, Cidr, HostSet, LIST_ITEMS_MAX, Networks, PortSet, VisitSet};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -175,6 +175,32 @@ fn folders_are_permitted_by_their_very_path() {
     // Whoever permits every target that can be connected to has not permitted to read files.
     let any = Allow::parse("any").expect("a list");
     assert!(!any.permits_folder("/srv/www") && !any.permits_folders());
+}
+
+#[test]
+fn who_may_come_is_read_shown_and_matched() {
+    let list = Networks::parse("10.0.0.0/8, 2001:db8::/32,192.0.2.1").expect("networks");
+    assert_eq!(list.to_string(), "10.0.0.0/8,2001:db8::/32,192.0.2.1");
+    for (address, welcome) in [
+        ("10.255.0.1", true),
+        ("::ffff:10.255.0.1", true),
+        ("11.0.0.1", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("2001:db8:ffff::1", true),
+        ("2001:db9::1", false),
+        ("::1", false),
+    ] {
+        assert_eq!(list.welcome(address.parse().expect("an address")), welcome, "{address}");
+    }
+    let any = Networks::parse("any").expect("everybody");
+    assert!(any.is_everybody() && any.welcome("::1".parse().expect("an address")));
+    assert_eq!((any.to_string().as_str(), &any), ("any", &Networks::default()));
+    for bad in ["", "10.0.0.0/8,", "any,10.0.0.0/8", "home", "10.0.0.1/8"] {
+        assert!(Networks::parse(bad).is_err(), "{bad}");
+    }
+    let many = vec!["10.0.0.1"; LIST_ITEMS_MAX + 1].join(",");
+    assert!(Networks::parse(&many).is_err(), "a list without bound");
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn what_is_refused_and_how() {
 }
 
 /// Options, and what the error says.
-const REFUSED_OPTIONS: [(&str, &str); 33] = [
+const REFUSED_OPTIONS: [(&str, &str); 34] = [
     ("2222:22,", "`` is not an option (proxy, allow, rate, host, auth, header, accept-proxy, check)"),
     ("2222:22,proxy", "option `proxy` has no value"),
     (
@@ -328,6 +328,10 @@ const REFUSED_OPTIONS: [(&str, &str); 33] = [
     ("2222:22,proxy=v2/udp", "option `proxy`: `v2/udp` is not v1 or v2"),
     ("2222:22,proxy=v1,proxy=v2", "option `proxy` comes twice"),
     ("2222:22,allow=10.0.0.0", "OK"),
+    (
+        "ssh:22/private,allow=10.0.0.0/8",
+        "option `allow` does not go with /private: who may visit is said by the `visit` of the licenses",
+    ),
     (
         "2222:22,allow=10.0.0.1/8",
         "option `allow`: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8, or \

@@ -13,7 +13,7 @@ pub(super) const COMMANDS: [&str; 9] =
 pub(super) const LICENSE_COMMANDS: [&str; 6] = ["add", "list", "show", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 20] = [
+pub(super) const FLAGS: [&str; 21] = [
     "--config",
     "--listen",
     "--plain",
@@ -27,6 +27,7 @@ pub(super) const FLAGS: [&str; 20] = [
     "--ca",
     "--ports",
     "--hosts",
+    "--visitors",
     "--map",
     "--max-mappings",
     "--max-visitors",
@@ -193,6 +194,9 @@ pub struct LicenseAdd {
     /// private mappings of other licenses that it may visit, such as nas/ssh,box/* (none when left out)
     #[argh(option)]
     pub visit: Option<String>,
+    /// networks that its visitors may come from, such as 10.0.0.0/8,fd00::/8 (any when left out)
+    #[argh(option)]
+    pub visitors: Option<String>,
     /// a mapping that the server asks of the client; may come again
     #[argh(option)]
     pub map: Vec<String>,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::Kind;
 use crate::names::{self, Use};
-use crate::policy::{Cidr, parse_port};
+use crate::policy::{Cidr, Networks, parse_port};
 use crate::proxy_protocol::ProxyVersion;
 use crate::text::{did_you_mean, is_token, parse_bytes, quote, show_bytes};
 
@@ -25,8 +25,8 @@ const HEADERS_RESERVED: [&str; 7] =
 pub struct Options {
     /// `proxy=v1|v2`: tell the target the visitor's address by the PROXY protocol.
     pub proxy: Option<ProxyVersion>,
-    /// `allow=CIDR[+CIDR...]`: who may visit. Empty: everybody.
-    pub allow: Vec<Cidr>,
+    /// `allow=CIDR[+CIDR...]`: who may visit.
+    pub allow: Networks,
     /// `rate=2M`: bytes a second in each direction; K, M and G are decimal.
     pub rate: Option<u64>,
     /// `host=NAME[:PORT]`: the Host that the target sees.
@@ -109,11 +109,7 @@ impl Options {
 
     /// The first option that is set and that this version does not serve.
     pub fn first_unserved(&self) -> Option<&'static str> {
-        let set = [
-            ("allow", !self.allow.is_empty()),
-            ("rate", self.rate.is_some()),
-            ("check", self.check.is_some()),
-        ];
+        let set = [("rate", self.rate.is_some()), ("check", self.check.is_some())];
         set.into_iter().find_map(|(word, set)| set.then_some(word))
     }
 
@@ -126,7 +122,7 @@ impl Options {
                 _ => return wrong(format!("{} is not v1 or v2", quote(value))),
             },
             "allow" => self.allow = networks(word, value)?,
-            "accept-proxy" => self.accept_proxy = networks(word, value)?,
+            "accept-proxy" => self.accept_proxy = networks(word, value)?.iter().collect(),
             "rate" => match parse_bytes(value) {
                 Ok(bytes) => self.rate = Some(bytes),
                 Err(what) => return wrong(format!("{} {what}", quote(value))),
@@ -165,7 +161,7 @@ impl fmt::Display for Options {
             Some(ProxyVersion::V2) => f.write_str(",proxy=v2")?,
             None => (),
         }
-        write_networks(f, "allow", &self.allow)?;
+        write_networks(f, "allow", self.allow.iter())?;
         if let Some(rate) = self.rate {
             write!(f, ",rate={}", show_bytes(rate))?;
         }
@@ -178,7 +174,7 @@ impl fmt::Display for Options {
         for header in &self.headers {
             write!(f, ",header={}:{}", header.name, header.value)?;
         }
-        write_networks(f, "accept-proxy", &self.accept_proxy)?;
+        write_networks(f, "accept-proxy", self.accept_proxy.iter().copied())?;
         match &self.check {
             Some(Check::Tcp) => f.write_str(",check=tcp"),
             Some(Check::Http(path)) => write!(f, ",check=http:{path}"),
@@ -208,6 +204,11 @@ fn suits(word: &str, kind: Kind, ours: bool, options: &Options) -> Result<(), St
             Err("option `proxy` does not go with /private: the other client alone knows who visits"
                 .to_owned())
         }
+        "allow" if kind == Kind::Private => {
+            Err("option `allow` does not go with /private: who may visit is \
+             said by the `visit` of the licenses"
+                .to_owned())
+        }
         "check" | "accept-proxy" if kind == Kind::Udp => {
             Err(format!("option `{word}` does not go with /udp"))
         }
@@ -218,17 +219,21 @@ fn suits(word: &str, kind: Kind, ours: bool, options: &Options) -> Result<(), St
     }
 }
 
-fn networks(word: &str, value: &str) -> Result<Vec<Cidr>, String> {
-    let networks = value.split('+').map(Cidr::parse).collect::<Result<Vec<_>, _>>();
-    let networks = networks.map_err(|what| format!("option `{word}`: {what}"))?;
-    if networks.len() > ITEMS_MAX {
+fn networks(word: &str, value: &str) -> Result<Networks, String> {
+    let networks =
+        Networks::from_items(value.split('+')).map_err(|what| format!("option `{word}`: {what}"))?;
+    if networks.iter().count() > ITEMS_MAX {
         return Err(format!("option `{word}` has more than {ITEMS_MAX} networks"));
     }
     Ok(networks)
 }
 
-fn write_networks(f: &mut fmt::Formatter<'_>, word: &str, networks: &[Cidr]) -> fmt::Result {
-    for (index, network) in networks.iter().enumerate() {
+fn write_networks(
+    f: &mut fmt::Formatter<'_>,
+    word: &str,
+    networks: impl Iterator<Item = Cidr>,
+) -> fmt::Result {
+    for (index, network) in networks.enumerate() {
         match index {
             0 => write!(f, ",{word}={network}")?,
             _ => write!(f, "+{network}")?,

@@ -202,10 +202,11 @@ impl Server {
         let found = self.destination(&caller, request).and_then(|to| {
             let stays = visit == Some(to) && (again || !rested);
             // What its license permits is asked for each request; whether there is a place, for each visit.
+            let from = Some(caller.guest.peer);
             let trouble = if stays {
-                self.mapping_trouble(to.0, to.1)
+                self.mapping_trouble(to.0, to.1, from)
             } else {
-                self.visit_trouble(to.0, to.1, Some(key))
+                self.visit_trouble(to.0, to.1, from, Some(key))
             };
             trouble.map_or(Ok((to, stays)), |reason| Err((status_of(reason), String::new())))
         });
@@ -415,7 +416,7 @@ impl Server {
                     *again = false;
                 }
                 let caller = *caller;
-                if self.visit_trouble(to.0, to.1, Some(key)).is_none() {
+                if self.visit_trouble(to.0, to.1, Some(caller.guest.peer), Some(key)).is_none() {
                     return self.begin_exchanges(now, key, caller, to, out);
                 }
             }
@@ -502,6 +503,7 @@ fn status_of(reason: Reason) -> Status {
             Status::Unavailable
         }
         Reason::NoSuchMapping | Reason::Revoked | Reason::Denied | Reason::NotPermitted => Status::NotFound,
+        Reason::NotWelcome => Status::Forbidden,
         _ => Status::BadGateway,
     }
 }

@@ -31,7 +31,7 @@ impl Server {
         if !fronts.iter().any(|net| net.contains(arrival.visitor.ip())) {
             return self.arrived(now, key, arrival, out);
         }
-        if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping, None) {
+        if let Some(reason) = self.visit_trouble(arrival.session, arrival.mapping, None, None) {
             self.front_failed(&arrival, reason, out);
             return out.close(key, Manner::Cut);
         }

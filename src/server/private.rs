@@ -118,7 +118,7 @@ impl Server {
         if self.proxies + self.fellows >= self.config.visitors_max + POOL_MAX {
             return Err(Reason::Busy);
         }
-        self.visit_trouble(key, mapping, None).map_or(Ok((key, mapping)), Err)
+        self.visit_trouble(key, mapping, None, None).map_or(Ok((key, mapping)), Err)
     }
 
     /// A fellow's frame. `false` if it broke the protocol.

@@ -5,6 +5,7 @@
 //! reviews is closed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::arrivals::Arrival;
 use super::places::flows_among;
@@ -28,7 +29,7 @@ impl Server {
     /// bound.
     pub(super) fn visitor_came(&mut self, now: Time, key: Key, arrival: Arrival, out: &mut Outbox<'_>) {
         let Arrival { session: owner, mapping, visitor: peer, .. } = arrival;
-        if let Some(reason) = self.visit_trouble(owner, mapping, None) {
+        if let Some(reason) = self.visit_trouble(owner, mapping, Some(peer), None) {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
         }
@@ -66,8 +67,14 @@ impl Server {
         self.serve(now, owner, out);
     }
 
-    /// What is in the way of whoever would come to a mapping now: it or its client is not there, or not permitted.
-    pub(super) fn mapping_trouble(&self, owner: Key, mapping: u16) -> Option<Reason> {
+    /// What is in the way of whoever would come to a mapping now: it or its client is not there, or not permitted, or
+    /// not for visitors from there. Other clients come from nowhere; so does a front that has not said for whom.
+    pub(super) fn mapping_trouble(
+        &self,
+        owner: Key,
+        mapping: u16,
+        from: Option<SocketAddr>,
+    ) -> Option<Reason> {
         if self.stopping.is_some() {
             return Some(Reason::Stopping);
         }
@@ -82,14 +89,24 @@ impl Server {
             None => Some(Reason::Revoked),
             Some(entry) if entry.revoked => Some(Reason::Revoked),
             Some(entry) if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
-            Some(_) => None,
+            Some(entry) => {
+                let lists = [&mapping.spec.options.allow, &entry.visitors];
+                let welcome = |from: SocketAddr| lists.iter().all(|list| list.welcome(from.ip()));
+                from.is_some_and(|from| !welcome(from)).then_some(Reason::NotWelcome)
+            }
         }
     }
 
     /// What is in the way of a visit: that, or there is no place. A `caller` has its place already, perhaps in another
     /// visit, which it leaves for this one.
-    pub(super) fn visit_trouble(&self, owner: Key, mapping: u16, caller: Option<Key>) -> Option<Reason> {
-        if let Some(reason) = self.mapping_trouble(owner, mapping) {
+    pub(super) fn visit_trouble(
+        &self,
+        owner: Key,
+        mapping: u16,
+        from: Option<SocketAddr>,
+        caller: Option<Key>,
+    ) -> Option<Reason> {
+        if let Some(reason) = self.mapping_trouble(owner, mapping, from) {
             return Some(reason);
         }
         let session = self.sessions.get(owner)?;
