@@ -10,7 +10,7 @@
 //! hosts = ["*.example.com"] and under which names
 //! map = ["2222:22"]         what it publishes without being asked
 //! visit = ["box/ssh"]       which private mappings of other licenses it may visit
-//! visitors = ["10.0.0.0/8"] networks that its own visitors may come from; anywhere when left out
+//! visitors = ["10.0.0.0/8"] networks that its own visitors may come from; any when left out, none when empty
 //! max_mappings = 10         no bound when left out
 //! max_visitors = 100
 //! revoked = true            known, but refused
@@ -178,7 +178,9 @@ impl Entry {
         };
         entry.hosts = read_set(fields, "hosts", HostSet::from_names)?;
         entry.visits = read_set(fields, "visit", VisitSet::from_items)?;
-        entry.visitors = read_set(fields, "visitors", Networks::from_items)?;
+        if fields.has("visitors") {
+            entry.visitors = read_set(fields, "visitors", Networks::from_items)?;
+        }
         for map in fields.strings("map")? {
             map.read(|text| entry.add_map(text))?;
         }

@@ -304,9 +304,10 @@ impl fmt::Display for AllowItem {
             Self::Files(path) => write!(f, "files:{path}"),
             Self::Net { net, first: 0, .. } => write!(f, "{net}"),
             Self::Net { net, first, last } => {
-                match net.is_v4() {
-                    true => write!(f, "{net}:{first}")?,
-                    false => write!(f, "[{net}]:{first}")?,
+                if net.is_v4() {
+                    write!(f, "{net}:{first}")?
+                } else {
+                    write!(f, "[{net}]:{first}")?
                 }
                 if last > first { write!(f, "-{last}") } else { Ok(()) }
             }

@@ -87,6 +87,11 @@ impl<T> Found<T> {
 }
 
 impl<'d> Fields<'d> {
+    /// Whether something is said of `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     fn new(text: &'d str, line: usize, table: &'d DeTable<'d>, known: &[&str]) -> Result<Self, FileError> {
         let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         if let Some(key) = unknown.min_by_key(|key| key.span().start) {

@@ -44,6 +44,13 @@ fn what_is_written_is_read_back() {
     assert_eq!(Directory::parse(&toml).expect("good").to_toml(), toml);
     assert_eq!(Directory::parse(""), Ok(Directory::default()));
     assert_eq!(Directory::parse(&Directory::default().to_toml()), Ok(Directory::default()));
+    // A list with nothing in it lets nobody in; where there is none, everybody may come.
+    let closed =
+        Directory::parse(&toml.replace("visitors = [\"10.0.0.0/8\", \"2001:db8::/32\"]", "visitors = []"));
+    let closed = closed.expect("good");
+    let visitors = |name| closed.by_name(name).expect("known").visitors.to_string();
+    assert_eq!([visitors("nas.Home_1-x"), visitors("default")], ["none", "any"]);
+    assert_eq!(Directory::parse(&closed.to_toml()), Ok(closed.clone()));
     let names: Vec<_> = directory.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["default", "nas.Home_1-x"]);
     assert_eq!(directory.by_name("nas.Home_1-x").expect("known").maps.len(), 6);

@@ -196,7 +196,10 @@ fn who_may_come_is_read_shown_and_matched() {
     let any = Networks::parse("any").expect("everybody");
     assert!(any.is_everybody() && any.welcome("::1".parse().expect("an address")));
     assert_eq!((any.to_string().as_str(), &any), ("any", &Networks::default()));
-    for bad in ["", "10.0.0.0/8,", "any,10.0.0.0/8", "home", "10.0.0.1/8"] {
+    let none = Networks::parse("none").expect("nobody");
+    assert!(!none.is_everybody() && !none.welcome("::1".parse().expect("an address")));
+    assert_eq!((none.to_string().as_str(), &none), ("none", &Networks::from_items([]).expect("nobody")));
+    for bad in ["", "10.0.0.0/8,", "any,10.0.0.0/8", "none,10.0.0.0/8", "home", "10.0.0.1/8"] {
         assert!(Networks::parse(bad).is_err(), "{bad}");
     }
     let many = vec!["10.0.0.1"; LIST_ITEMS_MAX + 1].join(",");

@@ -194,7 +194,7 @@ pub struct LicenseAdd {
     /// private mappings of other licenses that it may visit, such as nas/ssh,box/* (none when left out)
     #[argh(option)]
     pub visit: Option<String>,
-    /// networks that its visitors may come from, such as 10.0.0.0/8,fd00::/8 (any when left out)
+    /// networks that its visitors may come from, such as 10.0.0.0/8,fd00::/8, or none (any when left out)
     #[argh(option)]
     pub visitors: Option<String>,
     /// a mapping that the server asks of the client; may come again

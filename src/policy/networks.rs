@@ -84,22 +84,23 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Networks whose visitors may come. The empty list is everybody.
+/// Networks whose visitors may come. Everybody may where nothing was said; nobody where the list has nothing in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    nets: Vec<Cidr>,
+    nets: Option<Vec<Cidr>>,
 }
 
 impl Networks {
-    /// Reads `10.0.0.0/8,fd00::/8`, or `any`.
+    /// Reads `10.0.0.0/8,fd00::/8`, `any` or `none`.
     ///
     /// # Errors
     /// A sentence that quotes the item that is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.trim() == "any" {
-            return Ok(Self::default());
+        match text.trim() {
+            "any" => Ok(Self::default()),
+            "none" => Self::from_items([]),
+            _ => Self::from_items(items(text, "networks")?),
         }
-        Self::from_items(items(text, "networks")?)
     }
 
     /// The list of these.
@@ -111,28 +112,32 @@ impl Networks {
         if nets.len() > LIST_ITEMS_MAX {
             return Err(format!("there are more than {LIST_ITEMS_MAX} networks"));
         }
-        Ok(Self { nets })
+        Ok(Self { nets: Some(nets) })
     }
 
     /// Whether a visitor from `address` may come.
     pub fn welcome(&self, address: IpAddr) -> bool {
-        self.nets.is_empty() || self.nets.iter().any(|net| net.contains(address))
+        self.nets.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(address)))
     }
 
-    /// The networks, as they were written.
+    /// The networks, as they were written; nothing where everybody may come.
     pub fn iter(&self) -> impl Iterator<Item = Cidr> + '_ {
-        self.nets.iter().copied()
+        self.nets.iter().flatten().copied()
     }
 
     /// Whether everybody may come.
     pub fn is_everybody(&self) -> bool {
-        self.nets.is_empty()
+        self.nets.is_none()
     }
 }
 
 impl fmt::Display for Networks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.nets.is_empty() { f.write_str("any") } else { write_list(f, &self.nets) }
+        match self.nets.as_deref() {
+            None => f.write_str("any"),
+            Some([]) => f.write_str("none"),
+            Some(nets) => write_list(f, nets),
+        }
     }
 }
 

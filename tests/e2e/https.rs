@@ -168,6 +168,37 @@ fn what_is_passed_through_is_not_looked_into() {
 
 /// HTTP/2, many requests at once on each of many connections: all of it is the real server's.
 #[test]
+fn visitors_from_elsewhere_are_kept_out_over_tls_too() {
+    if !need(&["nginx", "curl", "openssl"]) {
+        return;
+    }
+    let files = Folder::new();
+    fs::create_dir_all(files.join("www")).unwrap();
+    certificate(&files, "real", &["passed.example.com"]);
+    files.write("www/small", "it works\n");
+    let ((_nginx, target), (_other, plain)) =
+        (nginx_over_tls(&files, "real"), super::programs::nginx(&files));
+    let site = Site::new(
+        |folder| _ = certificate(folder, "ended", &["ended.example.com"]),
+        &[
+            format!("ended.example.com:{plain}/https,allow=127.9.0.0/16"),
+            format!("passed.example.com:{target}/tls,allow=127.9.0.0/16"),
+        ],
+    );
+    fs::copy(files.join("real.crt"), site.folder.join("real.crt")).unwrap();
+    let code = |trusted: &str, from: &str| {
+        let mut curl = site.curl(trusted);
+        curl.args(["--interface", from, "--write-out", "%{http_code}", "--output", "/dev/null"]);
+        let url = format!("https://{}.example.com/small", if trusted == "real" { "passed" } else { trusted });
+        String::from_utf8_lossy(&curl.arg(url).output().unwrap().stdout).into_owned()
+    };
+    for (trusted, away) in [("ended", "403"), ("real", "000")] {
+        assert_eq!(code(trusted, "127.9.0.1"), "200", "{trusted}");
+        assert_eq!(code(trusted, "127.8.0.1"), away, "{trusted}");
+    }
+}
+
+#[test]
 fn h2load_gets_all_that_it_asks_for_through_what_is_passed_on() {
     if !need(&["nginx", "h2load", "openssl"]) {
         return;
