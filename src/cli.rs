@@ -18,7 +18,7 @@ use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseShow,
+    LicenseRotate, LicenseShow, MapAdd, MapCommand, MapList, MapRemove,
 };
 
 /// What the words on the command line ask for.
@@ -30,6 +30,8 @@ pub enum Command {
     Client(ClientArgs),
     /// `nt license ...`: look after the licenses of a server.
     License(LicenseCommand),
+    /// `nt map ...`: look after the mappings that stand in a license.
+    Map(MapCommand),
     /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
     Check(CheckArgs),
     /// `nt demo`: a server, a client and a service in one place.
@@ -266,10 +268,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Check(check) => Ok(Command::Check(check)),
         Word::Demo(demo) => Ok(Command::Demo(demo)),
         Word::Version(_) => Ok(Command::Version),
-        Word::Map(_) => not_yet(
-            "map",
-            "give the client its mappings, or the license at `nt license add NAME --map MAPPING`",
-        ),
+        Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(_) => {
             not_yet("status", "`nt license list` shows the licenses, the server's log its sessions")
         }

@@ -5,16 +5,19 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand};
+use crate::calendar::Date;
+use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand};
 use crate::config::{self, Config, MapText};
 use crate::directory::{Directory, Entry};
 use crate::entropy::Entropy;
+use crate::ledger::Account;
 use crate::license::{LICENSE_BYTES, License};
 use crate::mapping;
-use crate::policy::{HostSet, Networks, PortSet, VisitSet};
+use crate::os;
+use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
 use crate::server_ref::Source;
 use crate::state::StateDir;
-use crate::text::quote;
+use crate::text::{number, parse_bytes, quote, show_bytes};
 
 /// Longest file that [`read_source`] reads, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 20;
@@ -42,11 +45,15 @@ pub fn license(command: &LicenseCommand, terminal: bool) -> Result<Output, Strin
         LicenseCommand::Rotate(args) => {
             let (state, license) = (open(&args.state)?, new_license());
             let entry = state.edit_licenses(|directory| {
-                directory.rotate(&args.name, &license)?;
+                directory.rotate(&args.name, &license, args.now)?;
                 directory.find(&args.name).cloned()
             })?;
-            let what =
-                format!("License `{}` has a new text; the old one is refused from now on.", entry.name);
+            let old = if entry.old.is_some() {
+                "the old one is good until the new one is used (--now would stop it at once)"
+            } else {
+                "the old one is refused from now on"
+            };
+            let what = format!("License `{}` has a new text; {old}.", entry.name);
             Ok(handed_out(&state, &what, &license, &entry, terminal))
         }
         LicenseCommand::Revoke(args) => {
@@ -58,6 +65,44 @@ pub fn license(command: &LicenseCommand, terminal: bool) -> Result<Output, Strin
             let state = open(&args.state)?;
             state.edit_licenses(|directory| directory.remove(&args.name).map(drop))?;
             Ok(said(&state, &format!("License `{}` is forgotten.", args.name)))
+        }
+    }
+}
+
+/// Does what `nt map ...` asks for.
+///
+/// # Errors
+/// What went wrong and what to do; then nothing was changed.
+pub fn map(command: &MapCommand) -> Result<Output, String> {
+    let open = |state: &Option<String>| StateDir::open(state.as_deref().map(Path::new));
+    match command {
+        MapCommand::Add(args) => {
+            let state = open(&args.state)?;
+            let route = state.edit_licenses(|directory| {
+                let mut entry = directory.find(&args.name)?.clone();
+                entry.add_map(&args.mapping)?;
+                check_entry(&entry)?;
+                let route = entry.maps.last().map(|mapping| mapping.route().to_string());
+                directory.replace(entry)?;
+                Ok(route.unwrap_or_default())
+            })?;
+            Ok(said(&state, &format!("License `{}` publishes {route} now.", args.name)))
+        }
+        MapCommand::Remove(args) => {
+            let state = open(&args.state)?;
+            let route = state.edit_licenses(|directory| {
+                let mut entry = directory.find(&args.name)?.clone();
+                let route = entry.remove_map(&args.mapping)?;
+                directory.replace(entry)?;
+                Ok(route)
+            })?;
+            Ok(said(&state, &format!("License `{}` does not publish {route} any more.", args.name)))
+        }
+        MapCommand::List(args) => {
+            let directory = open(&args.state)?.load_licenses()?;
+            let maps = directory.find(&args.name)?.maps.iter();
+            let stdout = maps.map(|mapping| format!("{}\n", mapping.route())).collect();
+            Ok(Output { stdout, stderr: String::new() })
         }
     }
 }
@@ -112,7 +157,7 @@ pub fn version() -> String {
          target: {}-{}{environment}\n\
          TLS: 1.3, rustls with ring\n\
          serves: tcp, udp, http, https, tls, private; socks5, http-proxy, files\n\
-         reads, but does not serve yet: the options rate and check of mappings\n",
+         reads, but does not serve yet: the option check of mappings\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,
@@ -166,6 +211,7 @@ fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, St
     if let Some(visitors) = &args.visitors {
         entry.visitors = Networks::parse(visitors).map_err(|what| format!("--visitors: {what}"))?;
     }
+    add_bounds(&mut entry, args)?;
     for map in &args.map {
         entry.add_map(map).map_err(|what| format!("--map: {what}"))?;
     }
@@ -180,6 +226,38 @@ fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, St
     state.edit_licenses(|directory| directory.add(entry.clone()))?;
     let what = format!("License `{}` is in {}.", entry.name, state.path().display());
     Ok(handed_out(state, &what, &license, &entry, terminal))
+}
+
+/// How much may pass, how often visitors may come, and until when.
+fn add_bounds(entry: &mut Entry, args: &LicenseAdd) -> Result<(), String> {
+    let wrong = |flag: &str| format!("--{flag}: ");
+    if let Some(rate) = &args.rate {
+        entry.rates = Rates::parse(rate).map_err(|what| wrong("rate") + &what)?;
+    }
+    if let Some(bytes) = &args.quota {
+        let bytes = parse_bytes(bytes).map_err(|what| format!("--quota: {} {what}", quote(bytes)))?;
+        let day = args.quota_day.as_deref().map_or(Some(1), number).unwrap_or(0);
+        let day = Quota::check_day(day).map_err(|what| wrong("quota-day") + &what)?;
+        let beyond = args.over_quota.as_deref().unwrap_or("stop");
+        let beyond = Quota::parse_beyond(beyond).map_err(|what| wrong("over-quota") + &what)?;
+        entry.quota = Some(Quota { bytes, day, beyond });
+    } else if args.quota_day.is_some() || args.over_quota.is_some() {
+        return Err("--quota-day and --over-quota say nothing without --quota".to_string());
+    }
+    if let Some(pace) = &args.connects {
+        entry.pace = Some(Pace::parse(pace).map_err(|what| wrong("connects") + &what)?);
+    }
+    if let Some(expires) = &args.expires {
+        let days = expires.strip_suffix('d').and_then(number);
+        entry.expires = Some(match (days, os::day_clock().today()) {
+            (Some(days), Some(today)) => today.plus(days),
+            (Some(_), None) => {
+                return Err("--expires: this machine's clock is not set: write the day itself".to_string());
+            }
+            (None, _) => Date::parse(expires).map_err(|what| wrong("expires") + &what)?,
+        });
+    }
+    Ok(())
 }
 
 /// Whether the mappings that stand in a license are such as it may have, and as this version serves.
@@ -272,6 +350,7 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
         ("mappings at most", bound(entry.max_mappings)),
         ("visitors at most", bound(entry.max_visitors)),
     ];
+    lines.extend(bounds(entry, state.load_counters().0.get(&entry.name)));
     // Behind the first comma may be a password.
     lines.extend(entry.map_texts.iter().map(|text| match text.split_once(',') {
         Some((route, _)) => ("maps", format!("{route},...")),
@@ -284,6 +363,35 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
     Ok(output)
 }
 
+/// What is said of how much may pass, and has, where something is.
+fn bounds(entry: &Entry, account: Option<&Account>) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if entry.rates != Rates::FREE {
+        lines.push(("bytes a second", entry.rates.to_string()));
+    }
+    if let Some(Quota { bytes, day, beyond }) = entry.quota {
+        let beyond = beyond.map_or_else(|| "nothing".to_owned(), |rates| format!("{rates} a second"));
+        lines.push(("bytes a month", format!("{}, from day {day}; then {beyond}", show_bytes(bytes))));
+        let used = account.map_or(0, |account| account.month);
+        lines.push(("used of them", used.to_string()));
+    }
+    if let Some(pace) = entry.pace {
+        lines.push(("visits of one", pace.to_string()));
+    }
+    if let Some(day) = entry.expires {
+        lines.push(("good until", day.to_string()));
+    }
+    if let Some(account) = account {
+        lines.push(("bytes down, up", format!("{}, {}", account.total.down, account.total.up)));
+    }
+    lines
+}
+
 fn state_of(entry: &Entry) -> &'static str {
-    if entry.revoked { "revoked" } else { "good" }
+    match () {
+        () if entry.revoked => "revoked",
+        () if entry.is_expired(os::day_clock().today()) => "expired",
+        () if entry.old.is_some() => "rotated",
+        () => "good",
+    }
 }

@@ -13,6 +13,13 @@
 //! visitors = ["10.0.0.0/8"] networks that its own visitors may come from; any when left out, none when empty
 //! max_mappings = 10         no bound when left out
 //! max_visitors = 100
+//! rate = "10M/2M"           bytes a second of all its visitors together: to the client, and from it; 2M is each way
+//! quota = "100G"            bytes a month, both ways
+//! quota_day = 5             on which it begins anew, 1 to 28 (1 when left out), UTC
+//! over_quota = "64K"        what passes then: so many bytes a second, or "stop" (when left out)
+//! connects = "30/10s"       visits of one address to its mappings, in a time; who makes more is banned for a while
+//! expires = "2027-01-31"    the last day on which it is good, UTC
+//! old_id, old_public, old_mac   of the license before it was rotated: good until the new one is used
 //! revoked = true            known, but refused
 //! ```
 //!
@@ -21,11 +28,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::calendar::Date;
 use crate::license::{License, LicenseId, Verifier};
 use crate::mapping::{self, Kind, Mapping, Public};
-use crate::policy::{HostSet, Networks, PortSet, VisitSet};
+use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
 use crate::table::{Document, Fields, FileError, quoted};
-use crate::text::{did_you_mean, quote};
+use crate::text::{did_you_mean, hex, parse_bytes, parse_hex, quote, show_bytes};
 
 /// Longest name of a license in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -36,7 +44,7 @@ pub const LICENSES_MAX: usize = 10_000;
 /// Most mappings that stand in one license, a range counting once per port.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 21] = [
     "name",
     "id",
     "public",
@@ -48,8 +56,19 @@ const FIELDS: [&str; 12] = [
     "visitors",
     "max_mappings",
     "max_visitors",
+    "rate",
+    "quota",
+    "quota_day",
+    "over_quota",
+    "connects",
+    "expires",
+    OLD_FIELDS[0],
+    OLD_FIELDS[1],
+    OLD_FIELDS[2],
     "revoked",
 ];
+
+const OLD_FIELDS: [&str; 3] = ["old_id", "old_public", "old_mac"];
 
 const HEADING: &str = "\
 # The licenses of this server. Secret: it lets one pose as the server. It lets nobody log in.
@@ -84,6 +103,16 @@ pub struct Entry {
     pub max_mappings: Option<u32>,
     /// Most visitors at once; no bound of its own when `None`.
     pub max_visitors: Option<u32>,
+    /// What passes of all its visitors together, in a second …
+    pub rates: Rates,
+    /// … and in a month.
+    pub quota: Option<Quota>,
+    /// How often one visitor's address may come.
+    pub pace: Option<Pace>,
+    /// The last day on which it is good.
+    pub expires: Option<Date>,
+    /// The license before this one, which is good until this one is used.
+    pub old: Option<(LicenseId, Verifier)>,
     /// Known, but refused.
     pub revoked: bool,
 }
@@ -107,6 +136,11 @@ impl Entry {
             visitors: Networks::default(),
             max_mappings: None,
             max_visitors: None,
+            rates: Rates::FREE,
+            quota: None,
+            pace: None,
+            expires: None,
+            old: None,
             revoked: false,
         })
     }
@@ -127,6 +161,36 @@ impl Entry {
         self.maps.push(mapping);
         self.map_texts.push(text.trim().to_string());
         Ok(())
+    }
+
+    /// Takes a mapping out that stands in the license; `text` is all of it, or its public side. Its route.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn remove_map(&mut self, text: &str) -> Result<String, String> {
+        let wanted = mapping::parse(text).ok();
+        let is_it = |mapping: &Mapping| {
+            let public = mapping.public.to_string();
+            let named = text == public || text == format!("{public}/{}", mapping.kind);
+            let same = |wanted: &Mapping| wanted.public == mapping.public && wanted.kind == mapping.kind;
+            named || wanted.as_ref().is_some_and(same)
+        };
+        let found: Vec<usize> = (0..self.maps.len()).filter(|&at| is_it(&self.maps[at])).collect();
+        match found[..] {
+            [at] => {
+                self.map_texts.remove(at);
+                Ok(self.maps.remove(at).route().to_string())
+            }
+            [] => {
+                let route = text.split(',').next().unwrap_or_default();
+                let name = &self.name;
+                Err(format!(
+                    "license `{name}` has no mapping {} (`nt map list {name}` shows all)",
+                    quote(route)
+                ))
+            }
+            _ => Err(format!("{} is more than one mapping: write /tcp or /udp behind it", quote(text))),
+        }
     }
 
     /// Whether this license may publish `mapping`. To be asked at every bind, not only at login.
@@ -155,14 +219,29 @@ impl Entry {
         }
     }
 
+    /// The ids of its licenses: of this one, and of the one before.
+    pub fn ids(&self) -> impl Iterator<Item = LicenseId> {
+        [Some(self.id), self.old.as_ref().map(|(id, _)| *id)].into_iter().flatten()
+    }
+
+    /// What recognises the license of this id, which is one of [`Self::ids`].
+    pub fn verifier_of(&self, id: LicenseId) -> &Verifier {
+        match &self.old {
+            Some((old, verifier)) if *old == id => verifier,
+            _ => &self.verifier,
+        }
+    }
+
+    /// Whether it is not good any more on this day.
+    pub fn is_expired(&self, today: Option<Date>) -> bool {
+        self.expires.zip(today).is_some_and(|(last, today)| last < today)
+    }
+
     fn read(fields: &Fields<'_>) -> Result<Self, FileError> {
         let mut entry = Self {
             name: fields.need("name")?.read(check_name)?,
-            id: LicenseId(fields.need("id")?.read(|text| hex_decode("id", text))?),
-            verifier: Verifier {
-                public: fields.need("public")?.read(|text| hex_decode("public", text))?,
-                mac: fields.need("mac")?.read(|text| hex_decode("mac", text))?,
-            },
+            id: LicenseId(read_key(fields, "id")?),
+            verifier: Verifier { public: read_key(fields, "public")?, mac: read_key(fields, "mac")? },
             ports: match fields.string("ports")? {
                 Some(ports) => ports.read(PortSet::parse)?,
                 None => PortSet::default(),
@@ -174,12 +253,26 @@ impl Entry {
             visitors: Networks::default(),
             max_mappings: fields.number("max_mappings")?,
             max_visitors: fields.number("max_visitors")?,
+            rates: Rates::FREE,
+            quota: read_quota(fields)?,
+            pace: None,
+            expires: None,
+            old: read_old(fields)?,
             revoked: fields.bool("revoked")?.unwrap_or(false),
         };
         entry.hosts = read_set(fields, "hosts", HostSet::from_names)?;
         entry.visits = read_set(fields, "visit", VisitSet::from_items)?;
         if fields.has("visitors") {
             entry.visitors = read_set(fields, "visitors", Networks::from_items)?;
+        }
+        if let Some(rate) = fields.string("rate")? {
+            entry.rates = rate.read(Rates::parse)?;
+        }
+        if let Some(pace) = fields.string("connects")? {
+            entry.pace = Some(pace.read(Pace::parse)?);
+        }
+        if let Some(expires) = fields.string("expires")? {
+            entry.expires = Some(expires.read(Date::parse)?);
         }
         for map in fields.strings("map")? {
             map.read(|text| entry.add_map(text))?;
@@ -217,6 +310,24 @@ impl Entry {
         if let Some(bound) = self.max_visitors {
             field("max_visitors", bound.to_string());
         }
+        if self.rates != Rates::FREE {
+            field("rate", quoted(&self.rates.to_string()));
+        }
+        if let Some(Quota { bytes, day, beyond }) = self.quota {
+            field("quota", quoted(&show_bytes(bytes)));
+            field("quota_day", day.to_string());
+            field("over_quota", quoted(&beyond.map_or_else(|| "stop".to_owned(), |rates| rates.to_string())));
+        }
+        if let Some(pace) = self.pace {
+            field("connects", quoted(&pace.to_string()));
+        }
+        if let Some(day) = self.expires {
+            field("expires", quoted(&day.to_string()));
+        }
+        if let Some((id, verifier)) = &self.old {
+            let values = [id.to_string(), hex(&verifier.public), hex(&verifier.mac)];
+            OLD_FIELDS.into_iter().zip(values).for_each(|(key, value)| field(key, quoted(&value)));
+        }
         if self.revoked {
             field("revoked", "true".to_string());
         }
@@ -235,6 +346,11 @@ impl fmt::Debug for Entry {
             .field("maps", &self.maps)
             .field("visits", &self.visits)
             .field("visitors", &self.visitors)
+            .field("rates", &self.rates)
+            .field("quota", &self.quota)
+            .field("pace", &self.pace)
+            .field("expires", &self.expires)
+            .field("old", &self.old)
             .field("max_mappings", &self.max_mappings)
             .field("max_visitors", &self.max_visitors)
             .field("revoked", &self.revoked)
@@ -251,7 +367,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The license that a client names, revoked or not.
+    /// The license that a client names, revoked or not; the one of before by its own id, too.
     pub fn by_id(&self, id: LicenseId) -> Option<&Entry> {
         self.entries.get(self.names.get(&id)?)
     }
@@ -311,13 +427,20 @@ impl Directory {
                 entry.name
             ));
         }
-        if let Some(other) = self.names.get(&entry.id) {
-            return Err(format!("license `{}` has the id {} of `{other}`", entry.name, entry.id));
-        }
         if self.entries.len() == LICENSES_MAX {
             return Err(format!("a server has at most {LICENSES_MAX} licenses"));
         }
-        self.names.insert(entry.id, entry.name.clone());
+        self.insert(entry)
+    }
+
+    /// Keeps an entry whose name is free, unless one of its ids is another's.
+    fn insert(&mut self, entry: Entry) -> Result<(), String> {
+        let ids: Vec<LicenseId> = entry.ids().collect();
+        let taken = ids.iter().find_map(|id| Some((id, self.names.get(id)?)));
+        if let Some((id, other)) = taken {
+            return Err(format!("license `{}` has the id {id} of `{other}`", entry.name));
+        }
+        self.names.extend(ids.into_iter().map(|id| (id, entry.name.clone())));
         self.entries.insert(entry.name.clone(), entry);
         Ok(())
     }
@@ -327,14 +450,14 @@ impl Directory {
     /// # Errors
     /// When there is none, or the id is another license's.
     pub fn replace(&mut self, entry: Entry) -> Result<Entry, String> {
-        let old = self.find(&entry.name)?.clone();
-        if let Some(other) = self.names.get(&entry.id).filter(|&other| *other != entry.name) {
-            return Err(format!("license `{}` has the id {} of `{other}`", entry.name, entry.id));
+        let old = self.remove(&entry.name)?;
+        match self.insert(entry) {
+            Ok(()) => Ok(old),
+            Err(what) => {
+                self.insert(old)?;
+                Err(what)
+            }
         }
-        self.names.remove(&old.id);
-        self.names.insert(entry.id, entry.name.clone());
-        self.entries.insert(entry.name.clone(), entry);
-        Ok(old)
     }
 
     /// Forgets a license: its client is then a stranger.
@@ -344,7 +467,7 @@ impl Directory {
     pub fn remove(&mut self, name: &str) -> Result<Entry, String> {
         self.find(name)?;
         let entry = self.entries.remove(name).expect("the license was found");
-        self.names.remove(&entry.id);
+        entry.ids().for_each(|id| _ = self.names.remove(&id));
         Ok(entry)
     }
 
@@ -358,15 +481,17 @@ impl Directory {
         self.replace(entry).map(drop)
     }
 
-    /// Puts a new license under an old name and policy. The old one stops at once: this version has no time
-    /// in which both are good, since the point of most rotations is that the old one leaked. A revoked
-    /// license is good again by this, as only the new one is.
+    /// Puts a new license under an old name and policy. The old one is good until the new one is used, so that no
+    /// client is cut off while the new text is on its way to it; unless it is to stop `at_once`, since it leaked,
+    /// or is revoked: then the new one alone is good.
     ///
     /// # Errors
     /// When there is none of this name.
-    pub fn rotate(&mut self, name: &str, license: &License) -> Result<(), String> {
+    pub fn rotate(&mut self, name: &str, license: &License, at_once: bool) -> Result<(), String> {
         let mut entry = self.find(name)?.clone();
-        (entry.id, entry.verifier, entry.revoked) = (license.id(), license.verifier(), false);
+        let old = (entry.id, std::mem::replace(&mut entry.verifier, license.verifier()));
+        entry.old = (!at_once && !entry.revoked).then_some(old);
+        (entry.id, entry.revoked) = (license.id(), false);
         self.replace(entry).map(drop)
     }
 
@@ -415,17 +540,36 @@ fn read_set<'a, T>(
     of(texts).map_err(|what| FileError { line: fields.line(), what })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn hex_decode<const N: usize>(key: &str, text: &str) -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    let good = text.len() == 2 * N && text.bytes().all(|b| b.is_ascii_hexdigit());
-    for (at, byte) in bytes.iter_mut().enumerate().take_while(|_| good) {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("two hexadecimal digits");
-    }
+fn read_key<const N: usize>(fields: &Fields<'_>, key: &str) -> Result<[u8; N], FileError> {
     let fault =
         || format!("`{key}` is not {} hexadecimal digits: restore the file, or rotate this license", 2 * N);
-    if good { Ok(bytes) } else { Err(fault()) }
+    fields.need(key)?.read(|text| parse_hex(text).ok_or_else(fault))
+}
+
+/// What a license was before it was rotated, while that is good.
+fn read_old(fields: &Fields<'_>) -> Result<Option<(LicenseId, Verifier)>, FileError> {
+    if !OLD_FIELDS.iter().any(|key| fields.has(key)) {
+        return Ok(None);
+    }
+    let [id, public, mac] = OLD_FIELDS;
+    let verifier = Verifier { public: read_key(fields, public)?, mac: read_key(fields, mac)? };
+    Ok(Some((LicenseId(read_key(fields, id)?), verifier)))
+}
+
+fn read_quota(fields: &Fields<'_>) -> Result<Option<Quota>, FileError> {
+    let Some(bytes) = fields.string("quota")? else {
+        let stray = ["quota_day", "over_quota"].into_iter().find(|key| fields.has(key));
+        let what = |key| format!("`{key}` says nothing without `quota`");
+        return stray.map_or(Ok(None), |key| Err(FileError { line: fields.line(), what: what(key) }));
+    };
+    let bytes =
+        bytes.read(|text| parse_bytes(text).map_err(|what| format!("`quota`: {} {what}", quote(text))))?;
+    let day = fields.number("quota_day")?.unwrap_or(1);
+    let day = Quota::check_day(day)
+        .map_err(|what| FileError { line: fields.line(), what: format!("`quota_day`: {what}") })?;
+    let beyond = match fields.string("over_quota")? {
+        Some(beyond) => beyond.read(Quota::parse_beyond)?,
+        None => None,
+    };
+    Ok(Some(Quota { bytes, day, beyond }))
 }

@@ -12,7 +12,7 @@
 //!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
 //!
 //! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams, [`talks`] HTTP;
-//! [`books`] counts.
+//! [`meters`] counts what passes and holds it back, [`books`] counts what there is.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 
@@ -20,14 +20,16 @@ mod books;
 mod coming;
 mod flows;
 mod going;
+mod meters;
 mod pairs;
+mod slot;
 mod talks;
 mod verbs;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::arena::Arena;
-use crate::flow::{self, Flow, Port, Quiet};
+use crate::flow::{self, Quiet};
 use crate::gateway;
 use crate::limits::{
     ARENA_REVIEW_EVERY, ARENA_REVIEW_MAX, CONTROL_FRAME_BYTES_MAX, EXIT_BYTES_MAX, FRAMES_PER_TURN,
@@ -38,13 +40,15 @@ use crate::net::{Event, Net, reason_of};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault, Stop};
-use crate::role::{Input, Keys, Manner, Role, Speech, Verb};
+use crate::role::{Input, Manner, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
 use crate::tls::{Peek, Security};
 use crate::via::Handshake;
 use crate::wire::{self, Frame};
 pub use books::Budget;
+use meters::{Meters, Passage};
+use slot::{Door, Slot};
 
 /// Runs roles on an operating system.
 pub struct Driver<N: Net> {
@@ -76,6 +80,7 @@ pub struct Driver<N: Net> {
     handshakes: usize,
     /// Flows of public ports, by when each is looked at for its silence.
     quiet: Quiet,
+    meters: Meters,
     /// The datagram that came last; empty before the first.
     datagram: Vec<u8>,
     /// ClientHellos that are not whole yet, and how much of what was said has been heard.
@@ -88,43 +93,6 @@ pub struct Driver<N: Net> {
     outcomes: VecDeque<(usize, Input<'static>)>,
     /// The exit code, once a role has asked for the end, and until when last words may leave.
     exit: Option<(i32, Time)>,
-}
-
-enum Slot<N: Net> {
-    /// A key that a role has, and whose verb is still to be carried out.
-    Reserved,
-    /// A listener.
-    Door(Door<N::Listener>),
-    /// A connection.
-    Link(Link<N>),
-    /// A public port for datagrams.
-    Port(Box<Port<N::Socket>>),
-    /// One visitor's datagrams, or those of a real server.
-    Flow(Box<Flow<N::Socket>>),
-}
-
-impl<N: Net> Slot<N> {
-    /// Where it stands what this one is joined to, for those that can be.
-    fn joined(&mut self) -> Option<&mut Option<Key>> {
-        match self {
-            Self::Link(link) => Some(&mut link.peer),
-            Self::Flow(flow) => Some(&mut flow.proxy),
-            Self::Reserved | Self::Door(_) | Self::Port(_) => None,
-        }
-    }
-}
-
-struct Door<L> {
-    listener: L,
-    role: usize,
-    speech: Speech,
-    queued: bool,
-}
-
-impl<N: Net> Keys for Slots<Slot<N>> {
-    fn reserve(&mut self) -> Option<Key> {
-        self.insert(Slot::Reserved)
-    }
 }
 
 impl<N: Net> Driver<N> {
@@ -164,6 +132,7 @@ impl<N: Net> Driver<N> {
             corked: VecDeque::new(),
             handshakes: 0,
             quiet: Quiet::default(),
+            meters: Meters::default(),
             datagram: Vec::new(),
             greetings: BTreeMap::new(),
             vias: Vec::new(),
@@ -200,7 +169,13 @@ impl<N: Net> Driver<N> {
         let linger = self.lingering.front().map_or(Time::NEVER, |(at, _)| *at);
         let corked = self.corked.front().map_or(Time::NEVER, |(at, _)| *at);
         let exit = self.exit.map_or(Time::NEVER, |(_, at)| at);
-        roles.min(linger).min(corked).min(self.resting.0).min(exit).min(self.quiet.next())
+        roles
+            .min(linger)
+            .min(corked)
+            .min(self.resting.0)
+            .min(exit)
+            .min(self.quiet.next())
+            .min(self.meters.next())
     }
 
     /// One turn of the loop: `Some` exit code when it was the last.
@@ -293,6 +268,8 @@ impl<N: Net> Driver<N> {
             self.drop_link(key, Manner::Cut);
         }
         self.end_quiet_flows();
+        self.go_on();
+        self.tell_spent();
     }
 
     /// There is something to do for a link, in this turn.
@@ -315,7 +292,7 @@ impl<N: Net> Driver<N> {
             Some(Slot::Door(door)) => &mut door.queued,
             Some(Slot::Port(port)) => &mut port.queued,
             Some(Slot::Flow(flow)) => &mut flow.queued,
-            Some(Slot::Reserved) | None => return false,
+            Some(Slot::Reserved | Slot::Meter(_)) | None => return false,
         };
         !std::mem::replace(queued, true)
     }
@@ -353,7 +330,7 @@ impl<N: Net> Driver<N> {
                 flow.queued = false;
                 return self.receive(key);
             }
-            Some(Slot::Reserved) | None => return,
+            Some(Slot::Reserved | Slot::Meter(_)) | None => return,
         };
         match (phase, speech) {
             (Phase::Connecting, _) => self.connect(key),
@@ -398,6 +375,7 @@ impl<N: Net> Driver<N> {
     // ── 4. From a raw connection to the tunnel ──────────────────────────────────────────────────────────────────
 
     fn pump(&mut self, raw: Key, proxy: Key) {
+        let mut passage = self.passage(raw, proxy);
         let (from, to) = match self.slots.pair_mut(raw, proxy) {
             // Payload may have waited for this side to take it.
             Some((Slot::Link(from), _)) if from.is_framed() => return self.read_frames(raw),
@@ -413,8 +391,11 @@ impl<N: Net> Driver<N> {
         };
         let role = from.role();
         let pass = if from.exchange.is_some() { gateway::outbound } else { relay::outbound };
-        match pass((raw, from), (proxy, to), &mut self.net, &mut self.arena, &mut self.scratch) {
-            Ok(Stop::Dry | Stop::Blocked) => {}
+        let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
+        let stop = pass((raw, from), (proxy, to), net, arena, scratch, &mut passage.left);
+        self.passed(&passage);
+        match stop {
+            Ok(Stop::Dry | Stop::Blocked | Stop::Spent) => {}
             Ok(Stop::Budget) => self.postpone(raw),
             Ok(Stop::Ended) => self.feed(role, Input::Ended(raw)),
             Err(Fault::Raw(reason)) => self.fail(raw, reason),
@@ -524,54 +505,44 @@ impl<N: Net> Driver<N> {
             }
             (Payload::Told, _) if n > 0 => self.tell(key, n.min(EXIT_BYTES_MAX)),
             (_, Some(raw)) => {
-                match self.slots.pair_mut(raw, key) {
-                    Some((Slot::Link(to), _)) if to.exchange.is_some() => {
-                        return self.answer(raw, key).unwrap_or(Delivery::Some(0));
-                    }
-                    Some((Slot::Link(to), Slot::Link(from))) => {
-                        let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
-                        match relay::inbound((raw, to), (key, from), net, arena, scratch) {
-                            Ok(delivery) => return delivery,
-                            Err(Fault::Raw(reason)) => self.fail(raw, reason),
-                            Err(Fault::Proxy(reason)) => self.fail(key, reason),
-                        }
-                    }
-                    // A flow has datagrams, and no stream.
-                    Some((Slot::Flow(_), Slot::Link(from))) if from.transfer_left > 0 => {
-                        self.fail(key, Reason::Protocol);
-                    }
-                    Some((Slot::Flow(_), _)) => return Delivery::Nothing,
-                    _ => {}
+                let pays = link.transfer_left > 0;
+                let mut passage = if pays { self.passage(key, raw) } else { Passage::FREE };
+                if passage.is_closed() {
+                    return Delivery::Wait;
                 }
-                Delivery::Wait
+                let delivery = self.deliver_to(raw, key, passage.left);
+                if let Delivery::Some(n) = delivery {
+                    passage.left = passage.left.saturating_sub(n);
+                }
+                self.passed(&passage);
+                delivery
             }
             _ if n > 0 => Delivery::Wait,
             _ => Delivery::Nothing,
         }
     }
 
-    /// Bytes of a local connection go to its role.
-    fn read_bytes(&mut self, key: Key) {
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-            let role = link.role();
-            match link.fill(key, &mut self.net, &mut self.arena) {
-                Ok(Fill::More) => {
-                    // Copied, as frames are: the role may close the connection over them.
-                    let bytes = link.rx.bytes().to_vec();
-                    link.rx.clear(&mut self.arena);
-                    self.feed(role, Input::Bytes(key, &bytes));
-                }
-                Ok(Fill::Dry) => return,
-                Ok(Fill::End) => {
-                    link.incoming = Incoming::Ended;
-                    link.readable = false;
-                    return self.feed(role, Input::Ended(key));
-                }
-                Err(reason) => return self.fail(key, reason),
+    fn deliver_to(&mut self, raw: Key, key: Key, most: usize) -> Delivery {
+        match self.slots.pair_mut(raw, key) {
+            Some((Slot::Link(to), _)) if to.exchange.is_some() => {
+                return self.answer(raw, key, most).unwrap_or(Delivery::Some(0));
             }
+            Some((Slot::Link(to), Slot::Link(from))) => {
+                let (net, arena, scratch) = (&mut self.net, &mut self.arena, &mut self.scratch);
+                match relay::inbound((raw, to), (key, from), net, arena, scratch, most) {
+                    Ok(delivery) => return delivery,
+                    Err(Fault::Raw(reason)) => self.fail(raw, reason),
+                    Err(Fault::Proxy(reason)) => self.fail(key, reason),
+                }
+            }
+            // A flow has datagrams, and no stream.
+            Some((Slot::Flow(_), Slot::Link(from))) if from.transfer_left > 0 => {
+                self.fail(key, Reason::Protocol);
+            }
+            Some((Slot::Flow(_), _)) => return Delivery::Nothing,
+            _ => {}
         }
-        self.postpone(key);
+        Delivery::Wait
     }
 
     // ── 7. What was sent leaves ─────────────────────────────────────────────────────────────────────────────────

@@ -66,6 +66,8 @@ pub struct Flow<S> {
     pub proxy: Option<Key>,
     /// The group of its public port.
     pub group: Option<Key>,
+    /// What counts what passes.
+    pub meter: Option<Key>,
     /// It stands in the run queue.
     pub queued: bool,
     /// What has passed.
@@ -141,6 +143,7 @@ impl<S> Flow<S> {
             end,
             proxy: None,
             group,
+            meter: None,
             queued: false,
             counts: Counts::default(),
             passed: now,

@@ -44,7 +44,7 @@ pub fn next<'a>(exchange: &mut Exchange, bytes: &'a [u8], space: &'a mut HeaderS
     }
 }
 
-/// Passes the body of a request to the tunnel.
+/// Passes the body of a request to the tunnel: `left` bytes of it at most, and counts them off.
 ///
 /// # Errors
 /// The side that failed.
@@ -54,6 +54,7 @@ pub fn outbound<N: Net>(
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
+    left: &mut usize,
 ) -> Result<Stop, Fault> {
     let (mut moved, mut pieces) = (0, 0);
     loop {
@@ -64,6 +65,9 @@ pub fn outbound<N: Net>(
         if moved >= PUMP_BYTES_PER_TURN || pieces >= FRAMES_PER_TURN {
             return Ok(Stop::Budget);
         }
+        if *left == 0 {
+            return Ok(Stop::Spent);
+        }
         pieces += 1;
         let Some(body) = raw.exchange.as_ref().and_then(|exchange| exchange.body()) else { break };
         if body.is_over() || raw.phase != Phase::Up || raw.incoming == Incoming::Ended || !raw.may_say_more()
@@ -71,20 +75,21 @@ pub fn outbound<N: Net>(
             break;
         }
         if !raw.rx.is_empty() {
-            moved += pass_body(raw, proxy, arena, scratch)?;
+            let n = pass_body(raw, proxy, *left, arena, scratch)?;
+            (moved, *left) = (moved + n, *left - n);
             continue;
         }
         let ended = if raw.tls.is_none() && body.opaque() > 0 {
             if !raw.readable {
                 break;
             }
-            let most = usize::try_from(body.opaque()).unwrap_or(usize::MAX);
+            let most = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(*left);
             let came = relay::take((raw_key, raw), proxy, most, net, arena, scratch)?;
             let n = came.unwrap_or_default();
             if let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) {
                 body.skip(n as u64);
             }
-            moved += n;
+            (moved, *left) = (moved + n, *left - n);
             came == Some(0)
         } else {
             match raw.fill(raw_key, net, arena).map_err(Fault::Raw)? {
@@ -103,14 +108,15 @@ pub fn outbound<N: Net>(
     Ok(if flushed { Stop::Dry } else { Stop::Blocked })
 }
 
-/// Passes what has been read of a body already.
+/// Passes what has been read of a body already, `most` bytes of it.
 fn pass_body<N: Net>(
     raw: &mut Link<N>,
     proxy: &mut Link<N>,
+    most: usize,
     arena: &mut Arena,
     scratch: &mut [u8],
 ) -> Result<usize, Fault> {
-    let ready = raw.rx.len().min(PAYLOAD_BYTES_MAX - raw.held.len());
+    let ready = raw.rx.len().min(PAYLOAD_BYTES_MAX - raw.held.len()).min(most);
     let bytes = &raw.rx.bytes()[..ready];
     let Some(Asks::Body(body)) = raw.exchange.as_mut().map(|exchange| &mut exchange.asks) else {
         return Ok(0);
@@ -132,7 +138,7 @@ pub enum Passed {
     Told(Talk<'static>),
 }
 
-/// Passes the real server's answer to the visitor.
+/// Passes the real server's answer to the visitor: `most` bytes of it.
 ///
 /// # Errors
 /// The side that failed.
@@ -141,6 +147,7 @@ pub fn inbound<N: Net>(
     proxy: Side<'_, N>,
     net: &mut N,
     arena: &mut Arena,
+    most: usize,
 ) -> Result<Passed, Fault> {
     // What was said before leaves before.
     if !raw.is_flushed() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
@@ -148,7 +155,7 @@ pub fn inbound<N: Net>(
     }
     let (proxy_key, proxy) = proxy;
     let Some(mut exchange) = raw.exchange.take() else { return Ok(Passed::Delivered(Delivery::Nothing)) };
-    let passed = pass_answer((raw_key, raw), (proxy_key, proxy), &mut exchange, net, arena);
+    let passed = pass_answer((raw_key, raw), (proxy_key, proxy), &mut exchange, net, arena, most);
     raw.exchange = Some(exchange);
     passed
 }
@@ -159,6 +166,7 @@ fn pass_answer<N: Net>(
     exchange: &mut Exchange,
     net: &mut N,
     arena: &mut Arena,
+    most: usize,
 ) -> Result<Passed, Fault> {
     if let Some(last) = exchange.take_over() {
         return Ok(Passed::Told(Talk::Answered { last }));
@@ -167,7 +175,7 @@ fn pass_answer<N: Net>(
     let passes = proxy.payload == Payload::Passed && raw.phase == Phase::Up;
     if ready == 0 {
         let bulk = raw.tls.is_none() && exchange.opaque() >= SPLICE_BYTES_MIN as u64;
-        let most = usize::try_from(exchange.opaque()).unwrap_or(usize::MAX);
+        let most = usize::try_from(exchange.opaque()).unwrap_or(usize::MAX).min(most);
         let spliced = if passes && bulk { relay::splice((proxy_key, proxy), raw, most, net) } else { None };
         exchange.skip(spliced.unwrap_or(0));
         return Ok(Passed::Delivered(spliced.map_or(Delivery::Nothing, Delivery::Some)));
@@ -196,7 +204,7 @@ fn pass_answer<N: Net>(
         // All that was at hand is part of a head, and was put aside.
         return Ok(Passed::Delivered(Delivery::Some(ready)));
     }
-    let n = write((raw_key, raw), &proxy.rx.bytes()[..cleared], net, arena).map_err(Fault::Raw)?;
+    let n = write((raw_key, raw), &proxy.rx.bytes()[..cleared.min(most)], net, arena).map_err(Fault::Raw)?;
     if n == 0 {
         return Ok(Passed::Delivered(Delivery::Wait));
     }

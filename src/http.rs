@@ -69,6 +69,8 @@ pub enum Status {
     RangeNotSatisfiable,
     /// The head did not come in time.
     TimedOut,
+    /// The visitor asks too often (RFC 6585 section 4).
+    TooMany,
     /// The head is too long.
     HeadTooLarge,
     /// A transfer coding that nobody here knows.
@@ -100,6 +102,7 @@ impl Status {
             Self::TimedOut => ("408 Request Timeout", "The request did not come in time."),
             Self::PreconditionFailed => ("412 Precondition Failed", "This is not as it was expected to be."),
             Self::RangeNotSatisfiable => ("416 Range Not Satisfiable", "There is nothing in this range."),
+            Self::TooMany => ("429 Too Many Requests", "You come too often. Try again later."),
             Self::HeadTooLarge => {
                 ("431 Request Header Fields Too Large", "The head of the request is too long.")
             }

@@ -13,13 +13,16 @@ pub mod wire;
 // Stores.
 pub mod arena;
 pub mod entropy;
+pub mod meter;
 pub mod slots;
 pub mod timers;
 
 // What the operator says.
+pub mod calendar;
 pub mod directory;
 pub mod exit;
 pub mod http;
+pub mod ledger;
 pub mod license;
 pub mod mapping;
 pub mod names;

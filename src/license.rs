@@ -31,6 +31,8 @@ use std::hint::black_box;
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use ring::{digest, hkdf, hmac};
 
+use crate::text::{parse_hex, quote};
+
 /// What every license begins with; the digit is the version of the format.
 pub const PREFIX: &str = "nt1";
 
@@ -184,6 +186,16 @@ impl Drop for License {
 impl fmt::Debug for License {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "License({})", self.id())
+    }
+}
+
+impl LicenseId {
+    /// Reads what `Display` shows.
+    ///
+    /// # Errors
+    /// A sentence that quotes the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        parse_hex(text).map(Self).ok_or_else(|| format!("{} is no license's id", quote(text)))
     }
 }
 

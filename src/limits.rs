@@ -156,6 +156,40 @@ pub const FILE_PIECE_BYTES: usize = 64 * 1024;
 /// Names of a folder that are looked at to list it.
 pub const FILES_LISTED_MAX: usize = 2_000;
 
+// ── Rates ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What a rate lets pass at once after a rest: what it lets pass in this time …
+pub const RATE_BURST: Span = Span::from_millis(250);
+/// … and at least so many bytes.
+pub const RATE_BURST_BYTES_MIN: u64 = PAYLOAD_BYTES_MAX as u64;
+/// Whoever was held back goes on when so much of a rate is there again …
+pub const RATE_SLICE: Span = Span::from_millis(50);
+/// … or so many bytes; and takes no more in one turn while others are held back, too.
+pub const RATE_SLICE_BYTES_MAX: u64 = PAYLOAD_BYTES_MAX as u64;
+/// How often those who are held back are looked at.
+pub const RATE_LOOK_EVERY: Span = Span::from_millis(10);
+/// What has passed is kept so often: a crash loses no more than this, and flash is not worn out.
+pub const COUNTERS_KEPT_EVERY: Span = Span::from_secs(60);
+/// Mappings of one license whose traffic is counted apart; those of least traffic are counted in the license's alone.
+pub const MAPPINGS_COUNTED_MAX: usize = MAPPINGS_MAX;
+
+/// Meters of mappings at once; beyond that a mapping counts with its license alone.
+pub const METERS_MAX: usize = 32_768;
+
+const _: () = assert!(RATE_SLICE.as_micros() < RATE_BURST.as_micros());
+const _: () = assert!(RATE_SLICE_BYTES_MAX <= RATE_BURST_BYTES_MIN);
+
+// ── Bans ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The first time, whoever visits too often is turned away for so long …
+pub const BAN_FIRST: Span = Span::from_secs(10);
+/// … and twice as long each time that follows, up to this.
+pub const BAN_MAX: Span = Span::from_secs(3_600);
+/// One time is forgotten when nothing has happened for so long.
+pub const BAN_FORGOTTEN_AFTER: Span = Span::from_secs(600);
+/// Addresses that are remembered at once; those that matter least make room.
+pub const BANS_MAX: usize = 4_096;
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.

@@ -62,6 +62,10 @@ pub struct Link<N: Net> {
     pub exchange: Option<Box<Exchange>>,
     /// The direction to the peer is to end as soon as the connection is up, and what was sent has left.
     pub shut_when_sent: bool,
+    /// Visitor: what counts what it says and is told …
+    pub meter: Option<Key>,
+    /// … and holds it back, each way by itself (see [`Way`](crate::meter::Way)).
+    pub held_back: [bool; 2],
     /// The role wants to know when everything has left.
     pub tell_drained: bool,
     /// It stands in the run queue.
@@ -193,6 +197,8 @@ impl<N: Net> Link<N> {
             held: Held::Free,
             exchange: (speech == Speech::Http).then(Box::default),
             shut_when_sent: false,
+            meter: None,
+            held_back: [false; 2],
             tell_drained: false,
             queued: false,
         }

@@ -42,6 +42,7 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Client(args) => return run::connect(args.settle(&mut read_source)?),
         Command::Demo(args) => return run::demo(args.once),
         Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
+        Command::Map(args) => commands::map(&args)?,
         Command::Check(args) => commands::check(&args)?,
         Command::Version => Output { stdout: commands::version(), stderr: String::new() },
     };

@@ -16,7 +16,7 @@
 //! kind     = "tcp" | "udp" | "http" | "https" | "tls" | "private" ;
 //! option   = "proxy=" ( "v1" | "v2" )               (* PROXY protocol towards the target *)
 //!          | "allow=" cidrs                         (* visitors from elsewhere are refused *)
-//!          | "rate=" bytes                          (* a second, each way; 2M is 2000000 *)
+//!          | "rate=" bytes [ "/" bytes ]            (* a second: 2M each way, 10M/2M to the client and from it *)
 //!          | "host=" name                           (* Host that the target sees *)
 //!          | "auth=" user ":" password
 //!          | "header=" name ":" value               (* may come again *)

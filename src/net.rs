@@ -9,6 +9,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::calendar::Clock;
 use crate::directory::Directory;
 use crate::note::Note;
 use crate::reason::Reason;
@@ -229,6 +230,14 @@ pub trait Net {
 
     /// Looks a name up, and tells the role with this number.
     fn resolve(&mut self, role: usize, query: Query, host: &str, port: u16);
+
+    /// The clock of the day.
+    fn clock(&mut self) -> Clock {
+        Clock::default()
+    }
+
+    /// Keeps what was counted, without waiting for a disk. Whoever cannot says so to the operator.
+    fn keep_counters(&mut self, _text: String) {}
 
     /// The license file, if it has changed since the last look.
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>>;

@@ -4,7 +4,7 @@
 //! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::reason::Reason;
 use crate::time::Span;
@@ -135,6 +135,36 @@ pub enum Note {
         /// What the system said.
         reason: Reason,
     },
+    /// A license's month has begun, or its quota is larger.
+    QuotaFresh {
+        /// Its name.
+        name: String,
+    },
+    /// Four fifths of a license's quota are used up.
+    QuotaNear {
+        /// Its name.
+        name: String,
+    },
+    /// All of it is.
+    QuotaUsed {
+        /// Its name.
+        name: String,
+        /// Nothing passes any more.
+        stop: bool,
+    },
+    /// A visitor comes too often, and is turned away for a while.
+    Banned {
+        /// Its address.
+        visitor: IpAddr,
+        /// The license whose mappings it visits.
+        name: String,
+        /// How often it may.
+        pace: String,
+        /// For so long.
+        span: Span,
+    },
+    /// What has passed could not be kept.
+    CountersNotKept(String),
     /// The license file was read anew.
     LicensesRead {
         /// How many stand in it.
@@ -254,6 +284,10 @@ impl Note {
             | Self::StrangerEvicted { .. }
             | Self::MappingDown { .. }
             | Self::AcceptPaused { .. }
+            | Self::QuotaNear { .. }
+            | Self::QuotaUsed { .. }
+            | Self::Banned { .. }
+            | Self::CountersNotKept(_)
             | Self::LicensesBad(_)
             | Self::CertificatesBad(_)
             | Self::Disconnected { .. }
@@ -269,6 +303,7 @@ impl Note {
             | Self::SessionUp { .. }
             | Self::SessionOver { .. }
             | Self::MappingUp { .. }
+            | Self::QuotaFresh { .. }
             | Self::LicensesRead { .. }
             | Self::CertificatesRead { .. }
             | Self::Connecting { .. }
@@ -299,6 +334,11 @@ impl Note {
             | Self::SessionOver { name, .. } => {
                 format!("session {name}")
             }
+            Self::QuotaFresh { name } | Self::QuotaNear { name } | Self::QuotaUsed { name, .. } => {
+                format!("quota {name}")
+            }
+            // Other programs may act upon each (fail2ban): a crowd is told of for longer than others are.
+            Self::Banned { name, .. } => format!("bans {name} {}", self.detail() % 16),
             Self::MappingUp { name, public, .. } | Self::MappingDown { name, public, .. } => {
                 let port = public.rsplit(':').next().unwrap_or(public);
                 format!("mapping {name} {port}")
@@ -329,6 +369,9 @@ impl Note {
                 target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
             }
             Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
+            Self::Banned { visitor, .. } => {
+                visitor.to_string().bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
+            }
             Self::NotListening { reason, .. }
             | Self::SessionAway { reason, .. }
             | Self::SessionOver { reason, .. }
@@ -406,6 +449,20 @@ impl fmt::Display for Note {
                 f,
                 "no new connections for a moment: {reason}; raise the limit on open files (ulimit -n) to serve more"
             ),
+            Self::QuotaFresh { name } => write!(f, "{name}: less than 80 % of its quota is used again"),
+            Self::QuotaNear { name } => write!(f, "{name}: 80 % of its quota for this month are used"),
+            Self::QuotaUsed { name, stop: true } => {
+                write!(f, "{name}: its quota for this month is used up; nothing passes until the next")
+            }
+            Self::QuotaUsed { name, stop: false } => {
+                write!(f, "{name}: its quota for this month is used up; it goes on slowly until the next")
+            }
+            Self::Banned { visitor, name, pace, span } => write!(
+                f,
+                "visitor {visitor} of {name} banned for {} s: more connections than {pace}",
+                span.as_secs_up()
+            ),
+            Self::CountersNotKept(why) => write!(f, "{why}; traffic of this minute is lost if nt ends now"),
             Self::LicensesRead { count } => write!(f, "licenses.toml read: {count} licenses"),
             Self::LicensesBad(why) => write!(f, "{why}; the licenses of before still hold"),
             Self::CertificatesRead { count } => write!(f, "certificates for visitors read: {count}"),

@@ -1,10 +1,11 @@
 //! What is allowed: the ports and names that a license may publish, the networks that an option
-//! names, and the targets that a client lets the server choose.
+//! names, the targets that a client lets the server choose, and how much may pass.
 //!
 //! All of these are lists that people write, so each one parses from text, shows itself as text that
 //! parses back, and says what is wrong with a text in a sentence.
 
 mod networks;
+mod traffic;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use crate::text::{did_you_mean, number, quote};
 
 pub use crate::text::parse_port;
 pub use networks::{Cidr, Networks};
+pub use traffic::{Pace, Quota, Rates};
 
 /// Most items that a list of ports, names, networks or targets may have.
 pub const LIST_ITEMS_MAX: usize = 256;

@@ -94,6 +94,11 @@ reasons! {
     /// The certificate was not accepted.
     Certificate = 30, "the server's certificate was not accepted: with --ca it must be good for the server's name";
 
+    /// The license's last day is over.
+    Expired = 31, "this license has expired: give it another `expires` in licenses.toml on the server";
+    /// The license was rotated, and the new one is in use.
+    Rotated = 32, "this license was rotated, and the new one is in use: start the client with that";
+
     /// The public port is taken by another program.
     InUse = 40, "the public port is in use by another program: stop it, or choose another port";
     /// The license does not permit this port.
@@ -128,6 +133,10 @@ reasons! {
                              server, or make one with `nt license add NAME --visit OWNER/MAPPING`";
     /// Visitors from this address are not wanted.
     NotWelcome = 54, "visitors from there are not wanted: by `allow=` of the mapping, or by `visitors` of its license";
+    /// The license's quota is used up.
+    QuotaUsed = 55, "the license's quota for this month is used up";
+    /// The visitor comes too often.
+    TooOften = 56, "too many connections from this address: more than the `connects` of the license";
 }
 
 impl Reason {

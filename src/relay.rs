@@ -31,6 +31,8 @@ pub enum Stop {
     Ended,
     /// Others have their turn.
     Budget,
+    /// A rate lets no more pass for now.
+    Spent,
 }
 
 /// Which side failed, and why.
@@ -56,7 +58,7 @@ pub enum Delivery {
 /// One side of a pair.
 pub type Side<'a, N> = (Key, &'a mut Link<N>);
 
-/// Passes what the raw side says to the tunnel.
+/// Passes what the raw side says to the tunnel: `left` bytes of it at most, and counts them off.
 ///
 /// # Errors
 /// The side that failed.
@@ -66,6 +68,7 @@ pub fn outbound<N: Net>(
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
+    left: &mut usize,
 ) -> Result<Stop, Fault> {
     let (raw_key, raw) = raw;
     let mut moved = 0;
@@ -76,15 +79,21 @@ pub fn outbound<N: Net>(
         if moved >= PUMP_BYTES_PER_TURN {
             return Ok(Stop::Budget);
         }
+        if *left == 0 {
+            return Ok(Stop::Spent);
+        }
         if !raw.readable || raw.incoming == Incoming::Ended || raw.phase != Phase::Up || !raw.may_say_more() {
             break;
         }
-        match take((raw_key, raw), proxy, usize::MAX, net, arena, scratch)? {
+        match take((raw_key, raw), proxy, *left, net, arena, scratch)? {
             Some(0) => {
                 raw.incoming = Incoming::Ended;
                 return Ok(Stop::Ended);
             }
-            came => moved += came.unwrap_or_default(),
+            came => {
+                moved += came.unwrap_or_default();
+                *left -= came.unwrap_or_default();
+            }
         }
     }
     let flushed = proxy.flush(proxy_key, net, arena).map_err(Fault::Proxy)?;
@@ -177,7 +186,7 @@ pub fn take<N: Net>(
     }
 }
 
-/// Passes payload of the ProxyChannel to the raw side, which may be another tunnel connection.
+/// Passes payload of the ProxyChannel to the raw side, which may be another tunnel connection: `most` bytes of it.
 ///
 /// # Errors
 /// The side that failed.
@@ -187,9 +196,10 @@ pub fn inbound<N: Net>(
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
+    most: usize,
 ) -> Result<Delivery, Fault> {
     if raw.is_framed() {
-        return bridge((raw_key, raw), proxy.1, net, arena, scratch);
+        return bridge((raw_key, raw), proxy.1, net, arena, scratch, most);
     }
     // What was spliced, or said to the real server first, goes before everything behind it.
     if !raw.is_flushed() && !raw.flush(raw_key, net, arena).map_err(Fault::Raw)? {
@@ -197,15 +207,16 @@ pub fn inbound<N: Net>(
     }
     let (proxy_key, proxy) = proxy;
     let passes = proxy.payload == Payload::Passed && raw.phase == Phase::Up;
-    let ready = proxy.rx.len().min(proxy.transfer_left as usize);
+    let ready = proxy.rx.len().min(proxy.transfer_left as usize).min(most);
     if ready == 0 {
-        let spliced = if passes { splice((proxy_key, proxy), raw, usize::MAX, net) } else { None };
+        let spliced = if passes { splice((proxy_key, proxy), raw, most, net) } else { None };
         return Ok(spliced.map_or(Delivery::Nothing, Delivery::Some));
     }
     while passes && raw.writable {
         // The last bytes and the end that follows them leave together.
         let (payload, rest) = proxy.rx.bytes().split_at(ready);
-        match net.write(raw_key, &mut raw.stream, payload, begins_with_fin(rest)) {
+        let last = ready == proxy.transfer_left as usize;
+        match net.write(raw_key, &mut raw.stream, payload, last && begins_with_fin(rest)) {
             Ok(n) => {
                 raw.writable = n == ready;
                 proxy.rx.consume(n, arena);
@@ -228,11 +239,12 @@ fn bridge<N: Net>(
     net: &mut N,
     arena: &mut Arena,
     scratch: &mut [u8],
+    most: usize,
 ) -> Result<Delivery, Fault> {
     let of_taker = |fault| match fault {
         Fault::Raw(reason) | Fault::Proxy(reason) => Fault::Raw(reason),
     };
-    let ready = from.rx.len().min(from.transfer_left as usize).min(PAYLOAD_BYTES_MAX);
+    let ready = from.rx.len().min(from.transfer_left as usize).min(PAYLOAD_BYTES_MAX).min(most);
     if ready == 0 {
         to.flush(to_key, net, arena).map_err(Fault::Raw)?;
         return Ok(Delivery::Nothing);

@@ -7,8 +7,10 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::calendar::Clock;
 use crate::http::{Body, Request, Status};
 use crate::mapping::Auth;
+use crate::meter::{Limits, Traffic};
 use crate::note::Note;
 use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
@@ -73,6 +75,12 @@ pub enum Input<'a> {
     Drained(Key),
     /// The addresses of a name, or none.
     Resolved(Query, Vec<SocketAddr>),
+    /// What has passed each meter since it was last asked for, and what one that goes had counted.
+    Passed(Vec<(Key, Traffic)>),
+    /// A meter has reached its mark: nothing passes it before it has another.
+    Spent(Key),
+    /// The clock of the day, as it was when [`Verb::LookAround`] asked.
+    Clock(Clock),
     /// The operator asks to stop; the second time at once.
     Stop,
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
@@ -254,10 +262,30 @@ pub enum Verb {
     /// A ProxyChannel's visit is over; the payload that still comes is thrown away if `drain`, else a
     /// violation.
     Part(Key, bool),
-    /// Close a connection or listener.
+    /// Close a connection, listener or meter.
     Close(Key, Manner),
-    /// Look at the license file.
-    PollLicenses,
+    /// Make a meter, or change it.
+    Meter {
+        /// The meter.
+        key: Key,
+        /// What passes it.
+        limits: Limits,
+        /// A meter that it counts with, from the beginning on.
+        within: Option<Key>,
+    },
+    /// What passes this visitor's connection counts with this meter.
+    Measure {
+        /// The visitor.
+        raw: Key,
+        /// The meter.
+        meter: Key,
+    },
+    /// Tell what has passed: [`Input::Passed`].
+    ReadMeters,
+    /// Keep this text where traffic is counted over restarts.
+    KeepCounters(String),
+    /// Look at the clock and at the license file: [`Input::Clock`], then [`Input::Licenses`].
+    LookAround,
     /// Say something to the operator.
     Note(Note),
     /// End the program with this exit code.
@@ -311,6 +339,13 @@ impl<'a> Outbox<'a> {
         let raw = self.keys.reserve()?;
         self.push(Verb::Reach { raw, place, proxy });
         Some(raw)
+    }
+
+    /// Makes a meter. `None` when the table is full.
+    pub fn meter(&mut self, limits: Limits, within: Option<Key>) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::Meter { key, limits, within });
+        Some(key)
     }
 
     /// Sends a control frame.

@@ -71,9 +71,11 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
         Some(_) => os.with_certificates(Box::new(move || certificates.changed())),
         None => os,
     };
-    for warning in state.warnings() {
+    let (ledger, trouble) = state.load_counters();
+    for warning in state.warnings().into_iter().chain(trouble) {
         tell(&mut os, Level::Warn, warning);
     }
+    let mut os = os.with_keeper(Box::new(move |text| state.keep_counters(text)));
     tell(&mut os, Level::Info, plan.to_string());
     // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
     let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));
@@ -82,7 +84,8 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     let config = server::Config { doors, directory, visitors_max, sessions_max };
     let names = [(settings.http, Scheme::Http), (settings.https, Scheme::Https)];
     let names = names.into_iter().filter_map(|(address, scheme)| Some((address?, scheme))).collect();
-    let server = Server::new(config, Entropy::from_os()).within(plan.ports).with_names(names);
+    let server =
+        Server::new(config, Entropy::from_os()).within(plan.ports).with_names(names).with_ledger(ledger);
     let role: Box<dyn Role> = Box::new(server);
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! licenses.toml   what the server knows of its licenses, see `directory`
+//! counters.toml   what has passed, see `ledger`
 //! licenses.lock   held while one of the files is changed
 //! server.key      the server's private key, Ed25519, PEM
 //! server.crt      its certificate, signed by itself, PEM
@@ -9,7 +10,7 @@
 //!
 //! A file is written under another name, synced, and renamed, so that a full disk or a lost
 //! machine leaves the old one or the new one, whole. Whoever waits for the lock does so for at most 10 s;
-//! a server changes files only while it starts.
+//! a running server changes `counters.toml` alone, which nobody else does.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,10 +22,12 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::directory::{Directory, Entry};
+use crate::ledger::Ledger;
 use crate::license::License;
 use crate::policy::HostSet;
 
 const LICENSES: &str = "licenses.toml";
+const COUNTERS: &str = "counters.toml";
 const LOCK: &str = "licenses.lock";
 /// The private key of the server's identity.
 pub(crate) const KEY_FILE: &str = "server.key";
@@ -110,6 +113,36 @@ impl StateDir {
             Some((directory, stamp)) => Ok((directory, LicenseFile { path, seen: Seen::At(stamp) })),
             None => Ok((Directory::default(), LicenseFile { path, seen: Seen::Missing })),
         }
+    }
+
+    /// What has passed, as a server kept it; nothing when there is no file. What cannot be read is set aside, under the
+    /// name that the sentence beside says: a server that counts anew is better than none.
+    pub fn load_counters(&self) -> (Ledger, Option<String>) {
+        let path = self.path.join(COUNTERS);
+        let read = match fs::read_to_string(&path) {
+            Ok(text) => Ledger::parse(&text).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return (Ledger::default(), None),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(ledger) => (ledger, None),
+            Err(what) => {
+                let (aside, shown) = (self.path.join(format!("{COUNTERS}.bad")), path.display());
+                let moved = match fs::rename(&path, &aside) {
+                    Ok(()) => format!("it is {} now", aside.display()),
+                    Err(error) => format!("it will be replaced ({error})"),
+                };
+                (Ledger::default(), Some(format!("{shown}, {what}: traffic is counted anew; {moved}")))
+            }
+        }
+    }
+
+    /// Keeps what has passed.
+    ///
+    /// # Errors
+    /// Why it could not be written; then the old file is whole.
+    pub fn keep_counters(&self, text: &str) -> Result<(), String> {
+        self.write(COUNTERS, text.as_bytes())
     }
 
     /// Changes the licenses, while nobody else does. When `edit` fails, nothing is changed.

@@ -144,6 +144,18 @@ impl<'d> Fields<'d> {
         Ok(self.find(key, "a number from 0 to 4294967295", read)?.map(|found| found.value))
     }
 
+    /// The number `key`, if it is there: 0 to 2^64 - 1.
+    ///
+    /// # Errors
+    /// When it is no such number.
+    pub fn count(&self, key: &str) -> Result<Option<u64>, FileError> {
+        let read = |value: &'d DeValue<'d>| {
+            let number = value.as_integer()?;
+            u64::from_str_radix(number.as_str(), number.radix()).ok()
+        };
+        Ok(self.find(key, "a number from 0 to 18446744073709551615", read)?.map(|found| found.value))
+    }
+
     /// The strings of the array `key`; none when it is not there.
     ///
     /// # Errors

@@ -120,6 +120,23 @@ pub fn show_bytes(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// Hexadecimal digits of bytes, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that hexadecimal digits stand for; `None` where they are not so many.
+pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Edit distance with swaps of neighbours (optimal string alignment), in letters.
 fn distance(word: &[char], candidate: &str) -> usize {
     let other: Vec<char> = candidate.chars().collect();

@@ -107,7 +107,12 @@ fn licenses_are_looked_after() {
     scratch.ok("license add b --ports none --hosts *.example.com");
     let new = last_license(&scratch.ok("license rotate nas"));
     let directory = scratch.state().load_licenses().expect("good");
-    assert_eq!(directory.by_id(old.id()), None);
+    // Both are good until the new one is used.
+    assert_eq!(directory.by_id(old.id()), directory.by_id(new.id()));
+    let newer = last_license(&scratch.ok("license rotate nas --now"));
+    let directory = scratch.state().load_licenses().expect("good");
+    assert_eq!((directory.by_id(old.id()), directory.by_id(new.id())), (None, None));
+    let new = newer;
     assert_eq!(directory.by_id(new.id()).expect("known").map_texts, ["2222:22"]);
     let output = scratch.ok("license revoke b");
     assert_eq!(output.stderr, "License `b` is refused from now on.\n");
@@ -158,8 +163,8 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
         ("add x --map 22", "license `x` may not publish port 22; its ports: 1024-65535"),
         ("add x --map 0:1 --ports none", "license `x` may publish no ports"),
         (
-            "add x --map 5353:5353/udp,rate=1M",
-            "5353:5353/udp: the option `rate` is not served yet by this version; leave it out",
+            "add x --map 5353:5353,check=tcp",
+            "5353:5353: the option `check` is not served yet by this version; leave it out",
         ),
         (
             "add x --visitors 10.0.0.1/8,::1",
@@ -206,8 +211,8 @@ fn files_are_checked() {
     wrong("s.toml", b"admin = \":1\"", "FILE: `admin` is not served yet by this version; leave it out");
     wrong(
         "c.toml",
-        b"map = [\"53,rate=1M\"]",
-        "FILE: 53:53: the option `rate` is not served yet by this version; leave it out",
+        b"map = [\"53,check=tcp\"]",
+        "FILE: 53:53: the option `check` is not served yet by this version; leave it out",
     );
     wrong(
         "copy.toml",

@@ -95,18 +95,18 @@ fn licenses_come_and_go() {
     assert!(directory.replace(entry("other", 0)).is_err());
     assert_eq!(directory.by_id(license(9).id()).expect("known").name, "other");
 
-    directory.rotate("other", &license(10)).expect("known");
+    directory.rotate("other", &license(10), true).expect("known");
     assert_eq!(directory.by_id(license(9).id()), None);
     let other = directory.by_id(license(10).id()).expect("known");
     assert_eq!(other.verifier, license(10).verifier());
 
     directory.revoke("other").expect("known");
     assert!(directory.by_name("other").expect("still known").revoked);
-    directory.rotate("other", &license(11)).expect("known");
+    directory.rotate("other", &license(11), true).expect("known");
     assert!(!directory.by_name("other").expect("known").revoked);
 
     let nas = directory.by_name("nas.Home_1-x").expect("known").clone();
-    directory.rotate("nas.Home_1-x", &license(12)).expect("known");
+    directory.rotate("nas.Home_1-x", &license(12), true).expect("known");
     let mut rotated = directory.by_name("nas.Home_1-x").expect("known").clone();
     (rotated.id, rotated.verifier, rotated.revoked) = (nas.id, nas.verifier.clone(), nas.revoked);
     assert_eq!(rotated, nas, "rotation keeps the policy");
@@ -117,7 +117,7 @@ fn licenses_come_and_go() {
     for result in [
         directory.remove("defualt").map(drop),
         directory.revoke("defualt"),
-        directory.rotate("defualt", &license(13)),
+        directory.rotate("defualt", &license(13), true),
         directory.replace(entry("defualt", 13)).map(drop),
     ] {
         assert_eq!(result, Err(unknown.to_string()));

@@ -16,6 +16,8 @@
 mod bad_links;
 #[path = "e2e/between.rs"]
 mod between;
+#[path = "e2e/bounds.rs"]
+mod bounds;
 #[path = "e2e/certificates.rs"]
 mod certificates;
 #[path = "e2e/command_line.rs"]

@@ -46,7 +46,7 @@ use actors::{Outcome, Plan};
 use net::Nasty;
 use nt::directory::{Directory, Entry};
 use nt::license::{License, Transport};
-use nt::policy::{HostSet, VisitSet};
+use nt::policy::{HostSet, Rates, VisitSet};
 use nt::time::Span;
 use world::{CLIENT, SERVER, Sim};
 
@@ -112,6 +112,12 @@ fn limit(directory: &mut Directory, n: usize, visitors: Option<u32>) {
     let mut entry = directory.by_name(&name(n)).expect("a known name").clone();
     entry.max_visitors = visitors;
     directory.replace(entry).expect("a known name");
+}
+
+/// The license as it was at first, but that its visitors share these rates.
+fn hold(directory: &mut Directory, n: usize) {
+    let rates = Rates { down: Some(20_000), up: Some(60_000) };
+    directory.replace(Entry { rates, ..entry(n) }).expect("a known name");
 }
 
 fn give_maps(directory: &mut Directory, n: usize, maps: &[&str]) {

@@ -416,7 +416,7 @@ fn a_frame_carries_one_mapping() {
     ] {
         assert_eq!(Mapping::from_wire(text).map(|mapping| mapping.to_string()).as_deref(), Some(text));
     }
-    for text in ["1000-3000:1000-3000", "6000-6001:7000", "53:53/tls", "1:2,rate=1", "", "nonsense"] {
+    for text in ["1000-3000:1000-3000", "6000-6001:7000", "53:53/tls", "1:2,check=tcp", "", "nonsense"] {
         assert_eq!(Mapping::from_wire(text), None, "{text}");
     }
 }
@@ -444,7 +444,7 @@ fn what_this_version_serves() {
             "a.com:80,accept-proxy=10.0.0.0/8",
             "a.com:80: `accept-proxy` does not go with a name, which is known too late for it; leave it out",
         ),
-        ("1:2,rate=1,check=tcp", "1:2: the option `rate` is not served yet by this version; leave it out"),
+        ("1:2,rate=1,check=tcp", "1:2: the option `check` is not served yet by this version; leave it out"),
     ] {
         assert_eq!(parse_one(text).served(), Err(what.to_string()));
     }

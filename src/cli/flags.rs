@@ -121,9 +121,9 @@ pub(super) struct Top {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub(super) enum Word {
     License(LicenseArgs),
-    #[expect(dead_code, reason = "read, but not served yet")]
     Map(MapArgs),
     #[expect(dead_code, reason = "read, but not served yet")]
     Status(StatusArgs),
@@ -158,6 +158,7 @@ pub(super) struct LicenseArgs {
 /// What to do with licenses.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub enum LicenseCommand {
     /// Makes one.
     Add(LicenseAdd),
@@ -197,6 +198,24 @@ pub struct LicenseAdd {
     /// networks that its visitors may come from, such as 10.0.0.0/8,fd00::/8, or none (any when left out)
     #[argh(option)]
     pub visitors: Option<String>,
+    /// bytes a second of all its visitors together, such as 2M, or 10M/2M for to the client and from it
+    #[argh(option)]
+    pub rate: Option<String>,
+    /// bytes a month, both ways, such as 100G
+    #[argh(option)]
+    pub quota: Option<String>,
+    /// the day of the month on which the quota begins anew, 1 to 28 (1 when left out)
+    #[argh(option)]
+    pub quota_day: Option<String>,
+    /// what passes when the quota is used up: stop (when left out), or a rate such as 64K
+    #[argh(option)]
+    pub over_quota: Option<String>,
+    /// how often one address may visit, such as 30/10s; who comes more often is banned for a while
+    #[argh(option)]
+    pub connects: Option<String>,
+    /// the last day on which it is good, such as 2027-01-31, or 30d for thirty days from now
+    #[argh(option)]
+    pub expires: Option<String>,
     /// a mapping that the server asks of the client; may come again
     #[argh(option)]
     pub map: Vec<String>,
@@ -244,14 +263,17 @@ pub struct LicenseRevoke {
     pub state: Option<String>,
 }
 
-/// Makes a new license with the name and policy of an old one, which stops at once, and prints it
-/// as `nt license add` does.
+/// Makes a new license with the name and policy of an old one, and prints it as `nt license add` does. The old one is
+/// good until the new one is used; --now stops it at once.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "rotate", help_triggers("-h", "--help"))]
 pub struct LicenseRotate {
     /// which license
     #[argh(positional)]
     pub name: String,
+    /// the old one leaked: stop it at once
+    #[argh(switch)]
+    pub now: bool,
     /// the state directory
     #[argh(option)]
     pub state: Option<String>,
@@ -269,13 +291,72 @@ pub struct LicenseRemove {
     pub state: Option<String>,
 }
 
-/// Changes the mappings of a license (not served yet).
+/// Changes the mappings that stand in a license: what the server asks of its client. It works whether the server runs
+/// or not, and a running one honours every change at once.
 #[derive(FromArgs)]
-#[argh(subcommand, name = "map", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "map",
+    help_triggers("-h", "--help"),
+    example = "nt map add nas 2222:22\nnt map list nas\nnt map remove nas 2222"
+)]
 pub(super) struct MapArgs {
-    /// add, remove or list, the license's name, and a mapping
-    #[argh(positional, arg_name = "words")]
-    _words: Vec<String>,
+    #[argh(subcommand)]
+    pub(super) command: MapCommand,
+}
+
+/// What to do with the mappings of a license.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum MapCommand {
+    /// Adds one.
+    Add(MapAdd),
+    /// Takes one out.
+    Remove(MapRemove),
+    /// Shows all.
+    List(MapList),
+}
+
+/// Adds a mapping to a license.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
+pub struct MapAdd {
+    /// the license's name
+    #[argh(positional)]
+    pub name: String,
+    /// the mapping
+    #[argh(positional)]
+    pub mapping: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Takes a mapping out of a license.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
+pub struct MapRemove {
+    /// the license's name
+    #[argh(positional)]
+    pub name: String,
+    /// the mapping, or its public side: 2222, 53/udp, blog.example.com
+    #[argh(positional)]
+    pub mapping: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Shows the mappings of a license, without their options, which may have passwords in them.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct MapList {
+    /// the license's name
+    #[argh(positional)]
+    pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
 }
 
 /// Says how a running server or client is (not served yet).

@@ -14,10 +14,11 @@ and the client's port 22 is then port 2222 of the server.
 Commands:
   license add NAME                    make a license for one more client, and print it
   license list | show | revoke | rotate | remove
+  map add | remove | list NAME        the mappings that stand in a license
   check FILE                          say what is wrong with nt.toml or licenses.toml
   demo [--once]                       see a tunnel work on this machine
   version                             say which version this is
-Not served yet: map, status, reload, doctor, bench.
+Not served yet: status, reload, doctor, bench.
 
 More: nt -s --help, nt -c --help, nt license --help
 ";
@@ -72,7 +73,9 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
                         auth=USER:PASSWORD for who knows it alone
   8080:files:/srv/www   a folder, read-only; by name, too
   ssh:22/private        no public place: for clients whose license may --visit it
-Read, but not served yet: the options allow, rate and check.
+                        rate=10M/2M holds its visitors together to so many bytes a second, to the target and from
+                        it; allow=10.0.0.0/8 lets in visitors from there alone
+Read, but not served yet: the option check.
 A license may have mappings of its own on the server; then none is needed here.
 
 Flags:

@@ -59,7 +59,7 @@ impl<N: Net> Driver<N> {
                     flow.clear(&mut self.arena);
                     self.arena.release(flow::RIGHTS);
                 }
-                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_)) | None => {}
+                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_) | Slot::Meter(_)) | None => {}
             }
         }
         self.arena
@@ -67,7 +67,7 @@ impl<N: Net> Driver<N> {
 
     /// Buffers lent; sockets there are, of connections, listeners and real servers' flows.
     pub fn counts(&self) -> (usize, usize) {
-        (self.arena.lent(), self.slots.len() - self.quiet.len())
+        (self.arena.lent(), self.slots.len() - self.quiet.len() - self.meters.len())
     }
 
     /// Panics where the driver's books, or those of a role, do not agree.
@@ -101,7 +101,7 @@ impl<N: Net> Driver<N> {
                         assert!(self.quiet.has(port.group, *at, key), "{key:?} is never over");
                     }
                 }
-                Slot::Reserved | Slot::Door(_) | Slot::Port(_) => {}
+                Slot::Reserved | Slot::Door(_) | Slot::Port(_) | Slot::Meter(_) => {}
             }
             if let Some(peer) = peer {
                 assert_eq!(joined(peer), Some(key), "{key:?} and {peer:?} disagree");

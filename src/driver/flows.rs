@@ -11,6 +11,7 @@ use crate::limits::{
     HEADER_BYTES,
 };
 use crate::link::Payload;
+use crate::meter::Way;
 use crate::net::{Ends, Net};
 use crate::note::Note;
 use crate::proxy_protocol::{self, ProxyVersion, Transport};
@@ -161,6 +162,12 @@ impl<N: Net> Driver<N> {
             _ => Some(socket),
         };
         let Some(key) = known.or_else(|| self.newcomer(socket, ends?)) else { return };
+        if !self.may_pass_whole(key, Way::Down, length) {
+            if let Some(Slot::Flow(flow)) = self.slots.get_mut(key) {
+                (flow.counts.taken, flow.counts.dropped) = (flow.counts.taken + 1, flow.counts.dropped + 1);
+            }
+            return;
+        }
         let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return };
         let proxy = flow.proxy;
         if let Some(proxy) = proxy.filter(|_| !flow.has_room(length)) {
@@ -269,7 +276,11 @@ impl<N: Net> Driver<N> {
         };
         let one = large.as_ref().map(|large| [large.bytes()]);
         let datagrams = one.as_ref().map_or(&run.datagrams[..run.count], |one| &one[..]);
+        let length = datagrams.iter().map(|datagram| datagram.len()).sum();
+        let passes = self.may_pass_whole(key, Way::Up, length);
+        let Some(Slot::Flow(flow)) = self.slots.get_mut(key) else { return Err(Reason::Protocol) };
         let sent = match &mut flow.end {
+            _ if !passes => 0,
             End::Own(socket) => self.net.send(key, socket, None, datagrams),
             &mut End::Shared(port_key, ends, _) => match self.slots.get_mut(port_key) {
                 Some(Slot::Port(port)) => self.net.send(port_key, &mut port.socket, Some(ends), datagrams),

@@ -36,6 +36,7 @@ impl<N: Net> Driver<N> {
             }
             Some(Slot::Port(_)) => self.drop_port(key),
             Some(Slot::Flow(_)) => _ = self.drop_flow(key),
+            Some(Slot::Meter(_)) => self.drop_meter(key),
             Some(Slot::Reserved) | None => {}
         }
     }
@@ -123,7 +124,7 @@ impl<N: Net> Driver<N> {
                 }
                 Some(Slot::Link(_)) => self.drop_link(key, Manner::End),
                 Some(Slot::Flow(_)) => _ = self.drop_flow(key),
-                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_)) | None => {}
+                Some(Slot::Reserved | Slot::Door(_) | Slot::Port(_) | Slot::Meter(_)) | None => {}
             }
         }
     }

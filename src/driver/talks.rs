@@ -1,5 +1,5 @@
 //! Visitors who speak HTTP: their requests are read for the role, one after the other, and its answer carried out. What
-//! passes in between is the [`gateway`]'s.
+//! passes in between is the [`gateway`]'s. And connections of a role's own, which it reads itself.
 
 use std::io;
 
@@ -8,6 +8,7 @@ use crate::gateway::{self, Next, Passed};
 use crate::http::{Exchange, header_space};
 use crate::limits::{FRAMES_PER_TURN, GREETING_BYTES_MAX};
 use crate::link::{Fill, Incoming, Payload};
+use crate::meter::Way;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault};
@@ -102,6 +103,8 @@ impl<N: Net> Driver<N> {
             exchange.forwarded();
         }
         let proxy = link.peer;
+        self.passed_anyhow(key, Way::Down, head.len());
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
         if keep || proxy.is_none() {
             link.held.push(head, &mut self.arena);
         }
@@ -123,11 +126,12 @@ impl<N: Net> Driver<N> {
         self.enqueue(key);
     }
 
-    /// Moves what a ProxyChannel brings on to a visitor who speaks HTTP; `None` where the role was told something.
-    pub(super) fn answer(&mut self, raw: Key, proxy: Key) -> Option<Delivery> {
+    /// Moves `most` of what a ProxyChannel brings on to a visitor who speaks HTTP; `None` where the role was told
+    /// something.
+    pub(super) fn answer(&mut self, raw: Key, proxy: Key, most: usize) -> Option<Delivery> {
         let (Slot::Link(to), Slot::Link(from)) = self.slots.pair_mut(raw, proxy)? else { return None };
         let (role, aside) = (to.role(), !to.held.is_empty());
-        match gateway::inbound((raw, to), (proxy, from), &mut self.net, &mut self.arena) {
+        match gateway::inbound((raw, to), (proxy, from), &mut self.net, &mut self.arena, most) {
             Ok(Passed::Delivered(delivery)) => {
                 // A head that was put aside has left: what the visitor had to wait with may go on.
                 if aside && to.held.is_empty() {
@@ -171,5 +175,29 @@ impl<N: Net> Driver<N> {
                 Err(_) => return self.drop_link(key, Manner::Cut),
             }
         }
+    }
+
+    /// Bytes of a local connection go to its role.
+    pub(super) fn read_bytes(&mut self, key: Key) {
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+            let role = link.role();
+            match link.fill(key, &mut self.net, &mut self.arena) {
+                Ok(Fill::More) => {
+                    // Copied, as frames are: the role may close the connection over them.
+                    let bytes = link.rx.bytes().to_vec();
+                    link.rx.clear(&mut self.arena);
+                    self.feed(role, Input::Bytes(key, &bytes));
+                }
+                Ok(Fill::Dry) => return,
+                Ok(Fill::End) => {
+                    link.incoming = Incoming::Ended;
+                    link.readable = false;
+                    return self.feed(role, Input::Ended(key));
+                }
+                Err(reason) => return self.fail(key, reason),
+            }
+        }
+        self.postpone(key);
     }
 }

@@ -87,14 +87,18 @@ impl<N: Net> Driver<N> {
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
-            Verb::PollLicenses => self.look_at_files(role),
+            Verb::Meter { key, limits, within } => self.set_meter(role, key, limits, within),
+            Verb::Measure { raw, meter } => self.measure(raw, meter),
+            Verb::ReadMeters => self.read_meters(role),
+            Verb::KeepCounters(text) => self.net.keep_counters(text),
+            Verb::LookAround => self.look_around(role),
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
     }
 
-    /// Certificates are the driver's, licenses the role's.
-    fn look_at_files(&mut self, role: usize) {
+    /// Certificates are the driver's, the clock and licenses the role's.
+    fn look_around(&mut self, role: usize) {
         match self.net.poll_certificates() {
             Some(Ok(certificates)) => {
                 let count = certificates.len();
@@ -105,6 +109,8 @@ impl<N: Net> Driver<N> {
             Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
             None => {}
         }
+        let clock = self.net.clock();
+        self.outcomes.push_back((role, Input::Clock(clock)));
         let licenses = self.net.poll_licenses();
         self.outcomes.push_back((role, Input::Licenses(licenses)));
     }

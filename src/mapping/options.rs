@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use super::Kind;
 use crate::names::{self, Use};
-use crate::policy::{Cidr, Networks, parse_port};
+use crate::policy::{Cidr, Networks, Rates, parse_port};
 use crate::proxy_protocol::ProxyVersion;
-use crate::text::{did_you_mean, is_token, parse_bytes, quote, show_bytes};
+use crate::text::{did_you_mean, is_token, quote};
 
 /// Most networks, and most headers, of one mapping.
 const ITEMS_MAX: usize = 32;
@@ -27,8 +27,8 @@ pub struct Options {
     pub proxy: Option<ProxyVersion>,
     /// `allow=CIDR[+CIDR...]`: who may visit.
     pub allow: Networks,
-    /// `rate=2M`: bytes a second in each direction; K, M and G are decimal.
-    pub rate: Option<u64>,
+    /// `rate=DOWN/UP`: bytes a second of all its visitors together; K, M and G are decimal.
+    pub rate: Rates,
     /// `host=NAME[:PORT]`: the Host that the target sees.
     pub host: Option<String>,
     /// `auth=USER:PASSWORD`: what a visitor must know (RFC 7617, RFC 1929).
@@ -109,8 +109,7 @@ impl Options {
 
     /// The first option that is set and that this version does not serve.
     pub fn first_unserved(&self) -> Option<&'static str> {
-        let set = [("rate", self.rate.is_some()), ("check", self.check.is_some())];
-        set.into_iter().find_map(|(word, set)| set.then_some(word))
+        self.check.is_some().then_some("check")
     }
 
     fn set(&mut self, word: &str, value: &str) -> Result<(), String> {
@@ -123,9 +122,9 @@ impl Options {
             },
             "allow" => self.allow = networks(word, value)?,
             "accept-proxy" => self.accept_proxy = networks(word, value)?.iter().collect(),
-            "rate" => match parse_bytes(value) {
-                Ok(bytes) => self.rate = Some(bytes),
-                Err(what) => return wrong(format!("{} {what}", quote(value))),
+            "rate" => match Rates::parse(value) {
+                Ok(rates) => self.rate = rates,
+                Err(what) => return wrong(what),
             },
             "host" => match host_header(value) {
                 Ok(host) => self.host = Some(host),
@@ -162,8 +161,8 @@ impl fmt::Display for Options {
             None => (),
         }
         write_networks(f, "allow", self.allow.iter())?;
-        if let Some(rate) = self.rate {
-            write!(f, ",rate={}", show_bytes(rate))?;
+        if self.rate != Rates::FREE {
+            write!(f, ",rate={}", self.rate)?;
         }
         if let Some(host) = &self.host {
             write!(f, ",host={host}")?;

@@ -5,6 +5,7 @@ mod datagrams;
 mod folders;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
+mod keeper;
 mod log;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
@@ -19,6 +20,7 @@ mod stream;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use crate::calendar::Clock;
 use crate::directory::Directory;
 use crate::net::{Accept, Ends, Event, Net, reason_of};
 use crate::note::{Level, Note};
@@ -29,6 +31,7 @@ use crate::time::Time;
 use crate::tls::Certificates;
 use datagrams::Socket;
 use folders::Folders;
+use keeper::Keeper;
 use log::Log;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
@@ -39,8 +42,9 @@ use stream::Stream;
 
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
+pub use keeper::Keep;
 pub use signals::outlive_full_files;
-pub use sockets::{memory_bytes, no_core_dumps, raise_open_files};
+pub use sockets::{day_clock, memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.
 pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
@@ -58,6 +62,7 @@ pub struct Os {
     signals: Signals,
     licenses: Option<LicenseFile>,
     certificates: Option<CertificateFiles>,
+    keeper: Keeper,
     log: Log,
 }
 
@@ -82,6 +87,7 @@ impl Os {
             signals,
             licenses,
             certificates: None,
+            keeper: Keeper::default(),
             log,
         })
     }
@@ -90,6 +96,12 @@ impl Os {
     #[must_use]
     pub fn with_certificates(self, certificates: CertificateFiles) -> Self {
         Self { certificates: Some(certificates), ..self }
+    }
+
+    /// The same with somebody who keeps what was counted.
+    #[must_use]
+    pub fn with_keeper(self, keep: Keep) -> Self {
+        Self { keeper: Keeper::new(keep), ..self }
     }
 }
 
@@ -132,6 +144,9 @@ impl Net for Os {
         }
         while let Some((role, query, addresses)) = self.resolver.answer() {
             events.push(Event::Resolved(role, query, addresses));
+        }
+        while let Some(why) = self.keeper.trouble() {
+            self.log.note(now, &Note::CountersNotKept(why));
         }
     }
 
@@ -282,6 +297,14 @@ impl Net for Os {
 
     fn poll_certificates(&mut self) -> Option<Result<Certificates, String>> {
         self.certificates.as_mut()?()
+    }
+
+    fn clock(&mut self) -> Clock {
+        day_clock()
+    }
+
+    fn keep_counters(&mut self, text: String) {
+        self.keeper.keep(text, self.poll.bell());
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::stream::Stream;
+use crate::calendar::Clock;
 use crate::limits::{BACKLOG, Keepalive, TUNNEL_KEEPALIVE, VISITOR_KEEPALIVE};
 use crate::net::{Accept, reason_of};
 use crate::reason::Reason;
@@ -23,6 +24,13 @@ pub(super) fn clock() -> Time {
     let id = rustix::time::ClockId::Monotonic;
     let time = rustix::time::clock_gettime(id);
     Time::from_micros((time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000)
+}
+
+/// The clock of the day.
+#[allow(clippy::disallowed_methods)]
+pub fn day_clock() -> Clock {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Clock(since.map_or(0, |since| since.as_secs()))
 }
 
 fn socket(address: SocketAddr) -> io::Result<std::os::fd::OwnedFd> {

@@ -220,6 +220,9 @@ impl Server {
             return self.refuse(now, key, request, Status::Unauthorized, &request.host, out);
         }
         if !stays {
+            if let Some(reason) = self.comes_too_often(now, to.0, caller.guest.peer, out) {
+                return self.refuse(now, key, request, status_of(reason), "", out);
+            }
             self.leave_visit(now, key, out);
         }
         let stage = Stage::Asked { again: stays && again, to_head: request.is_head() };
@@ -273,10 +276,10 @@ impl Server {
 
     /// Whether somebody who is not online now has served this name, or has a license for it.
     fn may_come_back(&self, scheme: Scheme, host: &str) -> bool {
-        let offline = |id| !self.by_license.contains_key(&id);
+        let offline = |name| !self.by_license.contains_key(name);
         let mut entries = self.config.directory.iter();
         self.names.get(&scheme).is_some_and(|names| names.is_away(host))
-            || entries.any(|entry| !entry.revoked && offline(entry.id) && entry.hosts.has(host))
+            || entries.any(|entry| !entry.revoked && offline(&entry.name) && entry.hosts.has(host))
     }
 
     /// A caller who is in no visit gets one, for the request that it has made.
@@ -499,11 +502,20 @@ impl Channel {
 fn status_of(reason: Reason) -> Status {
     match reason {
         Reason::TimedOut => Status::GatewayTimedOut,
-        Reason::ClientAway | Reason::Busy | Reason::Stopping | Reason::Replaced | Reason::Silent => {
-            Status::Unavailable
-        }
-        Reason::NoSuchMapping | Reason::Revoked | Reason::Denied | Reason::NotPermitted => Status::NotFound,
+        Reason::ClientAway
+        | Reason::Busy
+        | Reason::Stopping
+        | Reason::Replaced
+        | Reason::Silent
+        | Reason::QuotaUsed => Status::Unavailable,
+        Reason::NoSuchMapping
+        | Reason::Revoked
+        | Reason::Denied
+        | Reason::Expired
+        | Reason::Rotated
+        | Reason::NotPermitted => Status::NotFound,
         Reason::NotWelcome => Status::Forbidden,
+        Reason::TooOften => Status::TooMany,
         _ => Status::BadGateway,
     }
 }

@@ -216,6 +216,20 @@ impl Server {
             (_, visitor::Effect::Cut(reason)) => reason,
             _ => return self.caller_due(now, key, out),
         };
+        self.end_visit(now, key, reason, out);
+    }
+
+    /// Cuts all visits of a session, which goes on.
+    pub(super) fn cut_visits(&mut self, now: Time, owner: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let of_it = |channel: &Channel| matches!(channel, Channel::Visitor(one) if one.session == owner);
+        let visits = self.channels.iter().filter(|(_, channel)| of_it(channel));
+        let visits: Vec<Key> = visits.map(|(key, _)| key).collect();
+        visits.into_iter().for_each(|key| self.end_visit(now, key, reason, out));
+    }
+
+    fn end_visit(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        let Some(Channel::Visitor(visitor)) = self.channels.get(key) else { return };
+        let carries = visitor.carries;
         self.note_failure(key, reason, out);
         match carries {
             Carries::Exchanges(_) => return self.break_off(now, key, reason, out),

@@ -111,7 +111,7 @@ impl Server {
                 } else if !self.unknown.iter().any(|(other, _)| *other == key) {
                     // The license may have been added a moment ago: look before saying no.
                     self.unknown.push((key, bytes.to_vec()));
-                    out.push(Verb::PollLicenses);
+                    out.push(Verb::LookAround);
                 }
                 true
             }
@@ -141,14 +141,14 @@ impl Server {
         let license = LicenseId(hello.license);
         let entry = self.config.directory.by_id(license);
         // An unknown license costs the same time as a known one.
-        let verifier = entry.map_or_else(Verifier::dummy, |entry| entry.verifier.clone());
+        let verifier = entry.map_or_else(Verifier::dummy, |entry| entry.verifier_of(license).clone());
         let proved = verifier.check_hello(transport, &binding, signed, &hello.signature);
         let Some(entry) = entry.filter(|_| proved) else {
             out.note(Note::LoginRefused { peer, reason: Reason::Denied });
             return self.reject(now, key, Reason::Denied, |_| [0; MAC_BYTES], out);
         };
         let prove = |answer: &[u8]| verifier.mac_answer(transport, &binding, signed, answer);
-        let trouble = self.login_trouble(entry, hello);
+        let trouble = self.login_trouble(entry, license, hello);
         if let Some(reason) = trouble {
             out.note(Note::LoginRefused { peer, reason });
             return self.reject(now, key, reason, prove, out);
@@ -183,6 +183,7 @@ impl Server {
         };
         welcome.mac = prove(Frame::Welcome(welcome).encode().unproved(MAC_BYTES));
         out.send(key, &Frame::Welcome(welcome));
+        self.met(&name, license, out);
         out.note(Note::SessionUp { name, peer, resumed });
         self.offer_mappings(session, out);
         self.mappings_declared(session, out);
@@ -191,12 +192,12 @@ impl Server {
     }
 
     /// Why a client that has proved its license is not let in, if so.
-    fn login_trouble(&self, entry: &Entry, hello: &Hello) -> Option<Reason> {
-        let known = self.by_license.get(&entry.id).and_then(|&session| self.sessions.get(session));
+    fn login_trouble(&self, entry: &Entry, license: LicenseId, hello: &Hello) -> Option<Reason> {
+        let known = self.by_license.get(&entry.name).and_then(|&session| self.sessions.get(session));
         let stale =
             |old: &Session| old.login.instance == hello.instance && old.login.counter >= hello.counter;
         match () {
-            () if entry.revoked => Some(Reason::Revoked),
+            () if self.license_trouble(entry, license).is_some() => self.license_trouble(entry, license),
             () if hello.version < wire::VERSION => Some(Reason::Version),
             () if known.is_some_and(stale) => Some(Reason::Stale),
             () if self.stopping.is_some() => Some(Reason::Stopping),

@@ -27,6 +27,8 @@ pub(super) struct Mapping {
     pub(super) tried: u16,
     /// Tries left to find a free port for port 0.
     pub(super) draws: u8,
+    /// What counts its visitors' payload, once somebody has come.
+    pub(super) meter: Option<Key>,
     /// This login has declared it.
     pub(super) declared: bool,
     /// It is still to be offered to the client.
@@ -91,7 +93,7 @@ pub(super) const DRAWS: u8 = 16;
 impl Mapping {
     fn new(spec: Spec, state: State) -> Self {
         let places = vec![Place { state, news: News::None }; usize::from(spec.count())].into();
-        Self { spec, places, tried: 0, draws: DRAWS, declared: true, to_offer: false }
+        Self { spec, places, tried: 0, draws: DRAWS, meter: None, declared: true, to_offer: false }
     }
 
     /// The place at an offset that was found together with this mapping.
@@ -281,6 +283,7 @@ impl Server {
                 (mapping.spec, mapping.declared, mapping.tried) = (spec, true, 0);
                 mapping.tell_again();
                 if changed {
+                    self.mapping_changed(key, map.index, out);
                     self.cut_waiting(key, |index| indexes.contains(&index), out);
                 }
             }

@@ -4,13 +4,15 @@
 //! login made; [`mappings`] knows what is published, [`places`] binds its ports and [`names`]; [`visits`] pairs
 //! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit;
 //! [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`] lets clients visit
-//! each other.
+//! each other. [`accounts`] counts what passes, and [`bans`] who comes too often.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
 //! away by the end of an older one.
 
+mod accounts;
 mod arrivals;
+mod bans;
 mod books;
 mod callers;
 mod ends;
@@ -33,8 +35,8 @@ use crate::channel::visitor::Visitor;
 use crate::directory::Directory;
 use crate::entropy::Entropy;
 use crate::http::Scheme;
-use crate::license::{LicenseId, Transport};
-use crate::limits::{LICENSES_POLL_EVERY, STOP_TIMEOUT};
+use crate::license::Transport;
+use crate::limits::{COUNTERS_KEPT_EVERY, LICENSES_POLL_EVERY, STOP_TIMEOUT};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Outbox, Role, Speech, Verb};
@@ -42,7 +44,9 @@ use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
+use accounts::Accounts;
 use arrivals::{Arrival, Guest, Reach};
+use bans::Bans;
 use callers::Caller;
 use fronts::Front;
 use greeters::Greeter;
@@ -84,7 +88,8 @@ pub struct Server {
     /// Listeners for visitors at once.
     ports_max: usize,
     sessions: Slots<Session>,
-    by_license: BTreeMap<LicenseId, Key>,
+    /// By the names of licenses: a license that was rotated is the same one.
+    by_license: BTreeMap<String, Key>,
     by_id: BTreeMap<[u8; 16], Key>,
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
@@ -93,6 +98,8 @@ pub struct Server {
     /// Those of them that are other clients.
     fellows: usize,
     proxies: usize,
+    accounts: Accounts,
+    bans: Bans,
     stopping: Option<Time>,
 }
 
@@ -221,6 +228,8 @@ enum Due {
     Orders(Key),
     /// The license file is to be looked at.
     Licenses,
+    /// What has passed is to be kept.
+    Counters,
     /// Visits had their time to end.
     Stop,
 }
@@ -230,7 +239,7 @@ impl Due {
     fn session(self) -> Option<Key> {
         match self {
             Self::Pulse(session) | Self::Bind(session) | Self::Orders(session) => Some(session),
-            Self::Channels | Self::Licenses | Self::Stop => None,
+            Self::Channels | Self::Licenses | Self::Counters | Self::Stop => None,
         }
     }
 }
@@ -252,7 +261,11 @@ impl Role for Server {
             Input::Over(key) => self.flow_over(now, key, out),
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(now, key, out),
+            Input::Clock(clock) => self.clock(now, clock, out),
             Input::Licenses(result) => self.licenses(now, result, out),
+            Input::Passed(passed) => self.passed(now, &passed, out),
+            // What has passed tells whose mark it was, and what then.
+            Input::Spent(_) => out.push(Verb::ReadMeters),
             Input::Stop => self.stop(now, out),
             Input::Dialed(_) | Input::Bytes(..) | Input::Resolved(..) => {}
         }
@@ -289,6 +302,8 @@ impl Server {
             visitors: 0,
             fellows: 0,
             proxies: 0,
+            accounts: Accounts::default(),
+            bans: Bans::default(),
             stopping: None,
         }
     }
@@ -326,7 +341,9 @@ impl Server {
                 self.names.insert(scheme, Names::default());
             }
         }
+        out.push(Verb::LookAround);
         self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
+        self.timers.remind(now + COUNTERS_KEPT_EVERY, Due::Counters);
     }
 
     fn timeout(&mut self, now: Time, out: &mut Outbox<'_>) {
@@ -337,10 +354,11 @@ impl Server {
                 Due::Bind(session) => self.bind_due(now, session, out),
                 Due::Orders(session) => self.orders_due(now, session, out),
                 Due::Licenses => {
-                    out.push(Verb::PollLicenses);
+                    out.push(Verb::LookAround);
                     self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
                 }
-                Due::Stop => out.push(Verb::Exit(0)),
+                Due::Counters => self.keep_counters(now, out),
+                Due::Stop => self.leave(0, out),
             }
         }
     }
@@ -472,6 +490,7 @@ impl Server {
                 out.note(Note::LicensesRead { count: directory.iter().count() });
                 self.config.directory = directory;
                 self.enforce(now, out);
+                self.review_all(out);
             }
             Some(Err(why)) => out.note(Note::LicensesBad(why)),
             None => {}
@@ -484,8 +503,7 @@ impl Server {
     /// No new visitors, no new clients; those there are may end.
     fn stop(&mut self, now: Time, out: &mut Outbox<'_>) {
         if self.stopping.is_some() {
-            out.push(Verb::Exit(0));
-            return;
+            return self.leave(0, out);
         }
         out.note(Note::Stopping { visits: self.visitors });
         self.stopping = Some(now + STOP_TIMEOUT);
@@ -503,9 +521,9 @@ impl Server {
         self.stop_if_idle(out);
     }
 
-    fn stop_if_idle(&self, out: &mut Outbox<'_>) {
+    fn stop_if_idle(&mut self, out: &mut Outbox<'_>) {
         if self.stopping.is_some() && self.visitors == 0 {
-            out.push(Verb::Exit(0));
+            self.leave(0, out);
         }
     }
 }

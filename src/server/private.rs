@@ -102,13 +102,15 @@ impl Server {
     /// it is there.
     fn private_place(&self, by: Key, name: &str) -> Result<(Key, u16), Reason> {
         let directory = &self.config.directory;
-        let visitor = self.sessions.get(by).and_then(|session| directory.by_id(session.login.license));
-        if !visitor.is_some_and(|entry| !entry.revoked && entry.visits.contains(name)) {
+        let license = self.sessions.get(by).map(|session| session.login.license);
+        let visitor = license.and_then(|license| Some((directory.by_id(license)?, license)));
+        let is_good = |entry, license| self.license_trouble(entry, license).is_none();
+        if !visitor.is_some_and(|(entry, license)| is_good(entry, license) && entry.visits.contains(name)) {
             return Err(Reason::VisitNotPermitted);
         }
         let (owner, wanted) = name.split_once('/').ok_or(Reason::NoSuchMapping)?;
         let owner = directory.by_name(owner).ok_or(Reason::NoSuchMapping)?;
-        let &key = self.by_license.get(&owner.id).ok_or(Reason::ClientAway)?;
+        let &key = self.by_license.get(&owner.name).ok_or(Reason::ClientAway)?;
         let session = self.sessions.get(key).ok_or(Reason::ClientAway)?;
         let is_it = |public: &Public| matches!(public, Public::Name { name, .. } if name == wanted);
         let mut mappings = session.mappings.iter();

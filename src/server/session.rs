@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::mappings::Mapping;
 use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
+use crate::directory::Entry;
 use crate::license::{AttachKey, LicenseId};
 use crate::limits::{POOL_MIN, SERVER_MAPPING_BIT};
 use crate::mapping::{Indexed, Mapping as Spec};
@@ -209,7 +210,7 @@ impl Server {
         login: Login,
         out: &mut Outbox<'_>,
     ) -> Option<(Key, bool)> {
-        let old = self.by_license.get(&login.license).copied();
+        let old = self.by_license.get(&login.name).copied();
         let mut heirs = Vec::new();
         if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
             if session.login.instance == login.instance {
@@ -231,13 +232,13 @@ impl Server {
             heirs = self.take_waiting(old, out);
             self.end_session(old, Reason::Replaced, out);
         }
-        let (license, id) = (login.license, login.id);
+        let (name, id) = (login.name.clone(), login.id);
         let generation = self.entropy.u64();
         let Some(session) = self.sessions.insert(Session::new(now, key, login, generation)) else {
             heirs.iter().for_each(|(visitor, ..)| out.close(*visitor, Manner::Cut));
             return None;
         };
-        self.by_license.insert(license, session);
+        self.by_license.insert(name, session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.watch_pulse(session);
@@ -252,11 +253,13 @@ impl Server {
             return;
         };
         self.timers.forget(|due| due.session() == Some(key));
-        self.by_license.remove(&session.login.license);
+        self.by_license.remove(&session.login.name);
         self.by_id.remove(&session.login.id);
         for (&index, mapping) in session.mappings.iter() {
             match reason {
-                Reason::Revoked | Reason::Denied => _ = self.close_places(key, index, &mapping.places, out),
+                Reason::Revoked | Reason::Denied | Reason::Expired | Reason::Rotated => {
+                    self.close_places(key, index, &mapping.places, out);
+                }
                 _ => self.leave_places(key, index, &mapping.places, out),
             }
         }
@@ -283,6 +286,7 @@ impl Server {
             }
         }
         self.end_fellows(key, reason);
+        self.close_meters(&session.login.name, out);
         out.note(Note::SessionOver { name: session.login.name, reason });
         self.stop_if_idle(out);
     }
@@ -404,12 +408,13 @@ impl Server {
             self.sessions.iter().map(|(key, session)| (key, session.login.license)).collect();
         for (key, license) in live {
             match self.config.directory.by_id(license) {
-                Some(entry) if !entry.revoked => {
+                Some(entry) if self.license_trouble(entry, license).is_none() => {
                     self.offer_mappings(key, out);
                     self.enforce_ports(now, key, out);
                 }
                 gone => {
-                    let reason = if gone.is_some() { Reason::Revoked } else { Reason::Denied };
+                    let trouble = gone.and_then(|entry| self.license_trouble(entry, license));
+                    let reason = trouble.unwrap_or(Reason::Denied);
                     if let Some(cmd) = self.sessions.get(key).and_then(|session| session.cmd) {
                         let retry_millis = crate::limits::REFUSED_BACKOFF_FIRST.as_millis();
                         out.send(cmd, &Frame::Goodbye { reason, retry_millis });
@@ -417,6 +422,16 @@ impl Server {
                     self.end_session(key, reason, out);
                 }
             }
+        }
+    }
+
+    /// Why a license of the directory is not good.
+    pub(super) fn license_trouble(&self, entry: &Entry, license: LicenseId) -> Option<Reason> {
+        match () {
+            () if entry.revoked => Some(Reason::Revoked),
+            () if entry.is_expired(self.accounts.today()) => Some(Reason::Expired),
+            () if self.accounts.is_replaced(entry, license) => Some(Reason::Rotated),
+            () => None,
         }
     }
 
@@ -440,7 +455,7 @@ impl Channel {
 }
 
 /// `/32` of an IPv4 address, `/64` of an IPv6 one: what one stranger can easily have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Home(u128);
 
 impl Home {

@@ -33,6 +33,9 @@ impl Server {
             out.note(Note::VisitFailed { visitor: peer, place: self.session_name(owner), reason });
             return out.close(key, Manner::Cut);
         }
+        if self.comes_too_often(now, owner, peer, out).is_some() {
+            return out.close(key, Manner::Cut);
+        }
         let found = self.sessions.get(owner).and_then(|session| session.mappings.find(mapping));
         let flow = found.is_some_and(|(mapping, _)| mapping.spec.kind == Kind::Udp);
         let carries = if flow { Carries::Datagrams } else { Carries::Bytes };
@@ -64,6 +67,7 @@ impl Server {
         self.watch(visitor.deadline());
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
+        self.measure(key, owner, mapping, out);
         self.serve(now, owner, out);
     }
 
@@ -87,7 +91,10 @@ impl Server {
         };
         match self.config.directory.by_id(session.login.license) {
             None => Some(Reason::Revoked),
-            Some(entry) if entry.revoked => Some(Reason::Revoked),
+            Some(entry) if self.license_trouble(entry, session.login.license).is_some() => {
+                self.license_trouble(entry, session.login.license)
+            }
+            Some(entry) if self.accounts.is_spent(entry) => Some(Reason::QuotaUsed),
             Some(entry) if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
             Some(entry) => {
                 let lists = [&mapping.spec.options.allow, &entry.visitors];

@@ -137,10 +137,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "what a license permits is asked at the login alone",
-        &[
-            Edit("server/session.rs", "Some(entry) if !entry.revoked => {", "Some(_) => {"),
-            Edit("server/visits.rs", "Some(entry) if entry.revoked => Some(Reason::Revoked),", ""),
-        ],
+        &[Edit("server/session.rs", "() if entry.revoked => Some(Reason::Revoked),", "")],
     ),
     mutant(
         "a visit that may have arrived is taken again",
@@ -288,7 +285,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "a client visits whom its license does not permit",
-        &[Edit("server/private.rs", "!entry.revoked && entry.visits.contains(name)", "!entry.revoked")],
+        &[Edit(
+            "server/private.rs",
+            "is_good(entry, license) && entry.visits.contains(name)",
+            "is_good(entry, license)",
+        )],
     ),
     mutant(
         "a private visit that is cut ends like one that is whole",

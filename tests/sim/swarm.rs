@@ -385,6 +385,7 @@ impl Swarm {
         self.sim.edit_licenses(|directory| match way {
             0 => super::revoke(directory, n),
             2 => super::take_names(directory, n),
+            4 => super::hold(directory, n),
             1 => super::declare(directory, n, &[&format!("{}:127.0.0.1:{}", public(n, 10), real(n, 0))]),
             _ => super::declare(directory, n, &[]),
         });

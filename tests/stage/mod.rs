@@ -2,12 +2,14 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test uses what it needs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use nt::client::{self, Client};
 use nt::directory::{Directory, Entry};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
+use nt::meter::{Limits, Traffic};
 use nt::policy::Allow;
 use nt::role::{Input, Keys, Outbox, Place, Query, Role, Speech, Verb};
 use nt::server::Server;
@@ -57,6 +59,14 @@ pub struct Stage<R> {
     pub listening: Vec<(Key, SocketAddr)>,
     /// Those of them that take datagrams.
     pub ports: Vec<Key>,
+    /// It asked what has passed …
+    pub asked: bool,
+    /// … and will hear this.
+    pub passed: Vec<(Key, Traffic)>,
+    /// Its meters, as they were set last.
+    pub meters: BTreeMap<Key, (Limits, Option<Key>)>,
+    /// What it had kept.
+    pub kept: Vec<String>,
     /// What was news about what.
     pub subjects: Vec<String>,
 }
@@ -75,6 +85,10 @@ impl<R: Role> Stage<R> {
             queries: vec![],
             listening: vec![],
             ports: vec![],
+            asked: false,
+            passed: vec![],
+            meters: BTreeMap::new(),
+            kept: vec![],
             subjects: vec![],
         }
     }
@@ -108,7 +122,13 @@ impl<R: Role> Stage<R> {
                 }
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::TellDrained(key) => drained.push(key),
-                Verb::PollLicenses => looks += 1,
+                Verb::LookAround => looks += 1,
+                Verb::ReadMeters => self.asked = true,
+                Verb::Meter { key, limits, within } => {
+                    let within = within.or_else(|| self.meters.get(&key).and_then(|(_, within)| *within));
+                    self.meters.insert(key, (limits, within));
+                }
+                Verb::KeepCounters(text) => self.kept.push(text),
                 _ => {}
             }
         }
@@ -117,6 +137,10 @@ impl<R: Role> Stage<R> {
         }
         for _ in 0..looks {
             self.step(Input::Licenses(None));
+        }
+        if std::mem::take(&mut self.asked) {
+            let passed = std::mem::take(&mut self.passed);
+            self.step(Input::Passed(passed));
         }
         self.role.check();
     }
