@@ -332,15 +332,15 @@ mod tests {
             arena.review(most, |bytes| forgotten.push(bytes[0]));
             forgotten
         };
-        assert_eq!(review(&mut arena, 3), [], "all were in use just now");
+        assert_eq!(review(&mut arena, 3), [0; 0], "all were in use just now");
         let two = [arena.take(), arena.take()];
         two.into_iter().for_each(|buf| arena.give(buf));
         assert_eq!(review(&mut arena, 4), [0, 1, 2, 3]);
         assert_eq!(review(&mut arena, 4), [4, 5, 7, 6], "the rest, and who was used since has not been");
-        assert_eq!(review(&mut arena, 4), [], "once is enough");
+        assert_eq!(review(&mut arena, 4), [0; 0], "once is enough");
         let seven: Vec<Buf> = (0..7).map(|_| arena.take()).collect();
         seven.into_iter().for_each(|buf| arena.give(buf));
-        assert_eq!(review(&mut arena, 8), []);
+        assert_eq!(review(&mut arena, 8), [0; 0]);
         assert_eq!(review(&mut arena, 8).len(), 7, "what was touched again");
     }
 

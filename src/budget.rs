@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::driver::Budget;
 use crate::limits::{
-    BUFFER_BYTES, FILES_PER_FOLDER_VISIT, FILES_RESERVED, FOLDER_VISITS_MAX, POOL_MAX, SESSIONS_MAX,
-    STRANGERS_MAX, VISITORS_MAX,
+    ADMIN_MAX, BUFFER_BYTES, FILES_PER_FOLDER_VISIT, FILES_RESERVED, FOLDER_VISITS_MAX, POOL_MAX,
+    SESSIONS_MAX, STRANGERS_MAX, VISITORS_MAX,
 };
 
 /// Which end the budget is for.
@@ -99,12 +99,14 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
 
 /// The connections that `visitors` visitors call for.
 fn budget(end: End, visitors: usize) -> Budget {
-    let (others, callers) = match end {
-        End::Server { http } => (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }),
-        End::Client { .. } => (1, 0),
+    let (others, callers, locals) = match end {
+        End::Server { http } => {
+            (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }, ADMIN_MAX)
+        }
+        End::Client { .. } => (1, 0, 0),
     };
     // One ProxyChannel a visitor, and a pool that waits for the next ones.
-    Budget { raws: visitors, locals: 0, tunnels: visitors + POOL_MAX + others, callers }
+    Budget { raws: visitors, locals, tunnels: visitors + POOL_MAX + others, callers }
 }
 
 /// Files that are open for them.

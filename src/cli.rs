@@ -18,7 +18,7 @@ use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseShow, MapAdd, MapCommand, MapList, MapRemove,
+    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, StatusArgs,
 };
 
 /// What the words on the command line ask for.
@@ -32,6 +32,8 @@ pub enum Command {
     License(LicenseCommand),
     /// `nt map ...`: look after the mappings that stand in a license.
     Map(MapCommand),
+    /// `nt status`: say how a running server is.
+    Status(StatusArgs),
     /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
     Check(CheckArgs),
     /// `nt demo`: a server, a client and a service in one place.
@@ -269,9 +271,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Demo(demo) => Ok(Command::Demo(demo)),
         Word::Version(_) => Ok(Command::Version),
         Word::Map(map) => Ok(Command::Map(map.command)),
-        Word::Status(_) => {
-            not_yet("status", "`nt license list` shows the licenses, the server's log its sessions")
-        }
+        Word::Status(status) => Ok(Command::Status(status)),
         Word::Reload(_) => {
             not_yet("reload", "licenses are read again by themselves, for nt.toml start again")
         }

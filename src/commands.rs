@@ -5,19 +5,21 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::calendar::Date;
-use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand};
+use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, StatusArgs};
 use crate::config::{self, Config, MapText};
+use crate::control;
 use crate::directory::{Directory, Entry};
+use crate::edit::{self, Edit, SETTINGS};
 use crate::entropy::Entropy;
 use crate::ledger::Account;
 use crate::license::{LICENSE_BYTES, License};
 use crate::mapping;
 use crate::os;
-use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
+use crate::policy::{Quota, Rates};
 use crate::server_ref::Source;
 use crate::state::StateDir;
-use crate::text::{number, parse_bytes, quote, show_bytes};
+use crate::status::Seen;
+use crate::text::{did_you_mean, quote, show_bytes};
 
 /// Longest file that [`read_source`] reads, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 20;
@@ -37,34 +39,64 @@ pub struct Output {
 /// # Errors
 /// What went wrong and what to do; then nothing was changed.
 pub fn license(command: &LicenseCommand, terminal: bool) -> Result<Output, String> {
-    let open = |state: &Option<String>| StateDir::open(state.as_deref().map(Path::new));
     match command {
-        LicenseCommand::Add(args) => add(&open(&args.state)?, args, terminal),
-        LicenseCommand::List(args) => list(&open(&args.state)?),
-        LicenseCommand::Show(args) => show(&open(&args.state)?, &args.name),
+        LicenseCommand::Add(args) => add(args, terminal),
+        LicenseCommand::List(args) => list(&open(args.state.as_ref())?),
+        LicenseCommand::Show(args) => show(&open(args.state.as_ref())?, &args.name),
+        LicenseCommand::Set(args) => {
+            let settings = args.settings.iter().map(|word| setting(word)).collect::<Result<_, _>>()?;
+            change(args.state.as_ref(), Edit::Set { name: args.name.clone(), settings }, terminal)
+        }
         LicenseCommand::Rotate(args) => {
-            let (state, license) = (open(&args.state)?, new_license());
-            let entry = state.edit_licenses(|directory| {
-                directory.rotate(&args.name, &license, args.now)?;
-                directory.find(&args.name).cloned()
-            })?;
-            let old = if entry.old.is_some() {
-                "the old one is good until the new one is used (--now would stop it at once)"
-            } else {
-                "the old one is refused from now on"
-            };
-            let what = format!("License `{}` has a new text; {old}.", entry.name);
-            Ok(handed_out(&state, &what, &license, &entry, terminal))
+            let edit = Edit::Rotate { name: args.name.clone(), now: args.now };
+            change(args.state.as_ref(), edit, terminal)
         }
         LicenseCommand::Revoke(args) => {
-            let state = open(&args.state)?;
-            state.edit_licenses(|directory| directory.revoke(&args.name))?;
-            Ok(said(&state, &format!("License `{}` is refused from now on.", args.name)))
+            change(args.state.as_ref(), Edit::Revoke { name: args.name.clone() }, terminal)
         }
         LicenseCommand::Remove(args) => {
-            let state = open(&args.state)?;
-            state.edit_licenses(|directory| directory.remove(&args.name).map(drop))?;
-            Ok(said(&state, &format!("License `{}` is forgotten.", args.name)))
+            change(args.state.as_ref(), Edit::Remove { name: args.name.clone() }, terminal)
+        }
+    }
+}
+
+fn open(state: Option<&String>) -> Result<StateDir, String> {
+    StateDir::open(state.map(Path::new))
+}
+
+/// Makes a change, and says so.
+fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, String> {
+    let state = open(state)?;
+    let edited = state.edit(&edit, &new_license(), os::day_clock().today()).map_err(|trouble| {
+        // As the flag that said so.
+        let flag = trouble.setting.map(|setting| format!("--{}: ", setting.replace('_', "-")));
+        flag.unwrap_or_default() + &trouble.what
+    })?;
+    let added = matches!(edit, Edit::Add { .. });
+    match (edited.license, edited.entry) {
+        (Some(license), Some(entry)) => {
+            let place = || format!("License `{}` is in {}.", entry.name, state.path().display());
+            let what = if added { place() } else { edited.what };
+            Ok(handed_out(&state, &what, &license, &entry, terminal))
+        }
+        _ => Ok(said(&state, &edited.what)),
+    }
+}
+
+/// A word such as `rate=2M`.
+fn setting(word: &str) -> Result<(&'static str, String), String> {
+    let (name, text) = word.split_once('=').unwrap_or((word, ""));
+    let known = SETTINGS.into_iter().find(|known| *known == name);
+    match known {
+        Some(known) if !text.is_empty() => Ok((known, text.to_owned())),
+        Some(_) => Err(format!("{} has no value: write {name}=VALUE", quote(word))),
+        None => {
+            let all = SETTINGS.join(", ");
+            Err(format!(
+                "{} is no setting of a license ({all}){}",
+                quote(name),
+                did_you_mean(name, &SETTINGS)
+            ))
         }
     }
 }
@@ -74,37 +106,38 @@ pub fn license(command: &LicenseCommand, terminal: bool) -> Result<Output, Strin
 /// # Errors
 /// What went wrong and what to do; then nothing was changed.
 pub fn map(command: &MapCommand) -> Result<Output, String> {
-    let open = |state: &Option<String>| StateDir::open(state.as_deref().map(Path::new));
     match command {
         MapCommand::Add(args) => {
-            let state = open(&args.state)?;
-            let route = state.edit_licenses(|directory| {
-                let mut entry = directory.find(&args.name)?.clone();
-                entry.add_map(&args.mapping)?;
-                check_entry(&entry)?;
-                let route = entry.maps.last().map(|mapping| mapping.route().to_string());
-                directory.replace(entry)?;
-                Ok(route.unwrap_or_default())
-            })?;
-            Ok(said(&state, &format!("License `{}` publishes {route} now.", args.name)))
+            let edit = Edit::AddMap { name: args.name.clone(), mapping: args.mapping.clone() };
+            change(args.state.as_ref(), edit, false)
         }
         MapCommand::Remove(args) => {
-            let state = open(&args.state)?;
-            let route = state.edit_licenses(|directory| {
-                let mut entry = directory.find(&args.name)?.clone();
-                let route = entry.remove_map(&args.mapping)?;
-                directory.replace(entry)?;
-                Ok(route)
-            })?;
-            Ok(said(&state, &format!("License `{}` does not publish {route} any more.", args.name)))
+            let edit = Edit::RemoveMap { name: args.name.clone(), mapping: args.mapping.clone() };
+            change(args.state.as_ref(), edit, false)
         }
         MapCommand::List(args) => {
-            let directory = open(&args.state)?.load_licenses()?;
+            let directory = open(args.state.as_ref())?.load_licenses()?;
             let maps = directory.find(&args.name)?.maps.iter();
             let stdout = maps.map(|mapping| format!("{}\n", mapping.route())).collect();
             Ok(Output { stdout, stderr: String::new() })
         }
     }
+}
+
+/// What `nt status` shows.
+///
+/// # Errors
+/// No server runs, or it does not answer.
+pub fn status(args: &StatusArgs) -> Result<String, String> {
+    let state = open(args.state.as_ref())?;
+    let get = |what: &str| control::get(&state, &format!("/api/v1/{what}"));
+    let seen = Seen {
+        status: get("status")?,
+        licenses: get("licenses")?,
+        sessions: get("sessions")?,
+        mappings: get("mappings")?,
+    };
+    Ok(if args.json { format!("{:#}\n", seen.to_json()) } else { seen.to_text() })
 }
 
 /// Does what `nt check FILE` asks for: reads it as whatever it is, and says what that is.
@@ -118,7 +151,7 @@ pub fn check(args: &CheckArgs) -> Result<Output, String> {
     let what = if named || text.lines().any(|line| line.trim() == "[[license]]") {
         let directory = Directory::parse(&text).map_err(wrong)?;
         for entry in directory.iter() {
-            check_entry(entry).map_err(|what| format!("{}: {what}", args.file))?;
+            edit::check(entry).map_err(|what| format!("{}: {what}", args.file))?;
         }
         match directory.len() {
             1 => "1 license".to_string(),
@@ -196,77 +229,24 @@ pub fn new_license() -> License {
     License::from_random(bytes)
 }
 
-fn add(state: &StateDir, args: &LicenseAdd, terminal: bool) -> Result<Output, String> {
-    let license = new_license();
-    let mut entry = Entry::new(&args.name, &license)?;
-    if let Some(ports) = &args.ports {
-        entry.ports = PortSet::parse(ports).map_err(|what| format!("--ports: {what}"))?;
-    }
-    if let Some(hosts) = &args.hosts {
-        entry.hosts = HostSet::parse(hosts).map_err(|what| format!("--hosts: {what}"))?;
-    }
-    if let Some(visits) = &args.visit {
-        entry.visits = VisitSet::parse(visits).map_err(|what| format!("--visit: {what}"))?;
-    }
-    if let Some(visitors) = &args.visitors {
-        entry.visitors = Networks::parse(visitors).map_err(|what| format!("--visitors: {what}"))?;
-    }
-    add_bounds(&mut entry, args)?;
-    for map in &args.map {
-        entry.add_map(map).map_err(|what| format!("--map: {what}"))?;
-    }
-    let number = |flag: &str, text: &Option<String>| match text.as_ref().map(|text| text.parse::<u32>()) {
-        None => Ok(None),
-        Some(Ok(number)) => Ok(Some(number)),
-        Some(Err(_)) => Err(format!("--{flag}: write a number from 0 to {}", u32::MAX)),
-    };
-    entry.max_mappings = number("max-mappings", &args.max_mappings)?;
-    entry.max_visitors = number("max-visitors", &args.max_visitors)?;
-    check_entry(&entry)?;
-    state.edit_licenses(|directory| directory.add(entry.clone()))?;
-    let what = format!("License `{}` is in {}.", entry.name, state.path().display());
-    Ok(handed_out(state, &what, &license, &entry, terminal))
-}
-
-/// How much may pass, how often visitors may come, and until when.
-fn add_bounds(entry: &mut Entry, args: &LicenseAdd) -> Result<(), String> {
-    let wrong = |flag: &str| format!("--{flag}: ");
-    if let Some(rate) = &args.rate {
-        entry.rates = Rates::parse(rate).map_err(|what| wrong("rate") + &what)?;
-    }
-    if let Some(bytes) = &args.quota {
-        let bytes = parse_bytes(bytes).map_err(|what| format!("--quota: {} {what}", quote(bytes)))?;
-        let day = args.quota_day.as_deref().map_or(Some(1), number).unwrap_or(0);
-        let day = Quota::check_day(day).map_err(|what| wrong("quota-day") + &what)?;
-        let beyond = args.over_quota.as_deref().unwrap_or("stop");
-        let beyond = Quota::parse_beyond(beyond).map_err(|what| wrong("over-quota") + &what)?;
-        entry.quota = Some(Quota { bytes, day, beyond });
-    } else if args.quota_day.is_some() || args.over_quota.is_some() {
-        return Err("--quota-day and --over-quota say nothing without --quota".to_string());
-    }
-    if let Some(pace) = &args.connects {
-        entry.pace = Some(Pace::parse(pace).map_err(|what| wrong("connects") + &what)?);
-    }
-    if let Some(expires) = &args.expires {
-        let days = expires.strip_suffix('d').and_then(number);
-        entry.expires = Some(match (days, os::day_clock().today()) {
-            (Some(days), Some(today)) => today.plus(days),
-            (Some(_), None) => {
-                return Err("--expires: this machine's clock is not set: write the day itself".to_string());
-            }
-            (None, _) => Date::parse(expires).map_err(|what| wrong("expires") + &what)?,
-        });
-    }
-    Ok(())
-}
-
-/// Whether the mappings that stand in a license are such as it may have, and as this version serves.
-fn check_entry(entry: &Entry) -> Result<(), String> {
-    for mapping in &entry.maps {
-        mapping.served()?;
-        entry.permits(mapping)?;
-    }
-    Ok(())
+fn add(args: &LicenseAdd, terminal: bool) -> Result<Output, String> {
+    let flags = [
+        ("ports", &args.ports),
+        ("hosts", &args.hosts),
+        ("visit", &args.visit),
+        ("visitors", &args.visitors),
+        ("max_mappings", &args.max_mappings),
+        ("max_visitors", &args.max_visitors),
+        ("rate", &args.rate),
+        ("quota", &args.quota),
+        ("quota_day", &args.quota_day),
+        ("over_quota", &args.over_quota),
+        ("connects", &args.connects),
+        ("expires", &args.expires),
+    ];
+    let settings = flags.into_iter().filter_map(|(setting, text)| Some((setting, text.clone()?))).collect();
+    let edit = Edit::Add { name: args.name.clone(), settings, maps: args.map.clone() };
+    change(args.state.as_ref(), edit, terminal)
 }
 
 /// A new license, and how it is used.

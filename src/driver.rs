@@ -226,6 +226,7 @@ impl<N: Net> Driver<N> {
                 }
                 self.enqueue(key);
             }
+            Event::Edited(role, key, result) => self.feed(role, Input::Edited(key, result)),
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
             Event::Stop => {
                 let (buffers, connections) = self.counts();

@@ -18,8 +18,10 @@ pub mod slots;
 pub mod timers;
 
 // What the operator says.
+pub mod api;
 pub mod calendar;
 pub mod directory;
+pub mod edit;
 pub mod exit;
 pub mod http;
 pub mod ledger;
@@ -57,7 +59,9 @@ pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod identity;
 pub mod run;
 pub mod server_ref;
 pub mod state;
+pub mod status;

@@ -190,6 +190,21 @@ pub const BAN_FORGOTTEN_AFTER: Span = Span::from_secs(600);
 /// Addresses that are remembered at once; those that matter least make room.
 pub const BANS_MAX: usize = 4_096;
 
+// ── The operator ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Connections of the operator's at once.
+pub const ADMIN_MAX: usize = 16;
+/// One that asks for nothing, or does not take its answer, is closed after this.
+pub const ADMIN_TIMEOUT: Span = Span::from_secs(60);
+/// Longest body of a request: a license with all that may stand in it.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer leaves in such pieces.
+pub const ADMIN_PIECE_BYTES: usize = 16 * 1024;
+/// Events that are remembered.
+pub const EVENTS_KEPT: usize = 200;
+
+const _: () = assert!(ADMIN_PIECE_BYTES <= BUFFER_BYTES);
+
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Visitors at once, whatever memory and open files allow.

@@ -7,6 +7,9 @@ use nt::cli::{self, Command, Exit};
 use nt::commands::{self, Output, read_source};
 use nt::{os, run};
 
+/// How often a terminal is shown how a server is.
+const STATUS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static HEAP: os::Heap = os::Heap::new();
@@ -43,6 +46,7 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Demo(args) => return run::demo(args.once),
         Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
         Command::Map(args) => commands::map(&args)?,
+        Command::Status(args) => return watch(&args),
         Command::Check(args) => commands::check(&args)?,
         Command::Version => Output { stdout: commands::version(), stderr: String::new() },
     };
@@ -53,6 +57,21 @@ fn execute(command: Command) -> Result<i32, String> {
         format!("what was asked for is done, but standard output took no answer ({error}): a license that was printed \
                  there is lost, and `nt license rotate NAME` makes a new one")
     })
+}
+
+/// Shows how a server is: once, or in a terminal for as long as somebody looks.
+fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
+    let lives = std::io::stdout().is_terminal() && !args.json;
+    loop {
+        let shown = commands::status(args)?;
+        // Home, the text, and nothing of the one before behind it (ECMA-48, CUP and ED).
+        let shown = if lives { format!("\x1b[H\x1b[2J{shown}") } else { shown };
+        say(&mut std::io::stdout(), &shown);
+        if !lives {
+            return Ok(0);
+        }
+        std::thread::sleep(STATUS_EVERY);
+    }
 }
 
 /// Whoever reads may have gone; that is no reason to panic.

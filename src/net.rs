@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::calendar::Clock;
 use crate::directory::Directory;
+use crate::edit::{Edit, Edited, NotEdited};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Place, Query, Speech};
@@ -25,6 +26,8 @@ pub enum Event {
     Ready(Ready),
     /// The resolver's answer to the role with this number.
     Resolved(usize, Query, Vec<SocketAddr>),
+    /// What came of a change of the licenses, for a connection of the role with this number.
+    Edited(usize, Key, Result<Box<Edited>, NotEdited>),
     /// The operator asks to stop.
     Stop,
 }
@@ -93,6 +96,14 @@ pub trait Net {
         address: SocketAddr,
         speech: Speech,
     ) -> Result<(Self::Listener, SocketAddr), Reason>;
+
+    /// Listens at a path of the file system.
+    ///
+    /// # Errors
+    /// A reason that a person can act on.
+    fn listen_unix(&mut self, _key: Key, _path: &str) -> Result<Self::Listener, Reason> {
+        Err(Reason::NotServed)
+    }
 
     /// Takes a connection that came in; it is not watched before [`Self::watch`].
     fn accept(&mut self, key: Key, listener: &mut Self::Listener) -> Accept<Self::Stream>;
@@ -238,6 +249,9 @@ pub trait Net {
 
     /// Keeps what was counted, without waiting for a disk. Whoever cannot says so to the operator.
     fn keep_counters(&mut self, _text: String) {}
+
+    /// Changes the licenses, without waiting for a disk: [`Event::Edited`] tells what came of it.
+    fn edit(&mut self, _role: usize, _key: Key, _edit: Edit) {}
 
     /// The license file, if it has changed since the last look.
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>>;

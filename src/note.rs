@@ -163,6 +163,16 @@ pub enum Note {
         /// For so long.
         span: Span,
     },
+    /// The operator can ask here.
+    AdminAt {
+        /// An address, or a path.
+        place: String,
+    },
+    /// Somebody asked at the operator's port who does not know the token.
+    AdminRefused {
+        /// Its address.
+        peer: SocketAddr,
+    },
     /// What has passed could not be kept.
     CountersNotKept(String),
     /// The license file was read anew.
@@ -274,6 +284,18 @@ pub enum Note {
     Plain(Level, String),
 }
 
+impl Level {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 impl Note {
     /// How much it matters.
     pub fn level(&self) -> Level {
@@ -288,6 +310,7 @@ impl Note {
             | Self::QuotaUsed { .. }
             | Self::Banned { .. }
             | Self::CountersNotKept(_)
+            | Self::AdminRefused { .. }
             | Self::LicensesBad(_)
             | Self::CertificatesBad(_)
             | Self::Disconnected { .. }
@@ -304,6 +327,7 @@ impl Note {
             | Self::SessionOver { .. }
             | Self::MappingUp { .. }
             | Self::QuotaFresh { .. }
+            | Self::AdminAt { .. }
             | Self::LicensesRead { .. }
             | Self::CertificatesRead { .. }
             | Self::Connecting { .. }
@@ -345,6 +369,7 @@ impl Note {
             }
             Self::Ready { public, .. } | Self::NotReady { public, .. } => format!("mapping {public}"),
             Self::LoginRefused { reason, .. } => format!("login {reason:?}"),
+            Self::AdminRefused { .. } => "admin".into(),
             Self::StrangerClosed { reason, .. } => format!("stranger {reason:?}"),
             Self::StrangerEvicted { .. } => "evicted".into(),
             // The server chooses the targets: a few are told, the rest counted.
@@ -355,6 +380,7 @@ impl Note {
             Self::VisitFailed { place, reason, .. } => format!("visit {place} {reason:?}"),
             // A few are told, the rest counted.
             Self::FlowOver { .. } => "flows".into(),
+            Self::LicensesRead { .. } => "licenses".into(),
             other => other.to_string(),
         }
     }
@@ -369,6 +395,7 @@ impl Note {
                 target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
             }
             Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
+            Self::LicensesRead { count } => *count as u64,
             Self::Banned { visitor, .. } => {
                 visitor.to_string().bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
             }
@@ -449,6 +476,10 @@ impl fmt::Display for Note {
                 f,
                 "no new connections for a moment: {reason}; raise the limit on open files (ulimit -n) to serve more"
             ),
+            Self::AdminAt { place } => write!(f, "the API is served on {place}"),
+            Self::AdminRefused { peer } => {
+                write!(f, "request from {peer} refused: it does not bring the token")
+            }
             Self::QuotaFresh { name } => write!(f, "{name}: less than 80 % of its quota is used again"),
             Self::QuotaNear { name } => write!(f, "{name}: 80 % of its quota for this month are used"),
             Self::QuotaUsed { name, stop: true } => {

@@ -137,6 +137,8 @@ reasons! {
     QuotaUsed = 55, "the license's quota for this month is used up";
     /// The visitor comes too often.
     TooOften = 56, "too many connections from this address: more than the `connects` of the license";
+    /// The operator cut the visitor.
+    CutByOperator = 57, "the server's operator cut it";
 }
 
 impl Reason {

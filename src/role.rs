@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::calendar::Clock;
+use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
 use crate::mapping::Auth;
 use crate::meter::{Limits, Traffic};
@@ -81,6 +82,8 @@ pub enum Input<'a> {
     Spent(Key),
     /// The clock of the day, as it was when [`Verb::LookAround`] asked.
     Clock(Clock),
+    /// What came of [`Verb::Edit`], for the same connection.
+    Edited(Key, Result<Box<Edited>, NotEdited>),
     /// The operator asks to stop; the second time at once.
     Stop,
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
@@ -177,6 +180,8 @@ pub enum Place {
 pub enum Verb {
     /// Listen at an address, and accept connections of this speech.
     Listen(Key, SocketAddr, Speech),
+    /// Listen at a path of the file system, and accept local connections.
+    ListenUnix(Key, String),
     /// Take datagrams at an address; each visitor's are a flow, which comes as a connection does.
     ListenUdp {
         /// The port.
@@ -282,6 +287,8 @@ pub enum Verb {
     },
     /// Tell what has passed: [`Input::Passed`].
     ReadMeters,
+    /// Change the licenses, for a connection of the role's.
+    Edit(Key, Box<Edit>),
     /// Keep this text where traffic is counted over restarts.
     KeepCounters(String),
     /// Look at the clock and at the license file: [`Input::Clock`], then [`Input::Licenses`].
@@ -315,6 +322,13 @@ impl<'a> Outbox<'a> {
     pub fn listen(&mut self, address: SocketAddr, speech: Speech) -> Option<Key> {
         let key = self.keys.reserve()?;
         self.push(Verb::Listen(key, address, speech));
+        Some(key)
+    }
+
+    /// Listens at a path; the answer is [`Input::Bound`] or [`Input::BindFailed`]. `None` when the table is full.
+    pub fn listen_unix(&mut self, path: &str) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::ListenUnix(key, path.to_owned()));
         Some(key)
     }
 
@@ -398,6 +412,19 @@ impl<'a> Outbox<'a> {
     /// Says something to the operator.
     pub fn note(&mut self, note: Note) {
         self.push(Verb::Note(note));
+    }
+
+    /// How many wishes there are.
+    pub fn wishes(&self) -> usize {
+        self.verbs.len()
+    }
+
+    /// What was said to the operator behind so many wishes.
+    pub fn notes_behind(&self, wishes: usize) -> impl Iterator<Item = &Note> {
+        self.verbs[wishes..].iter().filter_map(|verb| match verb {
+            Verb::Note(note) => Some(note),
+            _ => None,
+        })
     }
 
     /// Any other wish.

@@ -17,6 +17,7 @@ use crate::config::{Ca, ServerConfig};
 use crate::demo::{Fetch, Page};
 use crate::directory::{Directory, Entry};
 use crate::driver::{Budget, Driver};
+use crate::edit::{Edit, Edited, NotEdited};
 use crate::entropy::Entropy;
 use crate::files::Folder;
 use crate::http::Scheme;
@@ -30,7 +31,7 @@ use crate::note::{Level, Note};
 use crate::os::{self, LicenseFile, Os};
 use crate::policy::Allow;
 use crate::role::Role;
-use crate::server::{self, Server};
+use crate::server::{self, AdminDoor, Server, Token};
 use crate::server_ref::{PLAIN_PORT, TLS_PORT};
 use crate::state::StateDir;
 use crate::tls::{Security, Trust};
@@ -75,7 +76,8 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     for warning in state.warnings().into_iter().chain(trouble) {
         tell(&mut os, Level::Warn, warning);
     }
-    let mut os = os.with_keeper(Box::new(move |text| state.keep_counters(text)));
+    let admin = admin_doors(&state, settings.admin)?;
+    let mut os = os.with_files(Box::new(StateFiles(state)));
     tell(&mut os, Level::Info, plan.to_string());
     // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
     let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));
@@ -84,10 +86,35 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
     let config = server::Config { doors, directory, visitors_max, sessions_max };
     let names = [(settings.http, Scheme::Http), (settings.https, Scheme::Https)];
     let names = names.into_iter().filter_map(|(address, scheme)| Some((address?, scheme))).collect();
-    let server =
-        Server::new(config, Entropy::from_os()).within(plan.ports).with_names(names).with_ledger(ledger);
+    let server = Server::new(config, Entropy::from_os())
+        .within(plan.ports)
+        .with_names(names)
+        .with_ledger(ledger)
+        .with_admin(admin);
     let role: Box<dyn Role> = Box::new(server);
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
+}
+
+/// The state directory, for a server that runs.
+struct StateFiles(StateDir);
+
+impl os::Files for StateFiles {
+    fn keep_counters(&mut self, text: &str) -> Result<(), String> {
+        self.0.keep_counters(text)
+    }
+
+    fn edit(&mut self, edit: &Edit) -> Result<Box<Edited>, NotEdited> {
+        self.0.edit(edit, &new_license(), os::day_clock().today()).map(Box::new)
+    }
+}
+
+/// Where the operator can ask: always on a socket in the state directory, and on a port where that is wanted.
+fn admin_doors(state: &StateDir, port: Option<SocketAddr>) -> Result<Vec<AdminDoor>, String> {
+    let mut doors = vec![AdminDoor::Unix(state.admin_socket().display().to_string())];
+    if let Some(address) = port {
+        doors.push(AdminDoor::Port(address, Token(state.admin_token()?)));
+    }
+    Ok(doors)
 }
 
 /// The address that clients will be served on, with its true port: whether it can be had is known before a

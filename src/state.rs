@@ -3,6 +3,8 @@
 //! ```text
 //! licenses.toml   what the server knows of its licenses, see `directory`
 //! counters.toml   what has passed, see `ledger`
+//! admin.sock      where a running server can be asked, see `api`
+//! admin.token     what whoever asks by a port has to know, secret
 //! licenses.lock   held while one of the files is changed
 //! server.key      the server's private key, Ed25519, PEM
 //! server.crt      its certificate, signed by itself, PEM
@@ -21,13 +23,20 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::calendar::Date;
 use crate::directory::{Directory, Entry};
+use crate::edit::{Edit, Edited, NotEdited};
+use crate::entropy::Entropy;
 use crate::ledger::Ledger;
 use crate::license::License;
 use crate::policy::HostSet;
+use crate::text::hex;
 
 const LICENSES: &str = "licenses.toml";
 const COUNTERS: &str = "counters.toml";
+const ADMIN_TOKEN: &str = "admin.token";
+/// Shortest token that is believed to be secret.
+const ADMIN_TOKEN_CHARS_MIN: usize = 24;
 const LOCK: &str = "licenses.lock";
 /// The private key of the server's identity.
 pub(crate) const KEY_FILE: &str = "server.key";
@@ -137,6 +146,35 @@ impl StateDir {
         }
     }
 
+    /// Where a running server can be asked.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.path.join("admin.sock")
+    }
+
+    /// What whoever asks by a port has to know; it is made where there is none.
+    ///
+    /// # Errors
+    /// A sentence, where it cannot be read or made.
+    pub fn admin_token(&self) -> Result<String, String> {
+        let path = self.path.join(ADMIN_TOKEN);
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().len() >= ADMIN_TOKEN_CHARS_MIN => return Ok(text.trim().to_owned()),
+            Ok(_) => {
+                let shown = path.display();
+                return Err(format!(
+                    "{shown} is too short to be secret: write {ADMIN_TOKEN_CHARS_MIN} characters or more, or remove it"
+                ));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(explain("read", &path, &error)),
+        }
+        let mut bytes = [0; 24];
+        Entropy::from_os().fill(&mut bytes);
+        let token = hex(&bytes);
+        self.write(ADMIN_TOKEN, format!("{token}\n").as_bytes())?;
+        Ok(token)
+    }
+
     /// Keeps what has passed.
     ///
     /// # Errors
@@ -161,6 +199,21 @@ impl StateDir {
             self.write(LICENSES, directory.to_toml().as_bytes())?;
         }
         Ok(result)
+    }
+
+    /// Changes the licenses as [`Edit::apply`] does, while nobody else does.
+    ///
+    /// # Errors
+    /// What is wrong, or why the file could not be read or written; then the old one is whole.
+    pub fn edit(&self, edit: &Edit, fresh: &License, today: Option<Date>) -> Result<Edited, NotEdited> {
+        let _lock = self.lock()?;
+        let before = self.load_licenses()?;
+        let mut directory = before.clone();
+        let edited = edit.apply(&mut directory, fresh, today)?;
+        if directory != before {
+            self.write(LICENSES, directory.to_toml().as_bytes())?;
+        }
+        Ok(edited)
     }
 
     /// What a first start does: makes `license` the license `default`, unless there is a `licenses.toml`
@@ -190,7 +243,7 @@ impl StateDir {
             let path = self.path.display();
             warnings.push(format!("{path} can be written by others than its owner: chmod go-w {path}"));
         }
-        let files = [LICENSES, KEY_FILE].map(|name| self.path.join(name));
+        let files = [LICENSES, KEY_FILE, ADMIN_TOKEN].map(|name| self.path.join(name));
         warnings.extend(files.iter().filter_map(|path| secrecy_warning(path)));
         warnings
     }

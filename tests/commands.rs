@@ -171,8 +171,8 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
             "--visitors: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8, or \
             10.0.0.1/32 for this one address",
         ),
-        ("add x --max-visitors -1", "--max-visitors: write a number from 0 to 4294967295"),
-        ("add x --max-mappings many", "--max-mappings: write a number from 0 to 4294967295"),
+        ("add x --max-visitors -1", "--max-visitors: write a number from 0 to 4294967295, or none"),
+        ("add x --max-mappings many", "--max-mappings: write a number from 0 to 4294967295, or none"),
         ("show nsa", "there is no license `nsa`; did you mean `nas`? (`nt license list` shows all)"),
         ("revoke x", "there is no license `x` (`nt license list` shows all)"),
         ("rotate x", "there is no license `x` (`nt license list` shows all)"),
@@ -208,7 +208,12 @@ fn files_are_checked() {
         "FILE, line 2: there is no setting `lisen` here; did you mean \
         `listen`?",
     );
-    wrong("s.toml", b"admin = \":1\"", "FILE: `admin` is not served yet by this version; leave it out");
+    wrong(
+        "s.toml",
+        b"admin = \":1\"",
+        "FILE: `admin` has to be an address of loopback, as in 127.0.0.1:9001: it is not encrypted; reach it through a \
+         tunnel",
+    );
     wrong(
         "c.toml",
         b"map = [\"53,check=tcp\"]",

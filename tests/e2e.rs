@@ -12,6 +12,8 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
+#[path = "e2e/api.rs"]
+mod api;
 #[path = "e2e/bad_links.rs"]
 mod bad_links;
 #[path = "e2e/between.rs"]

@@ -32,6 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("exit", &["http", "limits", "mapping", "names", "reason", "text"]),
     ("directory", &["calendar", "license", "mapping", "policy", "table", "text"]),
     ("ledger", &["calendar", "license", "limits", "meter", "table", "text"]),
+    ("edit", &["calendar", "directory", "license", "policy", "text"]),
+    ("api", &["edit", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),
     // Decisions.
@@ -41,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "calendar",
             "directory",
+            "edit",
             "http",
             "mapping",
             "meter",
@@ -57,9 +60,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "api",
             "calendar",
             "channel",
             "directory",
+            "edit",
             "entropy",
             "http",
             "ledger",
@@ -74,6 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "reason",
             "role",
             "slots",
+            "text",
             "time",
             "timers",
             "wire",
@@ -106,7 +112,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     // The world.
     ("tls", &["arena", "limits", "reason", "role"]),
-    ("net", &["calendar", "directory", "note", "reason", "role", "slots", "time", "tls"]),
+    ("net", &["calendar", "directory", "edit", "note", "reason", "role", "slots", "time", "tls"]),
     ("link", &["arena", "http", "limits", "net", "proxy_protocol", "reason", "role", "slots", "tls", "via"]),
     ("flow", &["arena", "limits", "link", "net", "reason", "slots", "time", "wire"]),
     ("relay", &["arena", "limits", "link", "net", "reason", "slots", "wire"]),
@@ -140,6 +146,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "calendar",
             "directory",
+            "edit",
             "files",
             "limits",
             "mapping",
@@ -154,13 +161,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("budget", &["driver", "limits"]),
     // The edge.
-    ("state", &["directory", "ledger", "license", "policy"]),
+    ("state", &["calendar", "directory", "edit", "entropy", "ledger", "license", "policy", "text"]),
     ("identity", &["entropy", "state", "text"]),
     ("certificates", &["identity", "tls"]),
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
-const EDGE: &[&str] = &["cli", "commands", "run", "main", "lib"];
+const EDGE: &[&str] = &["cli", "control", "commands", "status", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[

@@ -10,7 +10,7 @@ use crate::config::{ServerConfig, parse_listen};
 pub(super) const COMMANDS: [&str; 9] =
     ["license", "map", "status", "reload", "check", "doctor", "bench", "demo", "version"];
 
-pub(super) const LICENSE_COMMANDS: [&str; 6] = ["add", "list", "show", "revoke", "rotate", "remove"];
+pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
 pub(super) const FLAGS: [&str; 21] = [
@@ -125,7 +125,6 @@ pub(super) struct Top {
 pub(super) enum Word {
     License(LicenseArgs),
     Map(MapArgs),
-    #[expect(dead_code, reason = "read, but not served yet")]
     Status(StatusArgs),
     Reload(ReloadArgs),
     Check(CheckArgs),
@@ -166,6 +165,8 @@ pub enum LicenseCommand {
     List(LicenseList),
     /// Shows one.
     Show(LicenseShow),
+    /// Gives one other settings.
+    Set(LicenseSet),
     /// Has one refused.
     Revoke(LicenseRevoke),
     /// Puts a new one in the place of one.
@@ -246,6 +247,28 @@ pub struct LicenseShow {
     /// which license
     #[argh(positional)]
     pub name: String,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Gives a license other settings; what is not named stays.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "set",
+    help_triggers("-h", "--help"),
+    example = "nt license set nas rate=10M/2M quota=100G\nnt license set nas expires=none ports=80,443",
+    note = "Settings are those of licenses.toml: ports, hosts, visit, visitors, max_mappings, max_visitors, rate,\n\
+            quota, quota_day, over_quota, connects, expires."
+)]
+pub struct LicenseSet {
+    /// which license
+    #[argh(positional)]
+    pub name: String,
+    /// SETTING=VALUE, or SETTING=none
+    #[argh(positional, arg_name = "settings")]
+    pub settings: Vec<String>,
     /// the state directory
     #[argh(option)]
     pub state: Option<String>,
@@ -359,13 +382,16 @@ pub struct MapList {
     pub state: Option<String>,
 }
 
-/// Says how a running server or client is (not served yet).
-#[derive(FromArgs)]
+/// Says how a running server is: its clients, their mappings, what has passed. In a terminal it goes on until Ctrl-C.
+#[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
-pub(super) struct StatusArgs {
+pub struct StatusArgs {
     /// for programs
-    #[argh(switch, long = "json")]
-    _json: bool,
+    #[argh(switch)]
+    pub json: bool,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
 }
 
 /// Has a running server read its settings again (not served yet).

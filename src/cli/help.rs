@@ -15,10 +15,11 @@ Commands:
   license add NAME                    make a license for one more client, and print it
   license list | show | revoke | rotate | remove
   map add | remove | list NAME        the mappings that stand in a license
+  status [--json]                     how a running server is: clients, mappings, traffic
   check FILE                          say what is wrong with nt.toml or licenses.toml
   demo [--once]                       see a tunnel work on this machine
   version                             say which version this is
-Not served yet: status, reload, doctor, bench.
+Not served yet: reload, doctor, bench.
 
 More: nt -s --help, nt -c --help, nt license --help
 ";
@@ -38,7 +39,8 @@ Flags:
   --config FILE         nt.toml, for what the flags do not name; flags count more
   --state DIR           where key and licenses are kept (default $STATE_DIRECTORY, else /var/lib/nt for
                         root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt)
-Not served yet: --admin ADDR:PORT.
+  --admin ADDR:PORT     serve the REST API on loopback too, for who brings the token in DIR/admin.token; on the
+                        socket DIR/admin.sock it is always served
 
 Examples:
   nt -s

@@ -227,7 +227,7 @@ impl Role for Client {
             Input::Stop => self.stop(now, out),
             Input::Talk(key, talk) => self.body_passed(now, key, &talk, out),
             Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
-            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) => {}
+            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) | Input::Edited(..) => {}
         }
     }
 

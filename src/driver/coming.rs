@@ -13,10 +13,28 @@ use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Ours, Place, Speech};
 use crate::slots::Key;
+use crate::wire::NO_ADDRESS;
 
 impl<N: Net> Driver<N> {
     pub(super) fn listen(&mut self, role: usize, key: Key, address: SocketAddr, speech: Speech) {
-        match self.net.listen(key, address, speech) {
+        let listener = self.net.listen(key, address, speech);
+        self.open_door(role, key, speech, listener);
+    }
+
+    /// Where it is has no address of the net.
+    pub(super) fn listen_unix(&mut self, role: usize, key: Key, path: &str) {
+        let listener = self.net.listen_unix(key, path);
+        self.open_door(role, key, Speech::Local, listener.map(|listener| (listener, NO_ADDRESS)));
+    }
+
+    fn open_door(
+        &mut self,
+        role: usize,
+        key: Key,
+        speech: Speech,
+        listener: Result<(N::Listener, SocketAddr), Reason>,
+    ) {
+        match listener {
             Ok((listener, address)) => {
                 if let Some(slot) = self.slots.get_mut(key) {
                     *slot = Slot::Door(Door { listener, role, speech, queued: false });

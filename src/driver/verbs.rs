@@ -33,6 +33,7 @@ impl<N: Net> Driver<N> {
     pub(super) fn carry_out(&mut self, role: usize, verb: Verb, bytes: &[u8]) {
         match verb {
             Verb::Listen(key, address, speech) => self.listen(role, key, address, speech),
+            Verb::ListenUnix(key, path) => self.listen_unix(role, key, &path),
             // Whoever dials a server has the first word there.
             Verb::Dial(key, address, speech, via) => {
                 self.dial(role, key, &Place::Ip(address), speech, true);
@@ -90,6 +91,7 @@ impl<N: Net> Driver<N> {
             Verb::Meter { key, limits, within } => self.set_meter(role, key, limits, within),
             Verb::Measure { raw, meter } => self.measure(raw, meter),
             Verb::ReadMeters => self.read_meters(role),
+            Verb::Edit(key, edit) => self.net.edit(role, key, *edit),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
             Verb::Note(note) => self.net.note(self.now, &note),

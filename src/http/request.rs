@@ -85,6 +85,11 @@ impl<'a> Request<'a> {
         values(self.headers, name)
     }
 
+    /// Path and query, as they were written.
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
     /// The path, as it was written: neither decoded nor resolved.
     pub fn path(&self) -> &'a str {
         match self.target.split('?').next() {

@@ -84,12 +84,7 @@ impl Log {
     }
 
     fn line(&mut self, level: Level, text: &str) {
-        let name = match level {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        };
+        let name = level.word();
         if self.lost > 0 {
             let lost = format!("warn  {} lines were lost: nobody was reading\n", self.lost);
             if !write(&lost) {

@@ -1,11 +1,11 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
 
+mod clerk;
 mod datagrams;
 mod folders;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
-mod keeper;
 mod log;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
@@ -22,6 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::calendar::Clock;
 use crate::directory::Directory;
+use crate::edit::Edit;
 use crate::net::{Accept, Ends, Event, Net, reason_of};
 use crate::note::{Level, Note};
 use crate::reason::Reason;
@@ -29,9 +30,9 @@ use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::tls::Certificates;
+use clerk::{Clerk, Done};
 use datagrams::Socket;
 use folders::Folders;
-use keeper::Keeper;
 use log::Log;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
@@ -40,9 +41,9 @@ use signals::Signals;
 use sockets::Pace;
 use stream::Stream;
 
+pub use clerk::Files;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
-pub use keeper::Keep;
 pub use signals::outlive_full_files;
 pub use sockets::{day_clock, memory_bytes, no_core_dumps, raise_open_files};
 
@@ -62,7 +63,7 @@ pub struct Os {
     signals: Signals,
     licenses: Option<LicenseFile>,
     certificates: Option<CertificateFiles>,
-    keeper: Keeper,
+    clerk: Clerk,
     log: Log,
 }
 
@@ -87,7 +88,7 @@ impl Os {
             signals,
             licenses,
             certificates: None,
-            keeper: Keeper::default(),
+            clerk: Clerk::default(),
             log,
         })
     }
@@ -98,10 +99,10 @@ impl Os {
         Self { certificates: Some(certificates), ..self }
     }
 
-    /// The same with somebody who keeps what was counted.
+    /// The same with files that can be changed.
     #[must_use]
-    pub fn with_keeper(self, keep: Keep) -> Self {
-        Self { keeper: Keeper::new(keep), ..self }
+    pub fn with_files(self, files: Box<dyn Files>) -> Self {
+        Self { clerk: Clerk::new(files), ..self }
     }
 }
 
@@ -145,8 +146,11 @@ impl Net for Os {
         while let Some((role, query, addresses)) = self.resolver.answer() {
             events.push(Event::Resolved(role, query, addresses));
         }
-        while let Some(why) = self.keeper.trouble() {
-            self.log.note(now, &Note::CountersNotKept(why));
+        while let Some(done) = self.clerk.done() {
+            match done {
+                Done::NotKept(why) => self.log.note(now, &Note::CountersNotKept(why)),
+                Done::Edited(role, key, result) => events.push(Event::Edited(role, key, result)),
+            }
         }
     }
 
@@ -160,6 +164,12 @@ impl Net for Os {
         let address = listener.local_addr().map_err(|error| reason_of(&error))?;
         self.poll.add(&listener, key.token(), Interest::Read).map_err(|error| reason_of(&error))?;
         Ok((listener, address))
+    }
+
+    fn listen_unix(&mut self, key: Key, path: &str) -> Result<TcpListener, Reason> {
+        let listener = sockets::listen_unix(path)?;
+        self.poll.add(&listener, key.token(), Interest::Read).map_err(|error| reason_of(&error))?;
+        Ok(listener)
     }
 
     fn accept(&mut self, key: Key, listener: &mut TcpListener) -> Accept<Stream> {
@@ -304,7 +314,11 @@ impl Net for Os {
     }
 
     fn keep_counters(&mut self, text: String) {
-        self.keeper.keep(text, self.poll.bell());
+        self.clerk.keep(text, &self.poll.bell());
+    }
+
+    fn edit(&mut self, role: usize, key: Key, edit: Edit) {
+        self.clerk.edit(role, key, edit, &self.poll.bell());
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {

@@ -69,10 +69,35 @@ fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+/// Listens at a path, for its owner alone. What a program that has gone left there gives way; where one still answers,
+/// it is in use. (A listening socket is a listening socket: std has no type for both families.)
+pub(super) fn listen_unix(path: &str) -> Result<TcpListener, Reason> {
+    use rustix::io::Errno;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let listen = || {
+        let address = SocketAddrUnix::new(path)?;
+        let somebody = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        if rustix::net::connect(&somebody, &address).is_ok() {
+            return Err(Errno::ADDRINUSE);
+        }
+        drop(somebody);
+        let _ = rustix::fs::unlink(path);
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::bind(&socket, &address)?;
+        rustix::fs::chmod(path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    listen().map_err(|error| reason_of(&error.into()))
+}
+
 pub(super) fn accept(listener: &TcpListener, pace: Pace) -> io::Result<(Stream, SocketAddr)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (stream, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     let peer = peer.ok_or(rustix::io::Errno::CONNABORTED)?;
+    if peer.address_family() == AddressFamily::UNIX {
+        return Ok((stream.into(), SocketAddr::from(([0, 0, 0, 0], 0))));
+    }
     let peer = SocketAddr::try_from(peer).map_err(|_| rustix::io::Errno::CONNABORTED)?;
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     pace.lift(&stream, peer);

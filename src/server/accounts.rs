@@ -114,6 +114,11 @@ impl Accounts {
         self.today
     }
 
+    /// What has passed of a license, if anything.
+    pub(super) fn account_of(&self, license: &str) -> Option<&Account> {
+        self.ledger.get(license)
+    }
+
     /// Whether a license is not good any more, since the one after it has been used.
     pub(super) fn is_replaced(&self, entry: &Entry, license: LicenseId) -> bool {
         license != entry.id
@@ -256,6 +261,7 @@ impl Server {
             let metered: Vec<String> = accounts.licenses.keys().cloned().collect();
             metered.iter().for_each(|name| self.review(now, name, out));
         }
+        self.show_all(now, out);
         let exit = self.accounts.exit;
         if (std::mem::take(&mut self.accounts.keep) || exit.is_some())
             && std::mem::take(&mut self.accounts.changed)
@@ -319,6 +325,7 @@ impl Server {
 
     /// It is this time of day: licenses expire, and months begin.
     pub(super) fn clock(&mut self, now: Time, clock: Clock, out: &mut Outbox<'_>) {
+        self.events.set_clock(now, clock);
         let today = clock.today();
         if today != self.accounts.today {
             self.accounts.today = today;

@@ -82,6 +82,7 @@ impl Server {
             match channel {
                 Channel::Stranger(_) => found.strangers += 1,
                 Channel::Front(_) => found.visitors += 1,
+                Channel::Admin(_) => {}
                 Channel::Caller(_) | Channel::Greeter(_) => {
                     found.visitors += 1;
                     found.callers += 1;

@@ -459,7 +459,11 @@ impl Server {
             Channel::Visitor(VisitorChannel { carries: Carries::Exchanges(caller), .. }) => {
                 only(caller.guest.reach)
             }
-            Channel::Visitor(_) | Channel::Stranger(_) | Channel::Cmd(_) | Channel::Proxy(_) => false,
+            Channel::Visitor(_)
+            | Channel::Stranger(_)
+            | Channel::Cmd(_)
+            | Channel::Proxy(_)
+            | Channel::Admin(_) => false,
         };
         let bound: Vec<Key> =
             self.channels.iter().filter(|(_, channel)| is_bound(channel)).map(|(key, _)| key).collect();
@@ -493,7 +497,12 @@ impl Channel {
             Self::Caller(caller) => since(caller),
             Self::Visitor(VisitorChannel { carries: Carries::Exchanges(caller), .. }) => since(caller),
             Self::Greeter(greeter) => Some(greeter.since),
-            Self::Visitor(_) | Self::Stranger(_) | Self::Cmd(_) | Self::Proxy(_) | Self::Front(_) => None,
+            Self::Visitor(_)
+            | Self::Stranger(_)
+            | Self::Cmd(_)
+            | Self::Proxy(_)
+            | Self::Front(_)
+            | Self::Admin(_) => None,
         }
     }
 }

@@ -227,7 +227,8 @@ impl Server {
         visits.into_iter().for_each(|key| self.end_visit(now, key, reason, out));
     }
 
-    fn end_visit(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+    /// Cuts a visit.
+    pub(super) fn end_visit(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(Channel::Visitor(visitor)) = self.channels.get(key) else { return };
         let carries = visitor.carries;
         self.note_failure(key, reason, out);

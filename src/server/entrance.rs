@@ -162,6 +162,8 @@ impl Server {
             name: name.clone(),
             license,
             instance,
+            peer,
+            since: now,
             home: Home::of(peer),
             counter,
             id,

@@ -5,24 +5,28 @@
 //! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit;
 //! [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`] lets clients visit
 //! each other. [`accounts`] counts what passes, and [`bans`] who comes too often.
+//! The operator asks at [`admin`], and sees a [`report`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
 //! away by the end of an older one.
 
 mod accounts;
+mod admin;
 mod arrivals;
 mod bans;
 mod books;
 mod callers;
 mod ends;
 mod entrance;
+mod events;
 mod fronts;
 mod greeters;
 mod mappings;
 mod names;
 mod places;
 mod private;
+mod report;
 mod session;
 mod visits;
 
@@ -43,11 +47,14 @@ use crate::role::{Input, Manner, Outbox, Role, Speech, Verb};
 use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
-use crate::wire::Frame;
+use crate::wire::{Frame, NO_ADDRESS};
 use accounts::Accounts;
+use admin::Admin;
+pub use admin::{AdminDoor, Token};
 use arrivals::{Arrival, Guest, Reach};
 use bans::Bans;
 use callers::Caller;
+use events::Events;
 use fronts::Front;
 use greeters::Greeter;
 use names::Names;
@@ -79,6 +86,8 @@ pub struct Server {
     channels: Table<Channel>,
     /// The listeners for clients, and those for visitors who are told apart by name.
     doors: Table<(Door, SocketAddr)>,
+    /// Where the operator comes.
+    admin_doors: Vec<AdminDoor>,
     /// Where the latter are wanted.
     name_doors: Vec<(SocketAddr, Scheme)>,
     /// Who serves which name, by what is spoken at the door.
@@ -100,6 +109,8 @@ pub struct Server {
     proxies: usize,
     accounts: Accounts,
     bans: Bans,
+    events: Events,
+    started: Time,
     stopping: Option<Time>,
 }
 
@@ -110,6 +121,8 @@ enum Door {
     Tunnel(Transport),
     /// Visitors who are told apart by name.
     Names(Scheme),
+    /// The operator, by one of its doors.
+    Admin(usize),
 }
 
 /// What a connection is to the server.
@@ -129,6 +142,8 @@ enum Channel {
     Caller(Caller),
     /// A visitor who has not said yet to whom it speaks TLS.
     Greeter(Greeter),
+    /// The operator.
+    Admin(Admin),
 }
 
 impl Stranger {
@@ -148,6 +163,7 @@ impl Channel {
             Self::Visitor(visitor) => visitor.deadline(),
             Self::Caller(caller) => caller.deadline(),
             Self::Greeter(greeter) => greeter.deadline,
+            Self::Admin(admin) => admin.deadline,
         }
     }
 }
@@ -246,6 +262,22 @@ impl Due {
 
 impl Role for Server {
     fn step(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>) {
+        let wishes = out.wishes();
+        self.hear(now, input, out);
+        out.notes_behind(wishes).for_each(|note| self.events.remember(now, note));
+    }
+
+    fn deadline(&self) -> Time {
+        self.timers.next()
+    }
+
+    fn check(&self) {
+        self.check_books();
+    }
+}
+
+impl Server {
+    fn hear(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>) {
         match input {
             Input::Start => self.start(now, out),
             Input::Timeout => self.timeout(now, out),
@@ -267,20 +299,12 @@ impl Role for Server {
             // What has passed tells whose mark it was, and what then.
             Input::Spent(_) => out.push(Verb::ReadMeters),
             Input::Stop => self.stop(now, out),
-            Input::Dialed(_) | Input::Bytes(..) | Input::Resolved(..) => {}
+            Input::Bytes(key, bytes) => self.admin_said(now, key, bytes, out),
+            Input::Edited(key, result) => self.edited(now, key, result, out),
+            Input::Dialed(_) | Input::Resolved(..) => {}
         }
     }
 
-    fn deadline(&self) -> Time {
-        self.timers.next()
-    }
-
-    fn check(&self) {
-        self.check_books();
-    }
-}
-
-impl Server {
     /// A server that has not started.
     pub fn new(config: Config, entropy: Entropy) -> Self {
         Self {
@@ -290,6 +314,7 @@ impl Server {
             earliest: Earliest::default(),
             channels: Table::default(),
             doors: Table::default(),
+            admin_doors: Vec::new(),
             name_doors: Vec::new(),
             names: BTreeMap::new(),
             ports: Table::default(),
@@ -304,6 +329,8 @@ impl Server {
             proxies: 0,
             accounts: Accounts::default(),
             bans: Bans::default(),
+            events: Events::default(),
+            started: Time::default(),
             stopping: None,
         }
     }
@@ -318,6 +345,12 @@ impl Server {
     #[must_use]
     pub fn with_names(self, name_doors: Vec<(SocketAddr, Scheme)>) -> Self {
         Self { name_doors, ..self }
+    }
+
+    /// The same with doors for the operator.
+    #[must_use]
+    pub fn with_admin(self, admin_doors: Vec<AdminDoor>) -> Self {
+        Self { admin_doors, ..self }
     }
 
     /// Sessions, visitors and ProxyChannels there are: for status and tests.
@@ -339,6 +372,16 @@ impl Server {
             if let Some(key) = out.listen(address, Speech::Http) {
                 self.doors.insert(key, (Door::Names(scheme), address));
                 self.names.insert(scheme, Names::default());
+            }
+        }
+        self.started = now;
+        for (index, door) in self.admin_doors.iter().enumerate() {
+            let (key, address) = match door {
+                AdminDoor::Unix(path) => (out.listen_unix(path), NO_ADDRESS),
+                AdminDoor::Port(address, _) => (out.listen(*address, Speech::Local), *address),
+            };
+            if let Some(key) = key {
+                self.doors.insert(key, (Door::Admin(index), address));
             }
         }
         out.push(Verb::LookAround);
@@ -379,7 +422,13 @@ impl Server {
         for key in due {
             match self.channels.get(key) {
                 Some(Channel::Visitor(_)) => self.visitor_due(now, key, out),
-                Some(Channel::Stranger(_) | Channel::Proxy(_) | Channel::Front(_) | Channel::Greeter(_)) => {
+                Some(
+                    Channel::Stranger(_)
+                    | Channel::Proxy(_)
+                    | Channel::Front(_)
+                    | Channel::Greeter(_)
+                    | Channel::Admin(_),
+                ) => {
                     out.close(key, Manner::Cut);
                     self.lost(now, key, Reason::TimedOut, out);
                 }
@@ -397,6 +446,12 @@ impl Server {
             out.note(match *door {
                 Door::Tunnel(transport) => Note::Listening { address, tls: transport == Transport::Tls },
                 Door::Names(scheme) => Note::ListeningForNames { address, scheme: scheme.word() },
+                Door::Admin(index) => Note::AdminAt {
+                    place: match &self.admin_doors[index] {
+                        AdminDoor::Unix(path) => path.clone(),
+                        AdminDoor::Port(..) => format!("http://{address}"),
+                    },
+                },
             });
         } else {
             self.port_bound(now, key, address, out);
@@ -405,7 +460,11 @@ impl Server {
 
     fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
         if let Some((door, address)) = self.doors.remove(key) {
-            let whom = if matches!(door, Door::Tunnel(_)) { "clients" } else { "visitors by name" };
+            let whom = match door {
+                Door::Tunnel(_) => "clients",
+                Door::Names(_) => "visitors by name",
+                Door::Admin(_) => "the API",
+            };
             out.note(Note::NotListening { whom, address, reason });
             out.push(Verb::Exit(1));
         } else {
@@ -417,6 +476,13 @@ impl Server {
         if let Some(&(door, _)) = self.doors.get(listener) {
             match door {
                 Door::Tunnel(transport) => self.stranger_came(now, key, peer, transport, out),
+                Door::Admin(index) => {
+                    let token = match &self.admin_doors[index] {
+                        AdminDoor::Unix(_) => None,
+                        AdminDoor::Port(_, token) => Some(token.clone()),
+                    };
+                    self.admin_came(now, key, peer, token);
+                }
                 Door::Names(scheme) => {
                     let guest = Guest { peer, came_to: None, reach: Reach::Names };
                     match scheme {
@@ -440,7 +506,7 @@ impl Server {
             Some(&Channel::Cmd(session)) => self.cmd_spoke(now, session, frame, out),
             Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
             Some(Channel::Visitor(_)) => self.fellow_spoke(now, key, frame, out),
-            Some(Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_)) => false,
+            Some(Channel::Front(_) | Channel::Caller(_) | Channel::Greeter(_) | Channel::Admin(_)) => false,
         };
         if !good {
             out.close(key, Manner::Cut);
@@ -477,6 +543,7 @@ impl Server {
             Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
             Some(Channel::Front(front)) => self.front_lost(&front, reason, out),
             Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),
+            Some(Channel::Admin(_)) => {}
             Some(Channel::Caller(_) | Channel::Greeter(_)) => {
                 self.visitors -= 1;
                 self.stop_if_idle(out);

@@ -148,6 +148,8 @@ pub(super) struct Login {
     pub(super) name: String,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
+    pub(super) peer: SocketAddr,
+    pub(super) since: Time,
     /// Where the client is: its ProxyChannels come from there too, most likely.
     pub(super) home: Home,
     pub(super) counter: u64,
@@ -282,7 +284,8 @@ impl Server {
                     self.proxies -= 1;
                     out.close(member, Manner::Cut);
                 }
-                Some(Channel::Stranger(_) | Channel::Caller(_) | Channel::Greeter(_)) | None => {}
+                Some(Channel::Stranger(_) | Channel::Caller(_) | Channel::Greeter(_) | Channel::Admin(_))
+                | None => {}
             }
         }
         self.end_fellows(key, reason);
@@ -311,6 +314,7 @@ impl Server {
 
     /// All that a client was told has left: it may be told more.
     pub(super) fn drained(&mut self, now: Time, cmd: Key, out: &mut Outbox<'_>) {
+        self.go_on_saying(now, cmd, out);
         if let Some(&Channel::Cmd(key)) = self.channels.get(cmd) {
             let Some(session) = self.sessions.get_mut(key) else { return };
             session.telling = false;
@@ -445,7 +449,7 @@ impl Channel {
     /// The session that made it.
     pub(super) fn session(&self) -> Option<Key> {
         match self {
-            Self::Stranger(_) | Self::Caller(_) | Self::Greeter(_) => None,
+            Self::Stranger(_) | Self::Caller(_) | Self::Greeter(_) | Self::Admin(_) => None,
             Self::Cmd(session) => Some(*session),
             Self::Proxy(proxy) => Some(proxy.session),
             Self::Front(front) => Some(front.arrival.session),

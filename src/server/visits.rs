@@ -67,6 +67,7 @@ impl Server {
         self.watch(visitor.deadline());
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
+        self.events.tally.visits += 1;
         self.measure(key, owner, mapping, out);
         self.serve(now, owner, out);
     }

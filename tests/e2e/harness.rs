@@ -141,7 +141,7 @@ impl Server {
         let process = Nt::start(command, &[tls, plain]);
         let line = process.wait_for("nt -c nt1", SOON);
         let license = line.split("nt -c ").nth(1).unwrap().split('@').next().unwrap().to_owned();
-        process.wait_for("WITHOUT encryption", SOON);
+        process.wait_for("the API is served on", SOON);
         process.note_untouched();
         Self { folder, process, tls, plain, names, https, license }
     }

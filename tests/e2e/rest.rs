@@ -206,7 +206,7 @@ impl Files {
     }
 }
 
-/// A socket of TCP or UDP: its own port, the far end's, its state as the kernel numbers it, and whether it is a listener.
+/// A socket: its own port, the far end's, its state as the kernel numbers it, and whether it is a listener.
 struct Socket {
     own: u16,
     far: u16,
@@ -226,6 +226,13 @@ fn sockets(process: &Process) -> BTreeMap<String, Socket> {
                 let state = fields[3].to_owned();
                 sockets.insert((*inode).to_owned(), Socket { own, far, state, listens });
             }
+        }
+    }
+    // The operator's door: a Unix socket that listens (linux/net.h, __SO_ACCEPTCON).
+    for line in process.proc_file("net/unix").lines().skip(1) {
+        if let [_, _, _, "00010000", _, state, inode, ..] = line.split_whitespace().collect::<Vec<_>>()[..] {
+            let socket = Socket { own: 0, far: 0, state: state.to_owned(), listens: true };
+            sockets.insert(inode.to_owned(), socket);
         }
     }
     sockets

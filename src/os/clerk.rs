@@ -1,0 +1,105 @@
+//! Does what needs the disk, on a thread of its own and in order: a slow disk holds up nobody.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use super::poll::Bell;
+use crate::edit::{Edit, Edited, NotEdited};
+use crate::slots::Key;
+
+/// Where things are kept.
+pub trait Files: Send {
+    /// Keeps what was counted.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn keep_counters(&mut self, text: &str) -> Result<(), String>;
+
+    /// Changes the licenses.
+    ///
+    /// # Errors
+    /// Why not.
+    fn edit(&mut self, edit: &Edit) -> Result<Box<Edited>, NotEdited>;
+}
+
+/// What is to be done.
+enum Job {
+    Keep(String),
+    Edit(usize, Key, Edit),
+}
+
+/// What came of it.
+pub(super) enum Done {
+    NotKept(String),
+    Edited(usize, Key, Result<Box<Edited>, NotEdited>),
+}
+
+/// Stack of the thread.
+const STACK_BYTES: usize = 512 * 1024;
+
+#[derive(Default)]
+pub(super) struct Clerk {
+    files: Option<Box<dyn Files>>,
+    running: Option<(Sender<Job>, JoinHandle<()>)>,
+    done: Option<Receiver<Done>>,
+}
+
+impl Clerk {
+    pub(super) fn new(files: Box<dyn Files>) -> Self {
+        Self { files: Some(files), running: None, done: None }
+    }
+
+    /// Has a text kept, soon.
+    pub(super) fn keep(&mut self, text: String, bell: &Bell) {
+        self.give(Job::Keep(text), bell);
+    }
+
+    /// Has the licenses changed; a role hears what came of it for one of its connections.
+    pub(super) fn edit(&mut self, role: usize, key: Key, edit: Edit, bell: &Bell) {
+        self.give(Job::Edit(role, key, edit), bell);
+    }
+
+    /// The thread begins with its first job.
+    fn give(&mut self, job: Job, bell: &Bell) {
+        if let Some(files) = self.files.take() {
+            let (give, jobs) = channel();
+            let (tell, done) = channel();
+            let ring = bell.clone();
+            let work = move || work(files, &jobs, &tell, &ring);
+            let thread = thread::Builder::new().name("clerk".into()).stack_size(STACK_BYTES).spawn(work);
+            self.running = thread.ok().map(|thread| (give, thread));
+            self.done = Some(done);
+        }
+        if let Some((jobs, _)) = &self.running {
+            // It fails only when the program is ending.
+            let _ = jobs.send(job);
+        }
+    }
+
+    pub(super) fn done(&mut self) -> Option<Done> {
+        self.done.as_ref()?.try_recv().ok()
+    }
+}
+
+fn work(mut files: Box<dyn Files>, jobs: &Receiver<Job>, tell: &Sender<Done>, bell: &Bell) {
+    while let Ok(job) = jobs.recv() {
+        let done = match job {
+            Job::Keep(text) => files.keep_counters(&text).err().map(Done::NotKept),
+            Job::Edit(role, key, edit) => Some(Done::Edited(role, key, files.edit(&edit))),
+        };
+        if let Some(done) = done {
+            let _ = tell.send(done);
+            bell.ring();
+        }
+    }
+}
+
+impl Drop for Clerk {
+    /// What was to be done is, before the program ends.
+    fn drop(&mut self) {
+        if let Some((jobs, thread)) = self.running.take() {
+            drop(jobs);
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The operator's door: HTTP on a Unix socket, and on a port of loopback for who knows the token.
+//!
+//! ```text
+//!              a whole request                  meters read, files changed         all of it has left
+//!   Listening ─────────────────► Asked ───────────────────────────► Answering ─────────────────────► Listening
+//! ```
+//!
+//! What is asked is the [`api`](crate::api)'s, what is seen [`super::report`]'s. Before anything is shown, the meters
+//! are read, so that it is true.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::{Channel, Server};
+use crate::api::{self, Call, Refusal, View};
+use crate::edit::{Edited, NotEdited};
+use crate::http::{Body, Request, header_space};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_PIECE_BYTES, ADMIN_TIMEOUT, HTTP_HEAD_BYTES_MAX};
+use crate::note::Note;
+use crate::reason::Reason;
+use crate::role::{Manner, Outbox, Verb};
+use crate::slots::Key;
+use crate::text::alike;
+use crate::time::Time;
+
+/// A door for the operator.
+#[derive(Clone, Debug)]
+pub enum AdminDoor {
+    /// A Unix socket, which the file system guards.
+    Unix(String),
+    /// A port, for who knows this token.
+    Port(SocketAddr, Token),
+}
+
+/// What whoever comes by a port has to know. `Debug` leaves it out.
+#[derive(Clone)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// A connection of the operator's.
+#[derive(Debug)]
+pub(super) struct Admin {
+    /// What it has to say first, if anything.
+    token: Option<Token>,
+    peer: SocketAddr,
+    heard: Vec<u8>,
+    /// What is still to be said.
+    left: Vec<u8>,
+    stage: Stage,
+    pub(super) deadline: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Listening,
+    Asked(Asked),
+    /// It is the last answer, perhaps.
+    Answering(bool),
+}
+
+/// A request under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    /// What is to be seen, where that is all.
+    view: Option<View>,
+    to_head: bool,
+    last: bool,
+}
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) kind: &'static str,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn json(status: u16, value: &Value) -> Self {
+        Self { status, kind: "application/json", body: format!("{value}\n") }
+    }
+
+    pub(super) fn text(status: u16, body: impl Into<String>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    fn write(&self, to_head: bool, last: bool) -> Vec<u8> {
+        let phrase = match self.status {
+            200 => "OK",
+            201 => "Created",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            409 => "Conflict",
+            413 => "Content Too Large",
+            431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
+            _ => "Service Unavailable",
+        };
+        let more = match (self.status, last) {
+            (401, _) => "WWW-Authenticate: Bearer realm=\"nt\"\r\nConnection: close\r\n",
+            (_, true) => "Connection: close\r\n",
+            (_, false) => "",
+        };
+        let mut bytes = format!(
+            "HTTP/1.1 {} {phrase}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\n{more}\r\n",
+            self.status,
+            self.kind,
+            self.body.len()
+        );
+        if !to_head {
+            bytes.push_str(&self.body);
+        }
+        bytes.into_bytes()
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(Refusal { status, what }: Refusal) -> Self {
+        Self::json(status, &json!({ "error": what }))
+    }
+}
+
+impl Server {
+    /// Somebody comes to the operator's door.
+    pub(super) fn admin_came(&mut self, now: Time, key: Key, peer: SocketAddr, token: Option<Token>) {
+        let deadline = now + ADMIN_TIMEOUT;
+        let (heard, left) = (Vec::new(), Vec::new());
+        let admin = Admin { token, peer, heard, left, stage: Stage::Listening, deadline };
+        self.channels.insert(key, Channel::Admin(admin));
+        self.watch(deadline);
+    }
+
+    fn admin(&mut self, key: Key) -> Option<&mut Admin> {
+        match self.channels.get_mut(key) {
+            Some(Channel::Admin(admin)) => Some(admin),
+            _ => None,
+        }
+    }
+
+    pub(super) fn admin_said(&mut self, now: Time, key: Key, bytes: &[u8], out: &mut Outbox<'_>) {
+        let Some(admin) = self.admin(key) else { return };
+        admin.heard.extend_from_slice(bytes);
+        admin.deadline = now + ADMIN_TIMEOUT;
+        if admin.heard.len() > HTTP_HEAD_BYTES_MAX + ADMIN_BODY_BYTES_MAX {
+            let what = format!("a body has at most {ADMIN_BODY_BYTES_MAX} bytes");
+            return self.answer_last(key, Refusal::new(413, what), out);
+        }
+        self.hear_admin(now, key, out);
+    }
+
+    /// Does what the next request asks for, if it is there as a whole.
+    fn hear_admin(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(admin) = self.admin(key).filter(|admin| admin.stage == Stage::Listening) else { return };
+        let heard = std::mem::take(&mut admin.heard);
+        let mut space = header_space();
+        let request = match Request::parse(&heard, &mut space) {
+            Ok(None) if heard.len() > HTTP_HEAD_BYTES_MAX => {
+                return self.answer_last(key, Refusal::new(431, "the head of the request is too long"), out);
+            }
+            Ok(None) => return admin.heard = heard,
+            Err(_) => return self.answer_last(key, Refusal::new(400, "this is no request of HTTP/1.1"), out),
+            Ok(Some((_, head))) if head > HTTP_HEAD_BYTES_MAX => {
+                return self.answer_last(key, Refusal::new(431, "the head of the request is too long"), out);
+            }
+            Ok(Some((request, head))) => (request, head),
+        };
+        let (request, head) = request;
+        let length = match request.body {
+            Body::Length(length) if length <= ADMIN_BODY_BYTES_MAX as u64 => length as usize,
+            Body::Length(_) => {
+                let what = format!("a body has at most {ADMIN_BODY_BYTES_MAX} bytes");
+                return self.answer_last(key, Refusal::new(413, what), out);
+            }
+            Body::Chunked(_) | Body::UntilEnd => {
+                return self.answer_last(
+                    key,
+                    Refusal::new(501, "say how long the body is, by Content-Length"),
+                    out,
+                );
+            }
+        };
+        let Some(body) = heard.get(head..head + length) else { return admin.heard = heard };
+        let knows = admin.token.as_ref().is_none_or(|token| bears(&request, token));
+        let call = api::call(request.method(), request.target(), body);
+        let asked = Asked { view: None, to_head: request.is_head(), last: request.last };
+        admin.heard = heard[head + length..].to_vec();
+        admin.stage = Stage::Asked(asked.clone());
+        match call {
+            Ok(Call::View(view)) if knows || view.is_open() => {
+                admin.stage = Stage::Asked(Asked { view: Some(view), ..asked });
+                out.push(Verb::ReadMeters);
+            }
+            _ if !knows => {
+                out.note(Note::AdminRefused { peer: admin.peer });
+                let what = "say who you are: Authorization: Bearer TOKEN, which stands in admin.token of the state \
+                            directory";
+                self.answer_last(key, Refusal::new(401, what), out);
+            }
+            Ok(Call::Edit(edit)) => out.push(Verb::Edit(key, Box::new(edit))),
+            Ok(Call::Cut(id)) => {
+                let answer = self.cut_by_id(now, id, out);
+                self.answer_admin(now, key, answer, out);
+            }
+            Ok(Call::View(_)) => {}
+            Err(refusal) => self.answer_admin(now, key, refusal.into(), out),
+        }
+    }
+
+    /// The meters have been read: whoever waits for that is shown what there is.
+    pub(super) fn show_all(&mut self, now: Time, out: &mut Outbox<'_>) {
+        let waits = |channel: &Channel| match channel {
+            Channel::Admin(Admin { stage: Stage::Asked(Asked { view: Some(view), .. }), .. }) => {
+                Some(view.clone())
+            }
+            _ => None,
+        };
+        let waiting = self.channels.iter().filter_map(|(key, channel)| Some((key, waits(channel)?)));
+        for (key, view) in waiting.collect::<Vec<_>>() {
+            let answer = self.report(now, &view);
+            self.answer_admin(now, key, answer, out);
+        }
+    }
+
+    /// The licenses were changed, or not.
+    pub(super) fn edited(
+        &mut self,
+        now: Time,
+        key: Key,
+        result: Result<Box<Edited>, NotEdited>,
+        out: &mut Outbox<'_>,
+    ) {
+        let answer = match result {
+            Ok(edited) => {
+                let Edited { entry, license, what } = *edited;
+                // What is in the file now holds before anybody asks for it.
+                out.push(Verb::LookAround);
+                let mut value = json!({ "message": what });
+                if let Some(entry) = entry {
+                    value["license"] = self.license_report(&entry);
+                }
+                let made = license.is_some();
+                if let Some(license) = license {
+                    value["text"] = Value::String(license.text());
+                }
+                Answer::json(if made { 201 } else { 200 }, &value)
+            }
+            Err(NotEdited { setting, what }) => {
+                let what = setting.map_or_else(|| what.clone(), |setting| format!("`{setting}`: {what}"));
+                Refusal::new(if what.starts_with("there is no license") { 404 } else { 409 }, what).into()
+            }
+        };
+        self.answer_admin(now, key, answer, out);
+    }
+
+    fn cut_by_id(&mut self, now: Time, id: u64, out: &mut Outbox<'_>) -> Answer {
+        let is_it =
+            |key: Key, channel: &Channel| key.token() as u64 == id && matches!(channel, Channel::Visitor(_));
+        let found = self.channels.iter().find(|(key, channel)| is_it(*key, channel)).map(|(key, _)| key);
+        match found {
+            Some(visitor) => {
+                self.end_visit(now, visitor, Reason::CutByOperator, out);
+                Answer::json(200, &json!({ "message": "The visitor is cut." }))
+            }
+            None => Refusal::new(404, "there is no such visitor any more").into(),
+        }
+    }
+
+    fn answer_admin(&mut self, now: Time, key: Key, answer: Answer, out: &mut Outbox<'_>) {
+        let Some(admin) = self.admin(key) else { return };
+        let Stage::Asked(Asked { to_head, last, .. }) = admin.stage else { return };
+        admin.left = answer.write(to_head, last);
+        (admin.stage, admin.deadline) = (Stage::Answering(last), now + ADMIN_TIMEOUT);
+        self.go_on_saying(now, key, out);
+    }
+
+    /// An answer, and the end: nobody knows what would follow.
+    fn answer_last(&mut self, key: Key, refusal: Refusal, out: &mut Outbox<'_>) {
+        out.send_bytes(key, &Answer::from(refusal).write(false, true));
+        out.close(key, Manner::End);
+        self.channels.remove(key);
+    }
+
+    /// Says as much as surely fits; when that has left, what follows.
+    pub(super) fn go_on_saying(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
+        let Some(admin) = self.admin(key) else { return };
+        let Stage::Answering(last) = admin.stage else { return };
+        if !admin.left.is_empty() {
+            let rest = admin.left.split_off(admin.left.len().min(ADMIN_PIECE_BYTES));
+            let piece = std::mem::replace(&mut admin.left, rest);
+            admin.deadline = now + ADMIN_TIMEOUT;
+            out.send_bytes(key, &piece);
+            out.push(Verb::TellDrained(key));
+        } else if last {
+            self.channels.remove(key);
+            out.close(key, Manner::End);
+        } else {
+            admin.stage = Stage::Listening;
+            self.hear_admin(now, key, out);
+        }
+    }
+}
+
+/// Whether a request brings the token (RFC 6750 section 2.1). Compared in constant time.
+fn bears(request: &Request<'_>, token: &Token) -> bool {
+    request.values("authorization").any(|value| {
+        let brought = value.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
+        brought.is_some_and(|(_, brought)| alike(brought.trim_ascii(), token.0.as_bytes()))
+    })
+}

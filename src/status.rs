@@ -1,0 +1,199 @@
+//! `nt status`: what a running server answers, as a table for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// As `/api/v1/status` has it.
+    pub status: Value,
+    /// As `/api/v1/licenses`.
+    pub licenses: Value,
+    /// As `/api/v1/sessions`.
+    pub sessions: Value,
+    /// As `/api/v1/mappings`.
+    pub mappings: Value,
+}
+
+impl Seen {
+    /// The same as one value, for programs.
+    pub fn to_json(&self) -> Value {
+        let mut all = self.status.clone();
+        for (name, value) in
+            [("licenses", &self.licenses), ("sessions", &self.sessions), ("mappings", &self.mappings)]
+        {
+            all[name] = value[name].clone();
+        }
+        all
+    }
+
+    /// Lines for a person.
+    pub fn to_text(&self) -> String {
+        let number = |key: &str| self.status[key].as_u64().unwrap_or(0);
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        // Writing to a string cannot fail.
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "nt {}, up {}{}: {} of {} clients, {} visitors (room for {}), {} visits so far\n",
+            word(&self.status["version"]),
+            span(number("uptime")),
+            if self.status["stopping"] == true { ", stopping" } else { "" },
+            number("sessions"),
+            number("licenses"),
+            number("visitors"),
+            number("visitors_max"),
+            number("visits"),
+        );
+        let mut rows =
+            vec![["LICENSE", "CLIENT", "ADDRESS", "SINCE", "VISITORS", "DOWN", "UP"].map(str::to_owned)];
+        for license in items(&self.licenses["licenses"]) {
+            let session =
+                items(&self.sessions["sessions"]).find(|session| session["license"] == license["name"]);
+            let state = match (session, license["good"].as_bool()) {
+                (Some(session), _) => word(&session["state"]),
+                (None, Some(false)) => "refused".to_owned(),
+                (None, _) => "-".to_owned(),
+            };
+            let of = |key: &str| session.map(|session| session[key].clone());
+            rows.push([
+                word(&license["name"]),
+                state,
+                of("address").map_or_else(|| "-".to_owned(), |address| word(&address)),
+                of("age").map_or_else(|| "-".to_owned(), |age| span(age.as_u64().unwrap_or(0))),
+                of("visitors").map_or_else(|| "-".to_owned(), |visitors| visitors.to_string()),
+                bytes(license["down"].as_u64().unwrap_or(0)),
+                bytes(license["up"].as_u64().unwrap_or(0)),
+            ]);
+        }
+        text.push_str(&table(&rows));
+        let mut rows = vec![["LICENSE", "MAPPING", "PUBLIC", "STATE", "DOWN", "UP"].map(str::to_owned)];
+        for mapping in items(&self.mappings["mappings"]) {
+            let state = match mapping["reason"].as_str() {
+                Some(reason) => format!("{}: {reason}", word(&mapping["state"])),
+                None => word(&mapping["state"]),
+            };
+            rows.push([
+                word(&mapping["license"]),
+                word(&mapping["mapping"]),
+                word(&mapping["public"]),
+                state,
+                bytes(mapping["down"].as_u64().unwrap_or(0)),
+                bytes(mapping["up"].as_u64().unwrap_or(0)),
+            ]);
+        }
+        if rows.len() > 1 {
+            text.push('\n');
+            text.push_str(&table(&rows));
+        }
+        text
+    }
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Rows with their columns below each other.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A number of bytes in three digits.
+fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 999.5 {
+            let digits = if value < 9.95 && unit != "B" { 1 } else { 0 };
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1_000.0;
+    }
+    format!("{value:.0} PB")
+}
+
+/// A time in its two largest units.
+fn span(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let at = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
+    let (unit, length) = units[at];
+    let first = format!("{} {unit}", seconds / length);
+    match units.get(at + 1) {
+        Some((unit, below)) if seconds % length / below > 0 => {
+            format!("{first} {} {unit}", seconds % length / below)
+        }
+        _ => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_are_short() {
+        for (count, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (9_960, "10 kB"),
+            (123_456, "123 kB"),
+            (999_600, "1.0 MB"),
+            (1_234_567_890, "1.2 GB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_725, "1 h 2 min"),
+            (90_061, "1 d 1 h"),
+            (86_460, "1 d"),
+        ] {
+            assert_eq!(span(seconds), shown);
+        }
+    }
+
+    #[test]
+    fn each_license_and_mapping_has_a_line() {
+        let seen = Seen {
+            status: json!({ "version": "1.0", "uptime": 61, "sessions": 1, "licenses": 2, "visitors": 3,
+                "visitors_max": 100, "visits": 7, "stopping": false }),
+            licenses: json!({ "licenses": [
+                { "name": "nas", "good": true, "down": 1, "up": 2_000 },
+                { "name": "old", "good": false, "down": 0, "up": 0 },
+            ] }),
+            sessions: json!({ "sessions": [
+                { "license": "nas", "state": "online", "address": "192.0.2.1:5", "age": 5, "visitors": 3 },
+            ] }),
+            mappings: json!({ "mappings": [
+                { "license": "nas", "mapping": "2222:22", "public": "[::]:2222", "state": "down", "reason": "taken",
+                  "down": 0, "up": 0 },
+            ] }),
+        };
+        assert_eq!(
+            seen.to_text(),
+            "nt 1.0, up 1 min 1 s: 1 of 2 clients, 3 visitors (room for 100), 7 visits so far\n\n\
+             LICENSE  CLIENT   ADDRESS      SINCE  VISITORS  DOWN  UP\n\
+             nas      online   192.0.2.1:5  5 s    3         1 B   2.0 kB\n\
+             old      refused  -            -      -         0 B   0 B\n\n\
+             LICENSE  MAPPING  PUBLIC     STATE        DOWN  UP\n\
+             nas      2222:22  [::]:2222  down: taken  0 B   0 B\n"
+        );
+        assert_eq!(seen.to_json()["sessions"][0]["license"], "nas");
+    }
+}
