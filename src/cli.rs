@@ -6,6 +6,7 @@
 
 mod flags;
 mod help;
+mod install;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,9 @@ use crate::via::Via;
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
     LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, StatusArgs,
+    UninstallArgs,
 };
+pub use install::{InstallArgs, Line, Runs};
 
 /// What the words on the command line ask for.
 #[derive(Debug)]
@@ -38,6 +41,10 @@ pub enum Command {
     Check(CheckArgs),
     /// `nt demo`: a server, a client and a service in one place.
     Demo(DemoArgs),
+    /// `nt install`: have this machine run it at every boot.
+    Install(Box<InstallArgs>),
+    /// `nt uninstall`: and no longer.
+    Uninstall(UninstallArgs),
     /// `nt version`.
     Version,
 }
@@ -176,6 +183,7 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
     match first {
         "-s" | "--server" => parse_serve(rest).map(Command::Serve),
         "-c" | "--client" => parse_client(rest, env_license).map(Command::Client),
+        "install" => install::parse(rest, env_license).map(|args| Command::Install(Box::new(args))),
         "-h" | "--help" => Err(Exit::help(help::TOP)),
         "-V" | "--version" => Ok(Command::Version),
         // `nt help license` is `nt license --help`.
@@ -269,6 +277,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::License(license) => Ok(Command::License(license.command)),
         Word::Check(check) => Ok(Command::Check(check)),
         Word::Demo(demo) => Ok(Command::Demo(demo)),
+        Word::Uninstall(args) => Ok(Command::Uninstall(args)),
         Word::Version(_) => Ok(Command::Version),
         Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(status) => Ok(Command::Status(status)),

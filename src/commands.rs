@@ -1,4 +1,6 @@
-//! What the commands do that need no tunnel: the licenses of a server, a look at a file, the version.
+//! What the commands do that need no tunnel: the licenses of a server, a look at a file, a service, the version.
+
+mod install;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -20,6 +22,8 @@ use crate::server_ref::Source;
 use crate::state::StateDir;
 use crate::status::Seen;
 use crate::text::{did_you_mean, quote, show_bytes};
+
+pub use install::{Machine, Run, install, uninstall};
 
 /// Longest file that [`read_source`] reads, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 20;

@@ -146,6 +146,7 @@ impl<N: Net> Driver<N> {
     /// Runs until a role asks to exit; its exit code.
     pub fn run(&mut self) -> i32 {
         self.start();
+        self.net.started(self.exit.is_none());
         loop {
             if let Some(code) = self.turn() {
                 return code;

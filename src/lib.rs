@@ -63,5 +63,6 @@ pub mod control;
 pub mod identity;
 pub mod run;
 pub mod server_ref;
+pub mod service;
 pub mod state;
 pub mod status;

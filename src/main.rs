@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 
 use nt::cli::{self, Command, Exit};
-use nt::commands::{self, Output, read_source};
+use nt::commands::{self, Machine, Output, read_source};
 use nt::{os, run};
 
 /// How often a terminal is shown how a server is.
@@ -48,6 +48,8 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Map(args) => commands::map(&args)?,
         Command::Status(args) => return watch(&args),
         Command::Check(args) => commands::check(&args)?,
+        Command::Install(args) => commands::install(*args, &mut Machine::this(&mut read_source)?)?,
+        Command::Uninstall(args) => commands::uninstall(&args, &mut Machine::this(&mut read_source)?)?,
         Command::Version => Output { stdout: commands::version(), stderr: String::new() },
     };
     say(&mut std::io::stderr(), &output.stderr);

@@ -263,6 +263,9 @@ pub trait Net {
 
     /// Says something to the operator. Never waits for whoever should read it.
     fn note(&mut self, now: Time, note: &Note);
+
+    /// The roles have started, and all that they listened on is open; unless it is not `well`, and the program ends.
+    fn started(&mut self, _well: bool) {}
 }
 
 /// Why a system call failed, as a person is told.

@@ -290,7 +290,19 @@ fn commands_are_told_apart() {
 
 #[test]
 fn help_is_everywhere() {
-    let commands = ["license", "map", "status", "reload", "check", "doctor", "bench", "demo", "version"];
+    let commands = [
+        "license",
+        "map",
+        "status",
+        "reload",
+        "check",
+        "doctor",
+        "bench",
+        "demo",
+        "install",
+        "uninstall",
+        "version",
+    ];
     let licenses = ["add", "list", "show", "revoke", "rotate", "remove"];
     let mut pages: Vec<String> =
         ["--help", "-h", "help", "-s --help", "-s -h", "-c --help", "-c LICENSE@vps 80 -h"]
@@ -316,12 +328,16 @@ fn help_is_everywhere() {
     for flag in ["--allow", "--plain", "--config", "--ca", "NT_LICENSE", "@FILE"] {
         assert!(page("-c --help").contains(flag), "{flag}");
     }
+    for flag in ["--name", "--print", "--system", "NT_LICENSE"] {
+        assert!(page("install --help").contains(flag), "{flag}");
+    }
     for (words, minimum) in [
         ("-s --help", 3),
         ("-c --help", 3),
         ("license --help", 4),
         ("license add --help", 2),
         ("check --help", 2),
+        ("install --help", 3),
     ] {
         let text = page(words).replace("nt1...@", &format!("{LICENSE}@"));
         let (_, examples) = text.split_once("Examples:").unwrap_or(("", &text));

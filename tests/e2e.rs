@@ -57,6 +57,8 @@ mod machine;
 mod names;
 #[path = "e2e/netns.rs"]
 mod netns;
+#[path = "e2e/notify.rs"]
+mod notify;
 #[path = "e2e/operator.rs"]
 mod operator;
 #[path = "e2e/private.rs"]

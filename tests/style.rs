@@ -164,6 +164,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["calendar", "directory", "edit", "entropy", "ledger", "license", "policy", "text"]),
     ("identity", &["entropy", "state", "text"]),
     ("certificates", &["identity", "tls"]),
+    ("service", &["text"]),
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.

@@ -7,13 +7,24 @@ use super::ServeArgs;
 use crate::config::{ServerConfig, parse_listen};
 
 /// Every first word but the two roles.
-pub(super) const COMMANDS: [&str; 9] =
-    ["license", "map", "status", "reload", "check", "doctor", "bench", "demo", "version"];
+pub(super) const COMMANDS: [&str; 11] = [
+    "license",
+    "map",
+    "status",
+    "reload",
+    "check",
+    "doctor",
+    "bench",
+    "demo",
+    "install",
+    "uninstall",
+    "version",
+];
 
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 21] = [
+pub(super) const FLAGS: [&str; 24] = [
     "--config",
     "--listen",
     "--plain",
@@ -33,6 +44,9 @@ pub(super) const FLAGS: [&str; 21] = [
     "--max-visitors",
     "--json",
     "--once",
+    "--name",
+    "--print",
+    "--system",
     "--version",
     "--help",
 ];
@@ -132,6 +146,7 @@ pub(super) enum Word {
     Doctor(DoctorArgs),
     Bench(BenchArgs),
     Demo(DemoArgs),
+    Uninstall(UninstallArgs),
     Version(VersionArgs),
 }
 
@@ -434,6 +449,15 @@ pub struct DemoArgs {
     /// visit it once, say whether that worked, and end
     #[argh(switch)]
     pub once: bool,
+}
+
+/// Stops a service that `nt install` made, and removes it. The server's state and license files are kept.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "uninstall", help_triggers("-h", "--help"))]
+pub struct UninstallArgs {
+    /// what the service is called (nt when left out)
+    #[argh(option, default = "super::install::NAME.to_string()")]
+    pub name: String,
 }
 
 /// Says which version this is and what is in it.

@@ -18,10 +18,12 @@ Commands:
   status [--json]                     how a running server is: clients, mappings, traffic
   check FILE                          say what is wrong with nt.toml or licenses.toml
   demo [--once]                       see a tunnel work on this machine
+  install -s | -c ...                 run that at every boot, as a service of this machine
+  uninstall                           and no longer
   version                             say which version this is
 Not served yet: reload, doctor, bench.
 
-More: nt -s --help, nt -c --help, nt license --help
+More: nt -s --help, nt -c --help, nt license --help, nt install --help
 ";
 
 pub(super) const SERVE: &str = "\
@@ -95,6 +97,26 @@ Examples:
   nt -c @/etc/nt/license 2222:22 8080
   nt -c nt1...@vps.example.com:443 0:192.168.1.5:3389
   nt -c @license --allow loopback,192.168.1.5:22
+";
+
+pub(super) const INSTALL: &str = "\
+Usage: nt install [FLAGS] -s [FLAGS OF nt -s]
+       nt install [FLAGS] -c LICENSE@HOST [MAPPING...] [FLAGS OF nt -c]
+
+Have this machine run that command line now and at every boot. It is checked first; the service runs this very
+program, and files are named by their whole paths. A license that is given as text, on standard input (-c -) or in
+NT_LICENSE is put into /etc/nt/NAME.license, which root alone can read. A service that was installed before is
+replaced.
+
+Flags:
+  --name NAME           what the service is called (default nt)
+  --print               print what would be written and run, and do nothing
+  --system SYSTEM       systemd, openrc, procd or launchd, where it is not found out
+
+Examples:
+  nt install -s --http :80
+  nt install -c @/etc/nt/license 2222:22 8080
+  nt install --print --system systemd -c nt1...@vps.example.com 2222:22
 ";
 
 pub(super) const NO_SERVER: &str =

@@ -10,6 +10,7 @@ mod log;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
 mod memory;
+mod notify;
 mod pipes;
 mod poll;
 mod resolver;
@@ -34,6 +35,7 @@ use clerk::{Clerk, Done};
 use datagrams::Socket;
 use folders::Folders;
 use log::Log;
+use notify::Notify;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
 use resolver::Resolver;
@@ -65,6 +67,7 @@ pub struct Os {
     certificates: Option<CertificateFiles>,
     clerk: Clerk,
     log: Log,
+    notify: Notify,
 }
 
 /// The signal pipe's token: no slot has it.
@@ -90,6 +93,7 @@ impl Os {
             certificates: None,
             clerk: Clerk::default(),
             log,
+            notify: Notify::of_system(),
         })
     }
 
@@ -122,6 +126,7 @@ impl Net for Os {
 
     fn wait(&mut self, until: Time, events: &mut Vec<Event>) {
         let now = sockets::clock();
+        let until = self.notify.turns(now, until);
         let timeout = (until < Time::NEVER).then(|| until.since(now));
         let mut signalled = false;
         let waited = self.poll.wait(timeout, |ready| {
@@ -139,6 +144,7 @@ impl Net for Os {
         }
         if signalled {
             if self.signals.taken() {
+                self.notify.stopping();
                 events.push(Event::Stop);
             }
             self.poll.rearm(self.signals.pipe(), SIGNALS, Interest::Read);
@@ -326,6 +332,14 @@ impl Net for Os {
     }
 
     fn note(&mut self, now: Time, note: &Note) {
+        // Not a matter of the log and its level.
+        self.notify.note(note);
         self.log.note(now, note);
+    }
+
+    fn started(&mut self, well: bool) {
+        if well {
+            self.notify.ready();
+        }
     }
 }
