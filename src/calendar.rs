@@ -14,6 +14,12 @@ const BELIEVED_FROM: Date = Date { year: 2025, month: 1, day: 1 };
 pub struct Clock(pub u64);
 
 impl Clock {
+    /// The time as programs write it, in UTC (RFC 3339 section 5.6).
+    pub fn rfc3339(self) -> String {
+        let (date, second) = (Date::from_days(self.0 / DAY_SECS), self.0 % DAY_SECS);
+        format!("{date}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+    }
+
     /// The day that it is; `None` where the clock was never set.
     pub fn today(self) -> Option<Date> {
         let today = Date::from_days(self.0 / DAY_SECS);
@@ -139,6 +145,7 @@ mod tests {
             let day = Date::from_days(days);
             assert_eq!((day.days(), date(&day.to_string())), (days, day));
         }
+        assert_eq!(Clock(1_709_164_800 + 3_661).rfc3339(), "2024-02-29T01:01:01Z");
         assert_eq!(Clock(1_735_689_599).today(), None, "nobody set it");
         assert_eq!(Clock(1_735_689_600).today(), Some(date("2025-01-01")));
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
 use crate::mapping::{self, Mapping, Visiting};
+use crate::note::Format;
 use crate::policy::Allow;
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
@@ -112,6 +113,8 @@ pub struct ClientArgs {
     pub config: Option<PathBuf>,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
+    /// How the log is written.
+    pub log: Option<Format>,
 }
 
 /// What a client is to do, once every file that it refers to has been read.
@@ -131,6 +134,8 @@ pub struct ClientPlan {
     pub allow: Allow,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
+    /// How the log is written.
+    pub log: Format,
 }
 
 /// Most mappings that a client may declare, ranges expanded.
@@ -166,7 +171,8 @@ impl ClientArgs {
         let allow = self.allow.or(file.allow).unwrap_or_default();
         let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
         let visits = file.visit.into_iter().chain(self.visits).collect();
-        Ok(ClientPlan { server, maps, visits, plain, via, allow, ca })
+        let log = self.log.or(file.log).unwrap_or_default();
+        Ok(ClientPlan { server, maps, visits, plain, via, allow, ca, log })
     }
 }
 
@@ -247,6 +253,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
         allow: flags.allow.as_deref().map(Allow::parse).transpose()?,
         config: flags.config.map(PathBuf::from),
         ca: flags.ca.as_deref().map(Ca::parse).transpose()?,
+        log: flags::parse_log(flags.log)?,
     })
 }
 

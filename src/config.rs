@@ -25,16 +25,29 @@ use std::path::PathBuf;
 
 use crate::mapping::{self, Visiting};
 use crate::names::{self, Use};
+use crate::note::Format;
 use crate::policy::{Allow, parse_port};
 use crate::server_ref::ServerWord;
 use crate::table::{Document, Fields, FileError};
 use crate::text::{parse_bytes, quote};
 use crate::via::Via;
 
-const SERVER: [&str; 11] =
-    ["listen", "plain", "http", "https", "certs", "admin", "state", "cert", "key", "public_host", "limits"];
+const SERVER: [&str; 12] = [
+    "listen",
+    "plain",
+    "http",
+    "https",
+    "certs",
+    "admin",
+    "state",
+    "cert",
+    "key",
+    "public_host",
+    "log",
+    "limits",
+];
 const LIMITS: [&str; 2] = ["visitors", "memory"];
-const CLIENT: [&str; 7] = ["server", "map", "visit", "plain", "via", "allow", "ca"];
+const CLIENT: [&str; 8] = ["server", "map", "visit", "plain", "via", "allow", "ca", "log"];
 
 /// A server's settings; `None` is what was not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +72,8 @@ pub struct ServerConfig {
     pub key: Option<PathBuf>,
     /// What clients call this server, for the line to paste: a name or an address.
     pub public_host: Option<String>,
+    /// How the log is written.
+    pub log: Option<Format>,
     /// Most visitors at once, of all licenses.
     pub visitors: Option<u32>,
     /// Most memory for what is in transit, in bytes.
@@ -80,6 +95,7 @@ impl ServerConfig {
             cert: self.cert.or(below.cert),
             key: self.key.or(below.key),
             public_host: self.public_host.or(below.public_host),
+            log: self.log.or(below.log),
             visitors: self.visitors.or(below.visitors),
             memory: self.memory.or(below.memory),
         }
@@ -139,6 +155,8 @@ pub struct ClientConfig {
     pub visit: Vec<Visiting>,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
+    /// How the log is written.
+    pub log: Option<Format>,
 }
 
 /// A mapping's text. `Debug` leaves its options out, among which may be a password.
@@ -187,6 +205,7 @@ pub fn parse_server(text: &str) -> Result<ServerConfig, FileError> {
     if let Some(host) = fields.string("public_host")? {
         config.public_host = Some(host.read(parse_public_host)?);
     }
+    config.log = read_log(&fields)?;
     if let Some(limits) = fields.table("limits", &LIMITS)? {
         read_limits(&limits, &mut config)?;
     }
@@ -219,6 +238,7 @@ pub fn parse_client(text: &str) -> Result<ClientConfig, FileError> {
     if let Some(ca) = fields.string("ca")? {
         config.ca = Some(ca.read(Ca::parse)?);
     }
+    config.log = read_log(&fields)?;
     for map in fields.strings("map")? {
         config.map.push(map.read(|text| {
             mapping::parse(text).map_err(|error| error.to_string())?;
@@ -262,6 +282,13 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     Err(format!("{} is not ADDRESS:PORT, as in `[::]:9002` or `127.0.0.1:9002`", quote(text)))
+}
+
+fn read_log(fields: &Fields<'_>) -> Result<Option<Format>, FileError> {
+    match fields.string("log")? {
+        Some(log) => log.read(Format::parse).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn read_limits(limits: &Fields<'_>, config: &mut ServerConfig) -> Result<(), FileError> {

@@ -3,11 +3,14 @@
 //! Each names what happened, where, and what to do where there is something to do. Two notes with one
 //! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
 
+mod fields;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::reason::Reason;
 use crate::time::Span;
+pub use fields::Format;
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -27,7 +27,7 @@ use crate::limits::POOL_MAX;
 use crate::mapping::{self, Mapping, Target};
 use crate::names::bracketed;
 use crate::net::Net;
-use crate::note::{Level, Note};
+use crate::note::{Format, Level, Note};
 use crate::os::{self, LicenseFile, Os};
 use crate::policy::Allow;
 use crate::role::Role;
@@ -67,7 +67,7 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     let (directory, mut file) = state.open_licenses()?;
-    let os = start_os(Some(Box::new(move || file.changed())))?;
+    let os = start_os(settings.log.unwrap_or_default(), Some(Box::new(move || file.changed())))?;
     let mut os = match settings.https {
         Some(_) => os.with_certificates(Box::new(move || certificates.changed())),
         None => os,
@@ -190,7 +190,7 @@ fn own_address() -> String {
 /// # Errors
 /// A sentence for the person who started it.
 pub fn connect(settings: ClientPlan) -> Result<i32, String> {
-    let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca } = settings;
+    let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca, log } = settings;
     let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
         Target::Files(path) => Some(path),
         Target::Tcp { .. } | Target::Unix(_) | Target::Exit(_) => None,
@@ -205,7 +205,7 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
     } else {
         Security::default().with_client(&servers[0].0, trust(ca.as_ref(), &servers)?)?
     };
-    let mut os = start_os(None)?;
+    let mut os = start_os(log, None)?;
     tell(&mut os, Level::Info, plan.to_string());
     if plain {
         let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change \
@@ -296,7 +296,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
     ];
     // Both ends of each visit are in this process.
     let budget = Budget { raws: 2 * 64, locals: 64, tunnels: 4 * (64 + POOL_MAX), callers: 0 };
-    Ok(Driver::new(start_os(None)?, roles, security, budget).run())
+    Ok(Driver::new(start_os(Format::Text, None)?, roles, security, budget).run())
 }
 
 /// A port of loopback that is free now: this one, if it is.
@@ -326,8 +326,8 @@ fn level() -> Result<Level, String> {
     }
 }
 
-fn start_os(licenses: Option<LicenseFile>) -> Result<Os, String> {
-    Os::new(level()?, licenses)
+fn start_os(format: Format, licenses: Option<LicenseFile>) -> Result<Os, String> {
+    Os::new(level()?, format, licenses)
         .map_err(|error| format!("the operating system gives no poller or signals: {error}"))
 }
 

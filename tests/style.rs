@@ -35,9 +35,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("edit", &["calendar", "directory", "license", "policy", "text"]),
     ("api", &["edit", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
-    ("config", &["license", "mapping", "names", "policy", "server_ref", "table", "text", "via"]),
+    ("note", &["reason", "text", "time"]),
+    ("config", &["license", "mapping", "names", "note", "policy", "server_ref", "table", "text", "via"]),
     // Decisions.
-    ("note", &["reason", "time"]),
     (
         "role",
         &[

@@ -5,6 +5,7 @@ use argh::FromArgs;
 
 use super::ServeArgs;
 use crate::config::{ServerConfig, parse_listen};
+use crate::note::Format;
 
 /// Every first word but the two roles.
 pub(super) const COMMANDS: [&str; 11] = [
@@ -24,7 +25,7 @@ pub(super) const COMMANDS: [&str; 11] = [
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 24] = [
+pub(super) const FLAGS: [&str; 25] = [
     "--config",
     "--listen",
     "--plain",
@@ -43,6 +44,7 @@ pub(super) const FLAGS: [&str; 24] = [
     "--max-mappings",
     "--max-visitors",
     "--json",
+    "--log",
     "--once",
     "--name",
     "--print",
@@ -73,6 +75,9 @@ pub(super) struct ServeFlags {
     /// where to ask how it goes
     #[argh(option)]
     admin: Option<String>,
+    /// how the log is written
+    #[argh(option)]
+    log: Option<String>,
     /// the state directory
     #[argh(option)]
     state: Option<String>,
@@ -90,12 +95,18 @@ impl ServeFlags {
             http: address("http", self.http)?,
             https: address("https", self.https)?,
             admin: address("admin", self.admin)?,
+            log: parse_log(self.log)?,
             state: self.state.map(Into::into),
             ..ServerConfig::default()
         };
         flags.served().map_err(|what| what.replacen('`', "`--", 1))?;
         Ok(ServeArgs { config: self.config.map(Into::into), flags })
     }
+}
+
+/// What `--log` says.
+pub(super) fn parse_log(text: Option<String>) -> Result<Option<Format>, String> {
+    text.map(|text| Format::parse(&text).map_err(|what| format!("--log: {what}"))).transpose()
 }
 
 /// Be a client.
@@ -108,6 +119,9 @@ pub(super) struct ClientFlags {
     /// go to the unencrypted port
     #[argh(switch)]
     pub(super) plain: bool,
+    /// how the log is written
+    #[argh(option)]
+    pub(super) log: Option<String>,
     /// the proxy to go through
     #[argh(option)]
     pub(super) via: Option<String>,

@@ -38,6 +38,7 @@ Flags:
   --http ADDR:PORT      serve public names over HTTP, as in --http :80 (default off)
   --https ADDR:PORT     serve public names over TLS, as in --https :443 (default off), and clients as well;
                         certificates come from the folder `certs` of nt.toml
+  --log text|json       how the log is written, on standard error (default text); NT_LOG=debug says more
   --config FILE         nt.toml, for what the flags do not name; flags count more
   --state DIR           where key and licenses are kept (default $STATE_DIRECTORY, else /var/lib/nt for
                         root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt)
@@ -91,6 +92,7 @@ Flags:
                         `ps` shows a password here, so it had better stand in FILE
   --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself
   --ca webpki|FILE      check the server's certificate as browsers do, beyond what the license proves
+  --log text|json       how the log is written, on standard error (default text); NT_LOG=debug says more
   --config FILE         nt.toml, for what the flags do not name; flags count more
 
 Examples:

@@ -1,4 +1,7 @@
 //! The log: one line an event on standard error; a repeated cause is counted; nobody is ever waited for.
+//!
+//! Where standard error is the journal, each line says its level as syslog numbers it (sd-daemon(3)); the journal takes
+//! that off. With `--log json` each line is an object.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,13 +9,18 @@ use std::mem::{Discriminant, discriminant};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
 
+use super::sockets::day_clock;
 use crate::limits::LOG_WINDOW;
-use crate::note::{Level, Note};
+use crate::note::{Format, Level, Note};
 use crate::time::Time;
 
 pub(super) struct Log {
     level: Level,
+    format: Format,
+    /// Standard error is the journal.
+    journal: bool,
     /// What was said about each subject lately.
     subjects: BTreeMap<String, Said>,
     /// Lines that found nobody reading.
@@ -40,8 +48,8 @@ const LINES_MAX: u32 = 12;
 const LINE_BYTES_MAX: usize = 2_000;
 
 impl Log {
-    pub(super) fn new(level: Level) -> Self {
-        Self { level, subjects: BTreeMap::new(), lost: 0, unsaid: 0 }
+    pub(super) fn new(level: Level, format: Format) -> Self {
+        Self { level, format, journal: is_journal(), subjects: BTreeMap::new(), lost: 0, unsaid: 0 }
     }
 
     pub(super) fn note(&mut self, now: Time, note: &Note) {
@@ -56,7 +64,7 @@ impl Log {
                 said.counted += 1;
             } else {
                 (said.last, said.lines) = (last, said.lines + 1);
-                self.line(note.level(), &note.to_string());
+                self.say(note, 0);
             }
             return;
         }
@@ -73,36 +81,81 @@ impl Log {
         if self.unsaid > 0 {
             let text = format!("{} lines were left out: too many subjects in a minute", self.unsaid);
             self.unsaid = 0;
-            self.line(Level::Warn, &text);
+            self.say(&Note::Plain(Level::Warn, text), 0);
         }
-        let again = if counted > 0 {
-            format!(" (and {counted} times since it was last said)")
-        } else {
-            String::new()
-        };
-        self.line(note.level(), &format!("{note}{again}"));
+        self.say(note, counted);
     }
 
-    fn line(&mut self, level: Level, text: &str) {
-        let name = level.word();
+    /// Writes a note, which was `counted` so often since it was last written.
+    fn say(&mut self, note: &Note, counted: u64) {
         if self.lost > 0 {
-            let lost = format!("warn  {} lines were lost: nobody was reading\n", self.lost);
-            if !write(&lost) {
+            let lost = Note::Plain(Level::Warn, format!("{} lines were lost: nobody was reading", self.lost));
+            if !write(&self.line(&lost, 0)) {
                 self.lost += 1;
                 return;
             }
             self.lost = 0;
         }
-        let mut line = format!("{name:<5} {text}");
-        if line.len() > LINE_BYTES_MAX {
-            let end = (0..=LINE_BYTES_MAX).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
-            line.truncate(end);
-        }
-        line.push('\n');
-        if !write(&line) {
+        if !write(&self.line(note, counted)) {
             self.lost += 1;
         }
     }
+
+    fn line(&self, note: &Note, counted: u64) -> String {
+        let level = note.level();
+        let mut line = match self.format {
+            Format::Json => object(note, counted),
+            Format::Text if counted > 0 => {
+                format!("{:<5} {note} (and {counted} times since it was last said)", level.word())
+            }
+            Format::Text => format!("{:<5} {note}", level.word()),
+        };
+        // An object that lacks its end would be none.
+        if line.len() > LINE_BYTES_MAX && self.format == Format::Text {
+            let end = (0..=LINE_BYTES_MAX).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+            line.truncate(end);
+        }
+        if self.journal {
+            let number = match level {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug => 7,
+            };
+            line.insert_str(0, &format!("<{number}>"));
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// A note as an object of JSON: `time`, `level`, `kind`, `text`, what it is about, and `counted` where it was.
+fn object(note: &Note, counted: u64) -> String {
+    let mut text = note.to_string();
+    if text.len() > LINE_BYTES_MAX / 2 {
+        let end = (0..=LINE_BYTES_MAX / 2).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    let mut object = json!({
+        "time": day_clock().rfc3339(),
+        "level": note.level().word(),
+        "kind": note.kind(),
+        "text": text,
+    });
+    for (name, value) in note.fields() {
+        object[name] = value.into();
+    }
+    if counted > 0 {
+        object["counted"] = counted.into();
+    }
+    object.to_string()
+}
+
+/// Whether standard error goes to the journal (`$JOURNAL_STREAM`, systemd.exec(5)).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let here = rustix::fs::fstat(std::io::stderr()).map(|about| format!("{}:{}", about.st_dev, about.st_ino));
+    stream.is_some() && stream == here.ok()
 }
 
 /// Writes one line if that cannot block.

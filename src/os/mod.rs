@@ -25,7 +25,7 @@ use crate::calendar::Clock;
 use crate::directory::Directory;
 use crate::edit::Edit;
 use crate::net::{Accept, Ends, Event, Net, reason_of};
-use crate::note::{Level, Note};
+use crate::note::{Format, Level, Note};
 use crate::reason::Reason;
 use crate::role::{Manner, Place, Query, Speech};
 use crate::slots::Key;
@@ -78,10 +78,11 @@ impl Os {
     ///
     /// # Errors
     /// The poller or the signals cannot be had.
-    pub fn new(level: Level, licenses: Option<LicenseFile>) -> io::Result<Self> {
+    pub fn new(level: Level, format: Format, licenses: Option<LicenseFile>) -> io::Result<Self> {
         let (poll, signals) = (Poll::new()?, Signals::new()?);
         poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
-        let (pipes, resolver, log) = (Pipes::new(memory_bytes()), Resolver::default(), Log::new(level));
+        let (pipes, resolver, log) =
+            (Pipes::new(memory_bytes()), Resolver::default(), Log::new(level, format));
         Ok(Self {
             poll,
             pipes,

@@ -16,7 +16,7 @@ use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::limits::ROLES_MAX;
-use nt::note::Level;
+use nt::note::{Format, Level};
 use nt::os::{Os, raise_open_files};
 use nt::policy::Allow;
 use nt::role::{Input, Outbox, Role};
@@ -148,7 +148,7 @@ fn run(members: Vec<(Config, Arc<AtomicBool>)>, over: &AtomicBool) {
     let roles = members.into_iter().map(|(config, is_in)| {
         Box::new(Member { client: Client::new(config, Entropy::from_os()), is_in }) as Box<dyn Role>
     });
-    let os = Os::new(Level::Error, None).unwrap();
+    let os = Os::new(Level::Error, Format::Text, None).unwrap();
     // It has taken the signals over: whoever wants the tests to end must still be able to end them.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true))).unwrap();

@@ -340,3 +340,55 @@ fn a_license_anywhere_on_the_command_line_is_not_shown_to_other_users() {
     let shown = shown.iter().filter(|(words, license)| shows_license(&server, license, words));
     assert_eq!(shown.map(|(words, _)| *words).collect::<Vec<_>>(), [""; 0], "forms that show the license");
 }
+
+#[test]
+fn a_log_for_programs_is_an_object_in_each_line() {
+    let mut server = Server::start();
+    server.process.signal(Signal::TERM);
+    server.process.wait(SOON);
+    let mut command = Server::command(&server.folder, server.tls, server.plain);
+    server.process = Nt::start(command.args(["--log", "json"]), &server.tunnel_ports());
+    let (echo, public) = (Backend::echo(), port());
+    let mapping = [format!("{public}:127.0.0.1:{}", echo.port)];
+    let client = server.client_with(Kind::Tls, &server.license, &mapping, |command| {
+        command.args(["--log", "json"]);
+    });
+    let line = client.wait_for("\"kind\":\"ready\"", SOON);
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&ready["level"], &ready["target"]),
+        (&"info".into(), &mapping[0].split_once(':').unwrap().1.into())
+    );
+    server.process.wait_for("\"kind\":\"mapping_up\"", SOON);
+    for process in [&server.process, &client] {
+        for line in process.log().lines() {
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            assert!(object["text"].is_string() && object["time"].as_str().unwrap().ends_with('Z'), "{line}");
+        }
+    }
+}
+
+/// To the journal each line says its level, as syslog numbers it; to anybody else it does not.
+#[test]
+fn the_journal_is_told_the_level_of_each_line() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new();
+    let path = folder.write("journal", "");
+    let about = std::fs::metadata(&path).unwrap();
+    let license = Server::start().license;
+    let file = folder.write("license", format!("{license}@127.0.0.1:1\n"));
+    for is_journal in [true, false] {
+        let to = std::fs::File::create(&path).unwrap();
+        let mut command = mortal(nt());
+        command.arg("-c").arg(format!("@{}", file.display())).arg("8080");
+        command
+            .env("JOURNAL_STREAM", format!("{}:{}", about.dev(), if is_journal { about.ino() } else { 0 }));
+        let mut client = command.stderr(to).spawn().unwrap();
+        let said = || std::fs::read_to_string(&path).unwrap();
+        eventually("it has tried", SOON, || said().contains("no nt server answers"));
+        client.kill().unwrap();
+        client.wait().unwrap();
+        let warns = said().lines().any(|line| line.starts_with("<4>warn "));
+        assert_eq!((warns, said().starts_with("<6>info ")), (is_journal, is_journal), "{}", said());
+    }
+}
