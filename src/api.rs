@@ -19,6 +19,8 @@ pub enum Call {
     Edit(Edit),
     /// To cut a visitor.
     Cut(u64),
+    /// To look at the files now.
+    Reload,
 }
 
 /// What can be seen.
@@ -110,6 +112,8 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
                 let (name, mapping) = (decoded(name)?, decoded(mapping)?);
                 return Ok(Call::Edit(Edit::RemoveMap { name, mapping }));
             }
+            (["reload"], "POST") => return Ok(Call::Reload),
+            (["reload"], _) => Some(Methods(&["POST"])),
             (["sessions"], "GET") => return view(View::Sessions),
             (["mappings"], "GET") => return view(View::Mappings),
             (["visitors"], "GET") => return view(View::Visitors),
@@ -262,6 +266,7 @@ mod tests {
             ("GET", "/api/v1/events?after=7", "", Ok(Call::View(View::Events(7)))),
             ("HEAD", "/healthz", "", Ok(Call::View(View::Health))),
             ("DELETE", "/api/v1/visitors/4294967297", "", Ok(Call::Cut(4_294_967_297))),
+            ("POST", "/api/v1/reload", "", Ok(Call::Reload)),
             ("DELETE", "/api/v1/licenses/nas", "", edit(Edit::Remove { name: name() })),
             ("POST", "/api/v1/licenses/nas/revoke", "", edit(Edit::Revoke { name: name() })),
             (

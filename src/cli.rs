@@ -14,13 +14,14 @@ use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
 use crate::mapping::{self, Mapping, Visiting};
 use crate::note::Format;
 use crate::policy::Allow;
+use crate::role::Settings;
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
 use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, StatusArgs,
+    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, ReloadArgs, StatusArgs,
     UninstallArgs,
 };
 pub use install::{InstallArgs, Line, Runs};
@@ -36,6 +37,8 @@ pub enum Command {
     License(LicenseCommand),
     /// `nt map ...`: look after the mappings that stand in a license.
     Map(MapCommand),
+    /// `nt reload`: have a running server look at its files.
+    Reload(ReloadArgs),
     /// `nt status`: say how a running server is.
     Status(StatusArgs),
     /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
@@ -70,7 +73,7 @@ impl Exit {
 }
 
 /// The words behind `nt -s`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeArgs {
     /// Where the settings are that the flags do not name.
     pub config: Option<PathBuf>,
@@ -92,10 +95,25 @@ impl ServeArgs {
         settings.served()?;
         Ok(settings)
     }
+
+    /// Whether the file still says what it said.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it counts when the server is started again.
+    pub fn again(
+        &self,
+        first: &ServerConfig,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> Result<Settings, String> {
+        if self.clone().settle(read)? != *first {
+            return Err(not_while_it_runs(self.config.as_ref(), "licenses and certificates"));
+        }
+        Ok(Settings::default())
+    }
 }
 
 /// The words behind `nt -c`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientArgs {
     /// The server and license; `None` when they should be in the file.
     pub server: Option<ServerWord>,
@@ -153,27 +171,67 @@ impl ClientArgs {
     ) -> Result<ClientPlan, String> {
         let file: ClientConfig =
             read_config(self.config.as_ref(), read, config::parse_client)?.unwrap_or_default();
-        let word = self.server.or(file.server).ok_or_else(|| help::NO_SERVER.to_string())?;
+        let word =
+            self.server.clone().or_else(|| file.server.clone()).ok_or_else(|| help::NO_SERVER.to_string())?;
         let server = word.resolve(read)?;
-        let mut maps: Vec<Mapping> = Vec::new();
-        for MapText(text) in file.map.iter().chain(&self.maps) {
-            let mapping = mapping::parse(text).map_err(|error| error.to_string())?;
-            mapping.served()?;
-            if let Some(twice) = maps.iter().find_map(|other| other.collision(&mapping)) {
-                return Err(format!("{} is mapped twice", quote(&twice.to_string())));
-            }
-            maps.push(mapping);
-        }
-        if maps.iter().map(|mapping| usize::from(mapping.count())).sum::<usize>() > CLIENT_MAPPINGS_MAX {
-            return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings, or ports of them"));
-        }
+        let Settings { mappings: maps, allow } = self.changeable(&file)?;
         let plain = self.plain || file.plain.unwrap_or(false);
-        let allow = self.allow.or(file.allow).unwrap_or_default();
         let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
         let visits = file.visit.into_iter().chain(self.visits).collect();
         let log = self.log.or(file.log).unwrap_or_default();
         Ok(ClientPlan { server, maps, visits, plain, via, allow, ca, log })
     }
+
+    /// What of the file's settings and of the words may change while the client runs.
+    fn changeable(&self, file: &ClientConfig) -> Result<Settings, String> {
+        let mut mappings: Vec<Mapping> = Vec::new();
+        for MapText(text) in file.map.iter().chain(&self.maps) {
+            let mapping = mapping::parse(text).map_err(|error| error.to_string())?;
+            mapping.served()?;
+            if let Some(twice) = mappings.iter().find_map(|other| other.collision(&mapping)) {
+                return Err(format!("{} is mapped twice", quote(&twice.to_string())));
+            }
+            mappings.push(mapping);
+        }
+        if mappings.iter().map(|mapping| usize::from(mapping.count())).sum::<usize>() > CLIENT_MAPPINGS_MAX {
+            return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings, or ports of them"));
+        }
+        let allow = self.allow.as_ref().or(file.allow.as_ref()).cloned().unwrap_or_default();
+        Ok(Settings { mappings, allow })
+    }
+
+    /// The same once more, of a file that may be another one since it was read as `first`.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what of it cannot change while the client runs.
+    pub fn again(
+        &self,
+        first: &ClientConfig,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> Result<Settings, String> {
+        let file = self.read_file(read)?;
+        let fixed = |file: &ClientConfig| ClientConfig { map: Vec::new(), allow: None, ..file.clone() };
+        if fixed(&file) != fixed(first) {
+            return Err(not_while_it_runs(self.config.as_ref(), "`map` and `allow`"));
+        }
+        self.changeable(&file)
+    }
+
+    /// The settings that stand in a file.
+    ///
+    /// # Errors
+    /// What `read` says, or what is wrong with the file.
+    pub fn read_file(
+        &self,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> Result<ClientConfig, String> {
+        Ok(read_config(self.config.as_ref(), read, config::parse_client)?.unwrap_or_default())
+    }
+}
+
+fn not_while_it_runs(path: Option<&PathBuf>, can: &str) -> String {
+    let place = path.map_or_else(String::new, |path| format!("{}: ", path.display()));
+    format!("{place}something else than {can} has changed, which counts when nt is started again")
 }
 
 /// What the words ask for: `args` without the program's name, `env_license` from `NT_LICENSE`.
@@ -288,9 +346,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Version(_) => Ok(Command::Version),
         Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(status) => Ok(Command::Status(status)),
-        Word::Reload(_) => {
-            not_yet("reload", "licenses are read again by themselves, for nt.toml start again")
-        }
+        Word::Reload(reload) => Ok(Command::Reload(reload)),
         Word::Doctor(_) => not_yet("doctor", "the log of `nt -c` says what it waits for"),
         Word::Bench(_) => not_yet("bench", "measure through a mapping with a tool of your own"),
     }

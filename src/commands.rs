@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, StatusArgs};
+use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, ReloadArgs, StatusArgs};
 use crate::config::{self, Config, MapText};
 use crate::control;
 use crate::directory::{Directory, Entry};
@@ -126,6 +126,16 @@ pub fn map(command: &MapCommand) -> Result<Output, String> {
             Ok(Output { stdout, stderr: String::new() })
         }
     }
+}
+
+/// Does what `nt reload` asks for.
+///
+/// # Errors
+/// No server runs, or what is wrong with its files.
+pub fn reload(args: &ReloadArgs) -> Result<Output, String> {
+    let answer = control::ask(&open(args.state.as_ref())?, "POST", "/api/v1/reload", "")?;
+    let said = answer["message"].as_str().unwrap_or_default();
+    Ok(Output { stdout: String::new(), stderr: format!("{said}\n") })
 }
 
 /// What `nt status` shows.

@@ -229,6 +229,12 @@ impl<N: Net> Driver<N> {
             }
             Event::Edited(role, key, result) => self.feed(role, Input::Edited(key, result)),
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
+            Event::Reload => {
+                for role in 0..self.roles.len() {
+                    let settings = self.net.read_settings();
+                    self.feed(role, Input::Reload(settings));
+                }
+            }
             Event::Stop => {
                 let (buffers, connections) = self.counts();
                 self.net.note(self.now, &Note::Held { buffers, connections });

@@ -41,11 +41,19 @@ fn main() {
 
 fn execute(command: Command) -> Result<i32, String> {
     let output = match command {
-        Command::Serve(args) => return run::serve(&args.settle(&mut read_source)?),
-        Command::Client(args) => return run::connect(args.settle(&mut read_source)?),
+        Command::Serve(args) => {
+            let settings = args.clone().settle(&mut read_source)?;
+            let first = settings.clone();
+            return run::serve(&settings, Box::new(move || args.again(&first, &mut read_source)));
+        }
+        Command::Client(args) => {
+            let (plan, first) = (args.clone().settle(&mut read_source)?, args.read_file(&mut read_source)?);
+            return run::connect(plan, Box::new(move || args.again(&first, &mut read_source)));
+        }
         Command::Demo(args) => return run::demo(args.once),
         Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
         Command::Map(args) => commands::map(&args)?,
+        Command::Reload(args) => commands::reload(&args)?,
         Command::Status(args) => return watch(&args),
         Command::Check(args) => commands::check(&args)?,
         Command::Install(args) => commands::install(*args, &mut Machine::this(&mut read_source)?)?,

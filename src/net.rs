@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Manner, Place, Query, Speech};
+use crate::role::{Manner, Place, Query, Settings, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::tls::Certificates;
@@ -28,6 +28,8 @@ pub enum Event {
     Resolved(usize, Query, Vec<SocketAddr>),
     /// What came of a change of the licenses, for a connection of the role with this number.
     Edited(usize, Key, Result<Box<Edited>, NotEdited>),
+    /// The operator wants the settings read again.
+    Reload,
     /// The operator asks to stop.
     Stop,
 }
@@ -252,6 +254,11 @@ pub trait Net {
 
     /// Changes the licenses, without waiting for a disk: [`Event::Edited`] tells what came of it.
     fn edit(&mut self, _role: usize, _key: Key, _edit: Edit) {}
+
+    /// The settings, read again; `None` where there is nothing to read.
+    fn read_settings(&mut self) -> Option<Result<Settings, String>> {
+        None
+    }
 
     /// The license file, if it has changed since the last look.
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>>;

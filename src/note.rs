@@ -185,6 +185,15 @@ pub enum Note {
     },
     /// The license file cannot be read; the licenses of before hold.
     LicensesBad(String),
+    /// The settings were read again, and cannot be taken; those of before hold.
+    SettingsKept(String),
+    /// The settings were read again.
+    SettingsRead {
+        /// How many mappings came …
+        added: usize,
+        /// … and went.
+        removed: usize,
+    },
     /// The certificates for visitors were read anew.
     CertificatesRead {
         /// How many there are.
@@ -315,6 +324,7 @@ impl Note {
             | Self::CountersNotKept(_)
             | Self::AdminRefused { .. }
             | Self::LicensesBad(_)
+            | Self::SettingsKept(_)
             | Self::CertificatesBad(_)
             | Self::Disconnected { .. }
             | Self::NotReady { .. }
@@ -331,6 +341,7 @@ impl Note {
             | Self::MappingUp { .. }
             | Self::QuotaFresh { .. }
             | Self::AdminAt { .. }
+            | Self::SettingsRead { .. }
             | Self::LicensesRead { .. }
             | Self::CertificatesRead { .. }
             | Self::Connecting { .. }
@@ -499,6 +510,14 @@ impl fmt::Display for Note {
             Self::CountersNotKept(why) => write!(f, "{why}; traffic of this minute is lost if nt ends now"),
             Self::LicensesRead { count } => write!(f, "licenses.toml read: {count} licenses"),
             Self::LicensesBad(why) => write!(f, "{why}; the licenses of before still hold"),
+            Self::SettingsKept(why) => write!(f, "{why}; the settings of before still hold"),
+            Self::SettingsRead { added: 0, removed: 0 } => write!(f, "settings read: no mapping has changed"),
+            Self::SettingsRead { added, removed } => {
+                write!(
+                    f,
+                    "settings read: {added} mappings added, {removed} removed; the others go on as they are"
+                )
+            }
             Self::CertificatesRead { count } => write!(f, "certificates for visitors read: {count}"),
             Self::CertificatesBad(why) => write!(f, "{why}; the certificates of before still hold"),
             Self::Connecting { server } => write!(f, "connecting to {server}"),

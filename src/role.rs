@@ -10,9 +10,10 @@ use std::ops::Range;
 use crate::calendar::Clock;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
-use crate::mapping::Auth;
+use crate::mapping::{Auth, Mapping};
 use crate::meter::{Limits, Traffic};
 use crate::note::Note;
+use crate::policy::Allow;
 use crate::proxy_protocol::{Announced, ProxyVersion};
 use crate::reason::Reason;
 use crate::slots::Key;
@@ -84,10 +85,22 @@ pub enum Input<'a> {
     Clock(Clock),
     /// What came of [`Verb::Edit`], for the same connection.
     Edited(Key, Result<Box<Edited>, NotEdited>),
+    /// The operator wants what may change read again: the settings, where there are any that can change, or why they
+    /// cannot be taken.
+    Reload(Option<Result<Settings, String>>),
     /// The operator asks to stop; the second time at once.
     Stop,
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
     Licenses(Option<Result<crate::directory::Directory, String>>),
+}
+
+/// Settings of a client that may change while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The mappings, ranges whole.
+    pub mappings: Vec<Mapping>,
+    /// Which targets the server may choose.
+    pub allow: Allow,
 }
 
 /// What a ClientHello asks for (RFC 8446 section 4.1.2).

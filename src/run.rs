@@ -28,7 +28,7 @@ use crate::mapping::{self, Mapping, Target};
 use crate::names::bracketed;
 use crate::net::Net;
 use crate::note::{Format, Level, Note};
-use crate::os::{self, LicenseFile, Os};
+use crate::os::{self, LicenseFile, Os, SettingsFiles};
 use crate::policy::Allow;
 use crate::role::Role;
 use crate::server::{self, AdminDoor, Server, Token};
@@ -36,11 +36,11 @@ use crate::server_ref::{PLAIN_PORT, TLS_PORT};
 use crate::state::StateDir;
 use crate::tls::{Security, Trust};
 
-/// Runs a server until it is asked to stop; its exit code.
+/// Runs a server until it is asked to stop; its exit code. `again` reads its settings once more.
 ///
 /// # Errors
 /// A sentence for the person who started it.
-pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
+pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, String> {
     let plan = means(
         End::Server { http: settings.http.is_some() || settings.https.is_some() },
         settings.visitors,
@@ -77,7 +77,7 @@ pub fn serve(settings: &ServerConfig) -> Result<i32, String> {
         tell(&mut os, Level::Warn, warning);
     }
     let admin = admin_doors(&state, settings.admin)?;
-    let mut os = os.with_files(Box::new(StateFiles(state)));
+    let mut os = os.with_files(Box::new(StateFiles(state))).with_settings(again);
     tell(&mut os, Level::Info, plan.to_string());
     // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
     let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));
@@ -185,11 +185,11 @@ fn own_address() -> String {
     route().map_or_else(|| "SERVER".to_owned(), |ip: IpAddr| ip.to_string())
 }
 
-/// Runs a client until it is asked to stop; its exit code.
+/// Runs a client until it is asked to stop; its exit code. `again` reads its settings once more.
 ///
 /// # Errors
 /// A sentence for the person who started it.
-pub fn connect(settings: ClientPlan) -> Result<i32, String> {
+pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String> {
     let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca, log } = settings;
     let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
         Target::Files(path) => Some(path),
@@ -205,7 +205,7 @@ pub fn connect(settings: ClientPlan) -> Result<i32, String> {
     } else {
         Security::default().with_client(&servers[0].0, trust(ca.as_ref(), &servers)?)?
     };
-    let mut os = start_os(log, None)?;
+    let mut os = start_os(log, None)?.with_settings(again);
     tell(&mut os, Level::Info, plan.to_string());
     if plain {
         let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change \

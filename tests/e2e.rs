@@ -73,6 +73,8 @@ mod proxy_protocol;
 mod ranges;
 #[path = "e2e/relay.rs"]
 mod relay;
+#[path = "e2e/reload.rs"]
+mod reload;
 #[path = "e2e/rest.rs"]
 mod rest;
 #[path = "e2e/scratch.rs"]

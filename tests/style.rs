@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mapping",
             "meter",
             "note",
+            "policy",
             "proxy_protocol",
             "reason",
             "slots",

@@ -423,10 +423,15 @@ pub struct StatusArgs {
     pub state: Option<String>,
 }
 
-/// Has a running server read its settings again (not served yet).
-#[derive(FromArgs)]
+/// Has a running server look at its licenses and certificates now, and says what is wrong with them, with the line. By
+/// itself it looks every two seconds.
+#[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
-pub(super) struct ReloadArgs {}
+pub struct ReloadArgs {
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
 
 /// Reads nt.toml or licenses.toml and says what is wrong with it, with the line. Exit 0 when it is good.
 #[derive(Debug, FromArgs)]

@@ -15,13 +15,14 @@ Commands:
   license add NAME                    make a license for one more client, and print it
   license list | show | revoke | rotate | remove
   map add | remove | list NAME        the mappings that stand in a license
+  reload                              have a running server look at its files now
   status [--json]                     how a running server is: clients, mappings, traffic
   check FILE                          say what is wrong with nt.toml or licenses.toml
   demo [--once]                       see a tunnel work on this machine
   install -s | -c ...                 run that at every boot, as a service of this machine
   uninstall                           and no longer
   version                             say which version this is
-Not served yet: reload, doctor, bench.
+Not served yet: doctor, bench.
 
 More: nt -s --help, nt -c --help, nt license --help, nt install --help
 ";

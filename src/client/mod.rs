@@ -1,7 +1,7 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
-//! In reading order: this file routes inputs; [`login`] logs in and comes back; [`tunnel`] keeps mappings
-//! and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which;
+//! In reading order: this file routes inputs; [`login`] logs in and comes back, [`reload`] takes other settings;
+//! [`tunnel`] keeps mappings and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which;
 //! [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
@@ -10,6 +10,7 @@
 
 mod exits;
 mod login;
+mod reload;
 mod tunnel;
 mod visiting;
 mod visits;
@@ -227,6 +228,7 @@ impl Role for Client {
             Input::Stop => self.stop(now, out),
             Input::Talk(key, talk) => self.body_passed(now, key, &talk, out),
             Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
+            Input::Reload(settings) => self.reload(now, settings, out),
             Input::Passed(_) | Input::Spent(_) | Input::Clock(_) | Input::Edited(..) => {}
         }
     }

@@ -23,9 +23,9 @@ pub(super) const OFFERED: Range<u16> = SERVER_MAPPING_BIT..u16::MAX;
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) mapping: Mapping,
-    told: Vec<Mapped>,
+    pub(super) told: Vec<Mapped>,
     /// The how many-th offer it was; 0 is of the client's own.
-    offer: u64,
+    pub(super) offer: u64,
 }
 
 impl Known {

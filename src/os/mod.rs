@@ -27,7 +27,7 @@ use crate::edit::Edit;
 use crate::net::{Accept, Ends, Event, Net, reason_of};
 use crate::note::{Format, Level, Note};
 use crate::reason::Reason;
-use crate::role::{Manner, Place, Query, Speech};
+use crate::role::{Manner, Place, Query, Settings, Speech};
 use crate::slots::Key;
 use crate::time::Time;
 use crate::tls::Certificates;
@@ -39,7 +39,7 @@ use notify::Notify;
 use pipes::{Pipe, Pipes};
 use poll::{Interest, Poll};
 use resolver::Resolver;
-use signals::Signals;
+use signals::{Signals, Wishes};
 use sockets::Pace;
 use stream::Stream;
 
@@ -55,6 +55,9 @@ pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
 /// Looks at the certificates for visitors: what they are, if they have changed since the last look.
 pub type CertificateFiles = Box<dyn FnMut() -> Option<Result<Certificates, String>>>;
 
+/// Reads the settings again: what of them may change while nt runs, or why that cannot be.
+pub type SettingsFiles = Box<dyn FnMut() -> Result<Settings, String>>;
+
 /// The operating system that nt runs on.
 pub struct Os {
     poll: Poll,
@@ -65,6 +68,7 @@ pub struct Os {
     signals: Signals,
     licenses: Option<LicenseFile>,
     certificates: Option<CertificateFiles>,
+    settings: Option<SettingsFiles>,
     clerk: Clerk,
     log: Log,
     notify: Notify,
@@ -92,6 +96,7 @@ impl Os {
             signals,
             licenses,
             certificates: None,
+            settings: None,
             clerk: Clerk::default(),
             log,
             notify: Notify::of_system(),
@@ -102,6 +107,12 @@ impl Os {
     #[must_use]
     pub fn with_certificates(self, certificates: CertificateFiles) -> Self {
         Self { certificates: Some(certificates), ..self }
+    }
+
+    /// The same with somebody who reads the settings again.
+    #[must_use]
+    pub fn with_settings(self, settings: SettingsFiles) -> Self {
+        Self { settings: Some(settings), ..self }
     }
 
     /// The same with files that can be changed.
@@ -144,7 +155,11 @@ impl Net for Os {
             Ok(()) | Err(_) => {}
         }
         if signalled {
-            if self.signals.taken() {
+            let Wishes { stop, reload } = self.signals.taken();
+            if reload {
+                events.push(Event::Reload);
+            }
+            if stop {
                 self.notify.stopping();
                 events.push(Event::Stop);
             }
@@ -326,6 +341,10 @@ impl Net for Os {
 
     fn edit(&mut self, role: usize, key: Key, edit: Edit) {
         self.clerk.edit(role, key, edit, &self.poll.bell());
+    }
+
+    fn read_settings(&mut self) -> Option<Result<Settings, String>> {
+        self.settings.as_mut().map(|read| read())
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {

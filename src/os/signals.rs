@@ -1,10 +1,11 @@
-//! Signals as bytes in a pipe: the handler does nothing but write one.
+//! Signals as bytes in a pipe, and a flag for what each asks: the handler does nothing but raise one and write one.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// A file that may not grow further (`ulimit -f`), the log perhaps, fails its write; it does not end the program.
 pub fn outlive_full_files() {
@@ -14,6 +15,17 @@ pub fn outlive_full_files() {
 
 pub(super) struct Signals {
     pipe: UnixStream,
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+/// What signals ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// The program is to end (SIGTERM, SIGINT).
+    pub(super) stop: bool,
+    /// Its settings are to be read again (SIGHUP).
+    pub(super) reload: bool,
 }
 
 impl Signals {
@@ -21,23 +33,24 @@ impl Signals {
         let (pipe, handler) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
         handler.set_nonblocking(true)?;
-        for signal in [SIGINT, SIGTERM] {
+        let (stop, reload) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        for (signal, flag) in [(SIGINT, &stop), (SIGTERM, &stop), (SIGHUP, &reload)] {
+            // In this order: whoever is woken finds the flag up.
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, handler.try_clone()?)?;
         }
-        Ok(Self { pipe })
+        Ok(Self { pipe, stop, reload })
     }
 
     pub(super) fn pipe(&self) -> &UnixStream {
         &self.pipe
     }
 
-    /// Whether a signal came since the last call.
-    pub(super) fn taken(&mut self) -> bool {
+    /// What was asked for since the last call.
+    pub(super) fn taken(&mut self) -> Wishes {
         let mut bytes = [0; 64];
-        let mut any = false;
-        while matches!(self.pipe.read(&mut bytes), Ok(1..)) {
-            any = true;
-        }
-        any
+        while matches!(self.pipe.read(&mut bytes), Ok(1..)) {}
+        let take = |flag: &AtomicBool| flag.swap(false, Ordering::Relaxed);
+        Wishes { stop: take(&self.stop), reload: take(&self.reload) }
     }
 }

@@ -67,8 +67,10 @@ enum Stage {
 /// A request under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Asked {
-    /// What is to be seen, where that is all.
+    /// What is to be seen, where that is all …
     view: Option<View>,
+    /// … and whether the files are looked at for it.
+    reloads: bool,
     to_head: bool,
     last: bool,
 }
@@ -190,7 +192,7 @@ impl Server {
         let Some(body) = heard.get(head..head + length) else { return admin.heard = heard };
         let knows = admin.token.as_ref().is_none_or(|token| bears(&request, token));
         let call = api::call(request.method(), request.target(), body);
-        let asked = Asked { view: None, to_head: request.is_head(), last: request.last };
+        let asked = Asked { view: None, reloads: false, to_head: request.is_head(), last: request.last };
         admin.heard = heard[head + length..].to_vec();
         admin.stage = Stage::Asked(asked.clone());
         match call {
@@ -205,6 +207,10 @@ impl Server {
                 self.answer_last(key, Refusal::new(401, what), out);
             }
             Ok(Call::Edit(edit)) => out.push(Verb::Edit(key, Box::new(edit))),
+            Ok(Call::Reload) => {
+                admin.stage = Stage::Asked(Asked { reloads: true, ..asked });
+                out.push(Verb::LookAround);
+            }
             Ok(Call::Cut(id)) => {
                 let answer = self.cut_by_id(now, id, out);
                 self.answer_admin(now, key, answer, out);
@@ -225,6 +231,27 @@ impl Server {
         let waiting = self.channels.iter().filter_map(|(key, channel)| Some((key, waits(channel)?)));
         for (key, view) in waiting.collect::<Vec<_>>() {
             let answer = self.report(now, &view);
+            self.answer_admin(now, key, answer, out);
+        }
+    }
+
+    /// The files were looked at: whoever asked for that hears what came of it.
+    pub(super) fn reloaded(&mut self, now: Time, changed: bool, out: &mut Outbox<'_>) {
+        let waits = |channel: &Channel| {
+            matches!(channel, Channel::Admin(Admin { stage: Stage::Asked(Asked { reloads: true, .. }), .. }))
+        };
+        let waiting = self.channels.iter().filter(|(_, channel)| waits(channel)).map(|(key, _)| key);
+        for key in waiting.collect::<Vec<_>>() {
+            let answer = match (&self.licenses_trouble, changed) {
+                (Some(why), _) => {
+                    Refusal::new(409, format!("{why}; the licenses of before still hold")).into()
+                }
+                (None, true) => {
+                    let count = self.config.directory.len();
+                    Answer::json(200, &json!({ "message": format!("licenses.toml read: {count} licenses") }))
+                }
+                (None, false) => Answer::json(200, &json!({ "message": "nothing has changed" })),
+            };
             self.answer_admin(now, key, answer, out);
         }
     }

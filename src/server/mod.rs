@@ -110,6 +110,8 @@ pub struct Server {
     accounts: Accounts,
     bans: Bans,
     events: Events,
+    /// Why the license file, as it is now, does not count.
+    licenses_trouble: Option<String>,
     started: Time,
     stopping: Option<Time>,
 }
@@ -299,6 +301,13 @@ impl Server {
             // What has passed tells whose mark it was, and what then.
             Input::Spent(_) => out.push(Verb::ReadMeters),
             Input::Stop => self.stop(now, out),
+            // What else may change stands in files that are looked at.
+            Input::Reload(settings) => {
+                if let Some(Err(why)) = settings {
+                    out.note(Note::SettingsKept(why));
+                }
+                out.push(Verb::LookAround);
+            }
             Input::Bytes(key, bytes) => self.admin_said(now, key, bytes, out),
             Input::Edited(key, result) => self.edited(now, key, result, out),
             Input::Dialed(_) | Input::Resolved(..) => {}
@@ -330,6 +339,7 @@ impl Server {
             accounts: Accounts::default(),
             bans: Bans::default(),
             events: Events::default(),
+            licenses_trouble: None,
             started: Time::default(),
             stopping: None,
         }
@@ -552,16 +562,22 @@ impl Server {
     }
 
     fn licenses(&mut self, now: Time, result: Option<Result<Directory, String>>, out: &mut Outbox<'_>) {
+        let changed = matches!(result, Some(Ok(_)));
         match result {
             Some(Ok(directory)) => {
                 out.note(Note::LicensesRead { count: directory.iter().count() });
+                self.licenses_trouble = None;
                 self.config.directory = directory;
                 self.enforce(now, out);
                 self.review_all(out);
             }
-            Some(Err(why)) => out.note(Note::LicensesBad(why)),
+            Some(Err(why)) => {
+                self.licenses_trouble = Some(why.clone());
+                out.note(Note::LicensesBad(why));
+            }
             None => {}
         }
+        self.reloaded(now, changed, out);
         for (key, hello) in std::mem::take(&mut self.unknown) {
             self.judge_unknown(now, key, &hello, out);
         }

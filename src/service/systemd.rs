@@ -66,6 +66,7 @@ pub(super) fn unit(service: &Service) -> String {
          Type=notify\n\
          NotifyAccess=main\n\
          ExecStart={line}\n\
+         ExecReload=/bin/kill -HUP $MAINPID\n\
          {handed}\
          Restart=on-failure\n\
          RestartSec=5\n\

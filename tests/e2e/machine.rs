@@ -271,9 +271,15 @@ fn a_storm_of_signals_costs_no_byte() {
             let storm = scope.spawn(|| {
                 let mut sent = 0;
                 while !over.load(Ordering::Relaxed) {
-                    for signal in
-                        [Signal::STOP, Signal::CONT, Signal::WINCH, Signal::PIPE, Signal::URG, Signal::CHILD]
-                    {
+                    for signal in [
+                        Signal::STOP,
+                        Signal::CONT,
+                        Signal::WINCH,
+                        Signal::PIPE,
+                        Signal::URG,
+                        Signal::CHILD,
+                        Signal::HUP,
+                    ] {
                         tunnel.server.process.signal(signal);
                         tunnel.client.signal(signal);
                         sent += 2;

@@ -103,7 +103,7 @@ fn a_mistyped_license_is_found_before_anything_is_sent() {
 }
 
 /// A backend that takes about 4 s for 4 MiB, and then ends.
-fn unhurried() -> Backend {
+pub fn unhurried() -> Backend {
     Backend::new(|stream| {
         let mut pattern = Pattern::new(3);
         for _ in 0..40 {
@@ -117,7 +117,7 @@ fn unhurried() -> Backend {
     })
 }
 
-fn download(public: u16) -> mpsc::Receiver<(u64, Result<(), std::io::ErrorKind>)> {
+pub fn download(public: u16) -> mpsc::Receiver<(u64, Result<(), std::io::ErrorKind>)> {
     let (ended, ends) = mpsc::channel();
     let visitor = visit(public);
     // It has begun when this returns.
