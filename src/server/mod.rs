@@ -1,11 +1,11 @@
 //! The server: strangers, logins, sessions, mappings and visits.
 //!
-//! In reading order: this file routes inputs; [`entrance`] lets strangers in; [`session`] keeps what one
-//! login made; [`mappings`] knows what is published, [`places`] binds its ports and [`names`]; [`visits`] pairs
-//! visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP from visit to visit;
-//! [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`] lets clients visit
-//! each other. [`accounts`] counts what passes, and [`bans`] who comes too often.
-//! The operator asks at [`admin`], and sees a [`report`].
+//! In reading order: this file routes inputs; [`doors`] are what it listens at; [`entrance`] lets strangers in;
+//! [`session`] keeps what one login made; [`mappings`] knows what is published, [`places`] binds its ports and
+//! [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP
+//! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
+//! lets clients visit each other. [`accounts`] counts what passes, and [`bans`] who comes too often. The operator asks
+//! at [`admin`], and sees a [`report`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -17,6 +17,7 @@ mod arrivals;
 mod bans;
 mod books;
 mod callers;
+mod doors;
 mod ends;
 mod entrance;
 mod events;
@@ -43,17 +44,17 @@ use crate::license::Transport;
 use crate::limits::{COUNTERS_KEPT_EVERY, LICENSES_POLL_EVERY, STOP_TIMEOUT};
 use crate::note::Note;
 use crate::reason::Reason;
-use crate::role::{Input, Manner, Outbox, Role, Speech, Verb};
+use crate::role::{Input, Manner, Outbox, Role, Verb};
 use crate::slots::{Key, Slots, Table};
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
-use crate::wire::{Frame, NO_ADDRESS};
+use crate::wire::Frame;
 use accounts::Accounts;
 use admin::Admin;
 pub use admin::{AdminDoor, Token};
-use arrivals::{Arrival, Guest, Reach};
 use bans::Bans;
 use callers::Caller;
+use doors::Door;
 use events::Events;
 use fronts::Front;
 use greeters::Greeter;
@@ -114,17 +115,6 @@ pub struct Server {
     licenses_trouble: Option<String>,
     started: Time,
     stopping: Option<Time>,
-}
-
-/// Who comes to a listener of the server's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
-    /// Clients.
-    Tunnel(Transport),
-    /// Visitors who are told apart by name.
-    Names(Scheme),
-    /// The operator, by one of its doors.
-    Admin(usize),
 }
 
 /// What a connection is to the server.
@@ -369,31 +359,8 @@ impl Server {
     }
 
     fn start(&mut self, now: Time, out: &mut Outbox<'_>) {
-        for &(address, transport) in &self.config.doors {
-            let speech = match transport {
-                Transport::Tls => Speech::Tls,
-                Transport::Plain => Speech::Plain,
-            };
-            if let Some(key) = out.listen(address, speech) {
-                self.doors.insert(key, (Door::Tunnel(transport), address));
-            }
-        }
-        for &(address, scheme) in &self.name_doors {
-            if let Some(key) = out.listen(address, Speech::Http) {
-                self.doors.insert(key, (Door::Names(scheme), address));
-                self.names.insert(scheme, Names::default());
-            }
-        }
         self.started = now;
-        for (index, door) in self.admin_doors.iter().enumerate() {
-            let (key, address) = match door {
-                AdminDoor::Unix(path) => (out.listen_unix(path), NO_ADDRESS),
-                AdminDoor::Port(address, _) => (out.listen(*address, Speech::Local), *address),
-            };
-            if let Some(key) = key {
-                self.doors.insert(key, (Door::Admin(index), address));
-            }
-        }
+        self.open_doors(out);
         out.push(Verb::LookAround);
         self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
         self.timers.remind(now + COUNTERS_KEPT_EVERY, Due::Counters);
@@ -448,65 +415,6 @@ impl Server {
         }
         let next = self.channels.iter().map(|(_, channel)| channel.deadline()).min();
         self.watch(next.unwrap_or(Time::NEVER));
-    }
-
-    fn bound(&mut self, now: Time, key: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some((door, bound)) = self.doors.get_mut(key) {
-            *bound = address;
-            out.note(match *door {
-                Door::Tunnel(transport) => Note::Listening { address, tls: transport == Transport::Tls },
-                Door::Names(scheme) => Note::ListeningForNames { address, scheme: scheme.word() },
-                Door::Admin(index) => Note::AdminAt {
-                    place: match &self.admin_doors[index] {
-                        AdminDoor::Unix(path) => path.clone(),
-                        AdminDoor::Port(..) => format!("http://{address}"),
-                    },
-                },
-            });
-        } else {
-            self.port_bound(now, key, address, out);
-        }
-    }
-
-    fn bind_failed(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
-        if let Some((door, address)) = self.doors.remove(key) {
-            let whom = match door {
-                Door::Tunnel(_) => "clients",
-                Door::Names(_) => "visitors by name",
-                Door::Admin(_) => "the API",
-            };
-            out.note(Note::NotListening { whom, address, reason });
-            out.push(Verb::Exit(1));
-        } else {
-            self.port_failed(now, key, reason, out);
-        }
-    }
-
-    fn accepted(&mut self, now: Time, listener: Key, key: Key, peer: SocketAddr, out: &mut Outbox<'_>) {
-        if let Some(&(door, _)) = self.doors.get(listener) {
-            match door {
-                Door::Tunnel(transport) => self.stranger_came(now, key, peer, transport, out),
-                Door::Admin(index) => {
-                    let token = match &self.admin_doors[index] {
-                        AdminDoor::Unix(_) => None,
-                        AdminDoor::Port(_, token) => Some(token.clone()),
-                    };
-                    self.admin_came(now, key, peer, token);
-                }
-                Door::Names(scheme) => {
-                    let guest = Guest { peer, came_to: None, reach: Reach::Names };
-                    match scheme {
-                        Scheme::Http => self.caller_came(now, key, guest, scheme, out),
-                        Scheme::Https => self.greeter_came(now, key, guest, out),
-                    }
-                }
-            }
-        } else if let Some(&(session, mapping)) = self.ports.get(listener) {
-            let arrival = Arrival { session, mapping, visitor: peer, came_to: None };
-            self.somebody_came(now, key, arrival, out);
-        } else {
-            out.close(key, Manner::Cut);
-        }
     }
 
     fn frame(&mut self, now: Time, key: Key, frame: Frame<'_>, bytes: &[u8], out: &mut Outbox<'_>) {
