@@ -139,6 +139,15 @@ impl Meter {
         self.lane(way).room(now).min(mark)
     }
 
+    /// Whether so much may pass at once, be it the last before the mark, or more than ever is saved up: that is paid for
+    /// later.
+    pub fn has_room_for(&mut self, now: Time, way: Way, bytes: u64) -> bool {
+        let mark = self.mark;
+        let lane = self.lane(way);
+        let saved_up = lane.rate.map_or(u64::MAX, Lane::burst);
+        mark > 0 && lane.room(now) >= bytes.min(saved_up)
+    }
+
     /// Room for so much is worth to be told of, once there was none.
     pub fn slice(&mut self, way: Way) -> u64 {
         let rate = self.lane(way).rate.unwrap_or(u64::MAX);
@@ -220,6 +229,20 @@ mod tests {
         assert_eq!(meter.room(at(1_001_100), Way::Down), 100_000);
         assert_eq!(meter.take(), Traffic { down: 1_500_000, up: 0 });
         assert_eq!(meter.take(), Traffic::default());
+    }
+
+    /// A datagram passes whole, or never.
+    #[test]
+    fn what_cannot_be_divided_is_not_held_back_for_ever() {
+        let mut meter = meter(Limits { down: Some(1_000), mark: 70_000, ..Limits::default() });
+        assert!(meter.has_room_for(at(0), Way::Down, 65_507), "more than is saved up");
+        assert!(!meter.pass(at(0), Way::Down, 65_507));
+        assert!(!meter.has_room_for(at(0), Way::Down, 1));
+        assert!(!meter.has_room_for(at(49_000), Way::Down, 1_000), "it is paid for");
+        assert!(meter.has_room_for(at(51_000), Way::Down, 1_000));
+        assert!(meter.has_room_for(at(0), Way::Up, 9_000), "more than there is before the mark");
+        assert!(meter.pass(at(0), Way::Up, 9_000));
+        assert!(!meter.has_room_for(at(0), Way::Up, 1));
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl<N: Net> Driver<N> {
         assert_eq!(lent, self.arena.lent(), "a buffer has no owner, or two");
         assert_eq!(used, self.used, "connections were miscounted");
         assert_eq!(self.arena.reserved(), used.buffers(), "rights were miscounted");
+        self.check_held();
         for role in &self.roles {
             role.check();
         }

@@ -216,9 +216,13 @@ impl<N: Net> Driver<N> {
     /// Whether so much may pass at once; then it is counted.
     pub(super) fn may_pass_whole(&mut self, visitor: Key, way: Way, bytes: usize) -> bool {
         let Some(meter) = self.meter_of(visitor) else { return true };
-        let passes = self.room(meter, way).0 >= bytes as u64;
+        let (now, bytes) = (self.now, bytes as u64);
+        let chain = self.chain(meter).into_iter().flatten();
+        let passes = chain
+            .into_iter()
+            .all(|key| self.meter(key).is_none_or(|meter| meter.has_room_for(now, way, bytes)));
         if passes {
-            self.count(meter, way, bytes as u64);
+            self.count(meter, way, bytes);
         }
         passes
     }
@@ -279,9 +283,35 @@ impl<N: Net> Driver<N> {
     }
 
     fn release_first(&mut self, lane: Lane) {
-        let visitor = self.meters.held.get_mut(&lane).and_then(VecDeque::pop_front);
+        let Some(queue) = self.meters.held.get_mut(&lane) else { return };
+        let visitor = queue.pop_front();
+        // Whoever is alone need not stand in a queue.
+        if queue.is_empty() {
+            self.meters.held.remove(&lane);
+        }
         if let Some(link) = visitor.and_then(|visitor| self.link(visitor)) {
             link.held_back[lane.1 as usize] = false;
+        }
+    }
+
+    /// Panics where who is held back and the queues do not agree.
+    pub(super) fn check_held(&self) {
+        let mut waiting = BTreeSet::new();
+        for (&(_, way), queue) in &self.meters.held {
+            assert!(self.meters.look < Time::NEVER, "nobody looks at those who are held back");
+            for &key in queue {
+                if let Some(Slot::Link(link)) = self.slots.get(key) {
+                    assert!(link.held_back[way as usize], "{key:?} stands in a queue, and goes on");
+                    assert!(waiting.insert((key, way)), "{key:?} stands in two queues");
+                }
+            }
+        }
+        for (key, slot) in self.slots.iter() {
+            let Slot::Link(link) = slot else { continue };
+            for way in [Way::Down, Way::Up] {
+                let held = link.held_back[way as usize];
+                assert!(!held || waiting.contains(&(key, way)), "{key:?} is held back for ever");
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Does what needs the disk, on a thread of its own and in order: a slow disk holds up nobody.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::Duration;
 
 use super::poll::Bell;
 use crate::edit::{Edit, Edited, NotEdited};
@@ -34,13 +35,16 @@ pub(super) enum Done {
     Edited(usize, Key, Result<Box<Edited>, NotEdited>),
 }
 
+/// How long it is waited for what is still to be written when the program ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Stack of the thread.
 const STACK_BYTES: usize = 512 * 1024;
 
 #[derive(Default)]
 pub(super) struct Clerk {
     files: Option<Box<dyn Files>>,
-    running: Option<(Sender<Job>, JoinHandle<()>)>,
+    running: Option<Sender<Job>>,
     done: Option<Receiver<Done>>,
 }
 
@@ -67,10 +71,10 @@ impl Clerk {
             let ring = bell.clone();
             let work = move || work(files, &jobs, &tell, &ring);
             let thread = thread::Builder::new().name("clerk".into()).stack_size(STACK_BYTES).spawn(work);
-            self.running = thread.ok().map(|thread| (give, thread));
+            self.running = thread.ok().map(|_| give);
             self.done = Some(done);
         }
-        if let Some((jobs, _)) = &self.running {
+        if let Some(jobs) = &self.running {
             // It fails only when the program is ending.
             let _ = jobs.send(job);
         }
@@ -95,11 +99,9 @@ fn work(mut files: Box<dyn Files>, jobs: &Receiver<Job>, tell: &Sender<Done>, be
 }
 
 impl Drop for Clerk {
-    /// What was to be done is, before the program ends.
+    /// What was to be done is, before the program ends; unless the disk hangs.
     fn drop(&mut self) {
-        if let Some((jobs, thread)) = self.running.take() {
-            drop(jobs);
-            let _ = thread.join();
-        }
+        drop(self.running.take());
+        while let Some(Ok(_)) = self.done.as_ref().map(|done| done.recv_timeout(LAST_WORDS)) {}
     }
 }

@@ -16,7 +16,7 @@ use super::{Channel, Server};
 use crate::api::{self, Call, Refusal, View};
 use crate::edit::{Edited, NotEdited};
 use crate::http::{Body, Request, header_space};
-use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_PIECE_BYTES, ADMIN_TIMEOUT, HTTP_HEAD_BYTES_MAX};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_MAX, ADMIN_PIECE_BYTES, ADMIN_TIMEOUT, HTTP_HEAD_BYTES_MAX};
 use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
@@ -132,12 +132,39 @@ impl From<Refusal> for Answer {
 
 impl Server {
     /// Somebody comes to the operator's door.
-    pub(super) fn admin_came(&mut self, now: Time, key: Key, peer: SocketAddr, token: Option<Token>) {
+    pub(super) fn admin_came(
+        &mut self,
+        now: Time,
+        key: Key,
+        peer: SocketAddr,
+        token: Option<Token>,
+        out: &mut Outbox<'_>,
+    ) {
+        if token.is_some() {
+            self.make_room_at_port(out);
+        }
         let deadline = now + ADMIN_TIMEOUT;
         let (heard, left) = (Vec::new(), Vec::new());
         let admin = Admin { token, peer, heard, left, stage: Stage::Listening, deadline };
         self.channels.insert(key, Channel::Admin(admin));
         self.watch(deadline);
+    }
+
+    /// Everybody on this machine can come to a port: they are not to keep the operator from the socket, so where many are
+    /// there, the one that has said nothing for longest goes.
+    fn make_room_at_port(&mut self, out: &mut Outbox<'_>) {
+        let at_port = |channel: &Channel| match channel {
+            Channel::Admin(admin) if admin.token.is_some() => Some(admin.deadline),
+            _ => None,
+        };
+        let there = self.channels.iter().filter_map(|(key, channel)| Some((at_port(channel)?, key)));
+        let there: Vec<(Time, Key)> = there.collect();
+        if there.len() >= ADMIN_MAX / 2
+            && let Some((_, longest)) = there.into_iter().min()
+        {
+            self.channels.remove(longest);
+            out.close(longest, Manner::Cut);
+        }
     }
 
     fn admin(&mut self, key: Key) -> Option<&mut Admin> {

@@ -224,6 +224,8 @@ impl Server {
                 return self.refuse(now, key, request, status_of(reason), "", out);
             }
             self.leave_visit(now, key, out);
+            // The head is the first that counts.
+            self.measure(key, to.0, to.1, out);
         }
         let stage = Stage::Asked { again: stays && again, to_head: request.is_head() };
         let caller = Caller { stage, ..caller };

@@ -100,7 +100,7 @@ impl Server {
                         AdminDoor::Unix(_) => None,
                         AdminDoor::Port(_, token) => Some(token.clone()),
                     };
-                    self.admin_came(now, key, peer, token);
+                    self.admin_came(now, key, peer, token, out);
                 }
                 Door::Names(scheme) => {
                     let guest = Guest { peer, came_to: None, reach: Reach::Names };

@@ -357,3 +357,55 @@ fn who_asks_too_often_is_told_so() {
     assert_eq!(third.hear().unwrap().line(), "429 Too Many Requests");
     assert_eq!(first.get("a.example.com", "/").from(), "real", "who is there stays");
 }
+
+/// A datagram that is larger than what is left does not leave the quota at its last bytes for ever.
+#[test]
+fn a_quota_ends_with_a_datagram_too() {
+    let (server, public) = (Server::start(), port());
+    let real = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mapping = format!("{public}:127.0.0.1:{}/udp", real.local_addr().unwrap().port());
+    let client = published(&server, Kind::Tls, &["--quota", "9500"], mapping);
+    let visitor = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    real.set_read_timeout(Some(SOON)).unwrap();
+    for n in 0..10 {
+        visitor.send_to(&[n; 1_000], (Ipv4Addr::LOCALHOST, public)).unwrap();
+        assert_eq!(real.recv_from(&mut [0; 2_000]).unwrap().0, 1_000, "datagram {n}");
+    }
+    server.process.wait_for("shop: its quota for this month is used up; nothing passes", SOON);
+    visitor.send_to(&[7; 1_000], (Ipv4Addr::LOCALHOST, public)).unwrap();
+    real.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(real.recv_from(&mut [0; 2_000]).is_err(), "one more has passed");
+    stop(client);
+}
+
+/// Heads and bodies, of the first request on a connection as of the others.
+#[test]
+fn requests_and_answers_are_counted() {
+    let (mut server, site) = (Server::start_with_names(), mirror("real"));
+    let license = server.license(&["add", "shop", "--hosts", "a.example.com"]);
+    let mapping = format!("a.example.com:127.0.0.1:{}", site.port);
+    let client = server.client_with(Kind::Tls, &license, &[mapping], |_| {});
+    client.wait_for(" ready", SOON);
+    let count = |server: &Server| {
+        let output = std::process::Command::new(super::harness::nt());
+        let mut command = output;
+        let output =
+            command.args(["status", "--json", "--state"]).arg(server.folder.join("state")).output().unwrap();
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of = |way: &str| all["mappings"][0][way].as_u64().unwrap();
+        (of("down"), of("up"))
+    };
+    let mut talk = Talk::new(visit(server.names.unwrap()));
+    talk.get("a.example.com", "/");
+    let first = count(&server);
+    assert!(first.0 > 50 && first.1 > 50, "{first:?}");
+    talk.get("a.example.com", "/");
+    let second = count(&server);
+    assert_eq!((second.0 - first.0, second.1 - first.1), first, "the same once more");
+    let body = "x".repeat(100_000);
+    talk.say(format!("POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 100000\r\n\r\n{body}"));
+    talk.hear().unwrap();
+    let third = count(&server);
+    assert!((100_000..101_000).contains(&(third.0 - second.0)), "{third:?}");
+    stop_server(&mut server);
+}
