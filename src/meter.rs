@@ -139,8 +139,8 @@ impl Meter {
         self.lane(way).room(now).min(mark)
     }
 
-    /// Whether so much may pass at once, be it the last before the mark, or more than ever is saved up: that is paid for
-    /// later.
+    /// Whether so much may pass at once, be it the last before the mark, or more than ever is saved up: that is paid
+    /// for later.
     pub fn has_room_for(&mut self, now: Time, way: Way, bytes: u64) -> bool {
         let mark = self.mark;
         let lane = self.lane(way);

@@ -150,7 +150,7 @@ impl Server {
         self.watch(deadline);
     }
 
-    /// Everybody on this machine can come to a port: they are not to keep the operator from the socket, so where many are
+    /// Everybody on this machine can come to a port: they are not to keep the operator from the socket. Where many are
     /// there, the one that has said nothing for longest goes.
     fn make_room_at_port(&mut self, out: &mut Outbox<'_>) {
         let at_port = |channel: &Channel| match channel {
