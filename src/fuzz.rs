@@ -2,10 +2,13 @@
 //! every build compiles them; `tests/corpus.rs` replays their corpora, and `tests/fuzz` gives them to
 //! libFuzzer, beside the targets that play with whole roles (`tests/fuzz/roles`).
 
+use crate::api::{self, Call};
+use crate::calendar::Date;
 use crate::config;
-use crate::directory::Directory;
+use crate::directory::{Directory, Entry};
 use crate::exit::{Next, Talk};
 use crate::http::{Answer, AnswerKind, Body, Malformed, Request, Scheme, Status, header_space};
+use crate::ledger::Ledger;
 use crate::license::License;
 use crate::limits::{EXIT_BYTES_MAX, HTTP_HEADERS_MAX};
 use crate::mapping::{self, Exit};
@@ -27,6 +30,8 @@ pub const TARGETS: &[Target] = &[
     ("allow", allow),
     ("config", configuration),
     ("licenses", licenses),
+    ("counters", counters),
+    ("api", calls),
     ("proxy_protocol", headers),
     ("via", proxies),
     ("exit", exits),
@@ -120,6 +125,40 @@ pub fn licenses(bytes: &[u8]) {
     match Directory::parse(text) {
         Ok(directory) => assert_eq!(Directory::parse(&directory.to_toml()), Ok(directory)),
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// `counters.toml`.
+pub fn counters(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Ledger::parse(text) {
+        Ok(ledger) => assert_eq!(Ledger::parse(&ledger.to_toml()), Ok(ledger)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// What the API is asked: a method and a target in the first line, then a body. What it would change of the licenses
+/// can be written and read.
+pub fn calls(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let Ok(line) = std::str::from_utf8(&bytes[..end]) else { return };
+    let (method, target) = line.split_once(' ').unwrap_or((line, ""));
+    match api::call(method, target, bytes.get(end + 1..).unwrap_or_default()) {
+        Ok(Call::Edit(edit)) => {
+            let mut directory = Directory::default();
+            for n in 1..=2 {
+                let entry = Entry::new(["nas", "box"][n - 1], &License::from_random([n as u8; 28]));
+                directory.add(entry.expect("a name")).expect("a new one");
+            }
+            let before = directory.clone();
+            match edit.apply(&mut directory, &License::from_random([9; 28]), Date::parse("2026-11-29").ok()) {
+                Ok(edited) => assert!(!edited.what.is_empty()),
+                Err(trouble) => assert!(!trouble.what.is_empty() && directory == before),
+            }
+            assert_eq!(Directory::parse(&directory.to_toml()), Ok(directory));
+        }
+        Ok(Call::View(_) | Call::Cut(_) | Call::Reload) => {}
+        Err(refusal) => assert!((400..500).contains(&refusal.status) && !refusal.what.is_empty()),
     }
 }
 

@@ -70,8 +70,10 @@ impl Account {
             month: count("month")?,
             ..Self::default()
         };
-        if let Some(began) = fields.string("began")? {
-            account.began = Some(began.read(Date::parse)?);
+        match fields.string("began")? {
+            Some(began) => account.began = Some(began.read(Date::parse)?),
+            // Nobody knows since when.
+            None => account.month = 0,
         }
         if let Some(met) = fields.string("met")? {
             account.met = Some(met.read(LicenseId::parse)?);

@@ -97,10 +97,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "fuzz",
         &[
+            "api",
+            "calendar",
             "config",
             "directory",
+            "edit",
             "exit",
             "http",
+            "ledger",
             "license",
             "limits",
             "mapping",
