@@ -87,10 +87,22 @@ impl<N: Net> Driver<N> {
 
     /// What passes a visitor's connection counts with this meter.
     pub(super) fn measure(&mut self, visitor: Key, meter: Key) {
-        match self.slots.get_mut(visitor) {
-            Some(Slot::Link(link)) => link.meter = Some(meter),
-            Some(Slot::Flow(flow)) => flow.meter = Some(meter),
-            _ => {}
+        let held = match self.slots.get_mut(visitor) {
+            Some(Slot::Link(link)) if link.meter == Some(meter) => return,
+            Some(Slot::Link(link)) => {
+                link.meter = Some(meter);
+                std::mem::take(&mut link.held_back) != [false; 2]
+            }
+            Some(Slot::Flow(flow)) => {
+                flow.meter = Some(meter);
+                false
+            }
+            _ => false,
+        };
+        // Who goes elsewhere does not wait for what was short before.
+        if held {
+            self.meters.held.values_mut().for_each(|queue| queue.retain(|key| *key != visitor));
+            self.enqueue(visitor);
         }
     }
 
