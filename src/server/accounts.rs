@@ -244,7 +244,8 @@ impl Server {
         let accounts = &mut self.accounts;
         for &(meter, traffic) in passed {
             let Some((name, mapping)) = accounts.whose.get(meter) else { continue };
-            if traffic != Traffic::default() {
+            // What a license that is forgotten has had is forgotten, too.
+            if traffic != Traffic::default() && self.config.directory.by_name(name).is_some() {
                 accounts.ledger.account(name).pass(mapping.as_deref(), traffic);
                 accounts.changed = true;
             }

@@ -185,6 +185,18 @@ impl Server {
         self.hear_admin(now, key, out);
     }
 
+    /// Nothing more will be asked: what was is still answered.
+    pub(super) fn admin_ended(&mut self, key: Key, out: &mut Outbox<'_>) {
+        let Some(admin) = self.admin(key) else { return };
+        match &mut admin.stage {
+            Stage::Asked(Asked { last, .. }) | Stage::Answering(last) => *last = true,
+            Stage::Listening => {
+                self.channels.remove(key);
+                out.close(key, Manner::End);
+            }
+        }
+    }
+
     /// Does what the next request asks for, if it is there as a whole.
     fn hear_admin(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(admin) = self.admin(key).filter(|admin| admin.stage == Stage::Listening) else { return };

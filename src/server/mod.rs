@@ -442,6 +442,7 @@ impl Server {
             Some(Channel::Visitor(VisitorChannel {
                 carries: Carries::Bytes | Carries::Datagrams, ..
             })) => self.visitor_ended(now, key, out),
+            Some(Channel::Admin(_)) => self.admin_ended(key, out),
             // Tunnel connections end with a word, or not at all.
             _ => {
                 out.close(key, Manner::Cut);

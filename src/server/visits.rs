@@ -218,6 +218,10 @@ impl Server {
     }
 
     fn grant(&mut self, now: Time, key: Key, proxy_key: Key, out: &mut Outbox<'_>) {
+        // Once more: who has waited may have come to be another session's.
+        if let Some((owner, mapping)) = self.visit_of(key) {
+            self.measure(key, owner, mapping, out);
+        }
         let Some(Channel::Visitor(visitor)) = self.channels.get_mut(key) else { return };
         let visitor::Effect::Ask { ended } = visitor.state.step(now, visitor::Event::Granted(proxy_key))
         else {

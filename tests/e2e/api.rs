@@ -391,6 +391,13 @@ fn a_long_answer_comes_whole_and_requests_follow_each_other() {
     let answer = ask(&server, "GET", "/api/v1/licenses", "");
     assert!(answer.body.len() > 40_000, "{}", answer.body.len());
     assert_eq!(answer.json()["licenses"].as_array().unwrap().len(), 151);
+    // Whoever says that it will ask no more is answered.
+    let stream = UnixStream::connect(server.folder.join("state/admin.sock")).unwrap();
+    (&stream).write_all(b"GET /api/v1/licenses HTTP/1.1\r\nHost: nt\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut whole = String::new();
+    (&stream).read_to_string(&mut whole).unwrap();
+    assert!(whole.ends_with(&answer.body), "{} bytes", whole.len());
     // Three in one breath.
     let stream = UnixStream::connect(server.folder.join("state/admin.sock")).unwrap();
     let one = "GET /healthz HTTP/1.1\r\nHost: nt\r\n\r\n";

@@ -29,12 +29,16 @@ fn published(server: &Server, kind: Kind, words: &[&str], mapping: String) -> Nt
     client
 }
 
-/// All that comes until the end, and whether that was a cut.
+/// All that comes until the end, and whether that was a cut; of what never ends, enough to see that.
 fn drink(stream: &mut TcpStream) -> (u64, bool) {
     let (mut drunk, mut glass) = (0, [0; 4_096]);
     loop {
         match stream.read(&mut glass) {
             Ok(0) => return (drunk, false),
+            Ok(_) if drunk > 20_000_000 => {
+                stream.shutdown(Shutdown::Both).unwrap();
+                return (drunk, false);
+            }
             Ok(n) => drunk += n as u64,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return (drunk, true),
             Err(error) => panic!("{error}"),
@@ -408,4 +412,28 @@ fn requests_and_answers_are_counted() {
     let third = count(&server);
     assert!((100_000..101_000).contains(&(third.0 - second.0)), "{third:?}");
     stop_server(&mut server);
+}
+
+/// Who came while the client was away is served by the process that is started in its place, and counted there.
+#[test]
+fn who_waited_for_a_client_is_counted_too() {
+    let (server, echo, public) = (Server::start(), Backend::echo(), port());
+    let mapping = format!("{public}:127.0.0.1:{},rate=5M", echo.port);
+    let license = server.license(&["add", "shop", "--quota", "100000"]);
+    let start = || server.client_with(Kind::Tls, &license, std::slice::from_ref(&mapping), |_| {});
+    let mut first = start();
+    first.wait_for(" ready", SOON);
+    first.kill();
+    let mut visitor = visit(public);
+    visitor.write_all(b"Is anybody there?").unwrap();
+    let second = start();
+    second.wait_for(" ready", SOON);
+    visitor.read_exact(&mut [0; 17]).unwrap();
+    // What would pass beyond the quota is cut; which of the two hears of it first is chance.
+    std::thread::scope(|scope| {
+        scope.spawn(|| while (&visitor).write_all(&[7; 10_000]).is_ok() {});
+        let (drunk, _) = drink(&mut visitor.try_clone().unwrap());
+        assert!(drunk <= 100_000, "{drunk} bytes");
+    });
+    server.process.wait_for("shop: its quota for this month is used up", SOON);
 }
