@@ -131,16 +131,18 @@ fn an_exit_leads_nowhere_but_where_the_client_allows() {
 #[test]
 fn a_real_server_hears_one_request_and_nothing_that_is_for_another() {
     let mut server = Server::start();
-    // Each connection by itself: one of before may still say something.
-    let heard = Arc::new(Mutex::new(vec![Vec::new()]));
+    // Each connection by itself, and told apart by its path: one of before may come late, or still say something.
+    let heard = Arc::new(Mutex::new(Vec::<Vec<u8>>::new()));
     let hears = heard.clone();
     let backend = Backend::new(move |mut stream| {
         let mut piece = [0; 4096];
-        let at = hears.lock().unwrap().len();
-        hears.lock().unwrap().push(Vec::new());
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
-            .unwrap();
+        let at = {
+            let mut all = hears.lock().unwrap();
+            all.push(Vec::new());
+            all.len() - 1
+        };
+        // Who asked may have gone.
+        _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
         while let Ok(n @ 1..) = stream.read(&mut piece) {
             hears.lock().unwrap()[at].extend_from_slice(&piece[..n]);
         }
@@ -155,15 +157,21 @@ fn a_real_server_hears_one_request_and_nothing_that_is_for_another() {
     let other =
         format!("GET http://bank.example/ HTTP/1.1\r\nHost: bank.example\r\n{login}Cookie: secret\r\n\r\n");
     let long = "x".repeat(100_000);
-    for (request, body) in [
+    for (n, (request, body)) in [
         (head("GET", ""), String::new()),
         (head("POST", "Content-Length: 5\r\n"), "hello".to_owned()),
         (head("POST", "Content-Length: 100000\r\n"), long.clone()),
         (head("POST", "Transfer-Encoding: chunked\r\n"), format!("186a0\r\n{long}\r\n0\r\n\r\n")),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         for at_once in [true, false] {
-            let before = heard.lock().unwrap().len();
-            let last = || heard.lock().unwrap().get(before).cloned().unwrap_or_default();
+            let path = format!("/{n}{at_once}");
+            let request = request.replace("/ HTTP", &format!("{path} HTTP"));
+            let line = format!(" {path} HTTP/1.1\r\n");
+            let is_last = |said: &&Vec<u8>| String::from_utf8_lossy(said).contains(&line);
+            let last = || heard.lock().unwrap().iter().find(is_last).cloned().unwrap_or_default();
             let mut stream = visit(http);
             let mut answer = [0; 1024];
             stream.write_all(format!("{request}{body}").as_bytes()).unwrap();
