@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::edit::{Edit, SETTINGS, Settings};
+use crate::directory::SETTINGS;
+use crate::edit::{Edit, Settings};
 use crate::text::{did_you_mean, quote};
 
 /// What the API promises, for programs.

@@ -44,14 +44,10 @@ pub const LICENSES_MAX: usize = 10_000;
 /// Most mappings that stand in one license, a range counting once per port.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
-const FIELDS: [&str; 21] = [
-    "name",
-    "id",
-    "public",
-    "mac",
+/// What a license may, by the names that it has in the file. What depends on another one stands behind it.
+pub const SETTINGS: [&str; 12] = [
     "ports",
     "hosts",
-    "map",
     "visit",
     "visitors",
     "max_mappings",
@@ -62,12 +58,12 @@ const FIELDS: [&str; 21] = [
     "over_quota",
     "connects",
     "expires",
-    OLD_FIELDS[0],
-    OLD_FIELDS[1],
-    OLD_FIELDS[2],
-    "revoked",
 ];
 
+/// What else stands there, of every license.
+const OTHER_FIELDS: [&str; 6] = ["name", "id", "public", "mac", "map", "revoked"];
+
+/// … and of one that was rotated.
 const OLD_FIELDS: [&str; 3] = ["old_id", "old_public", "old_mac"];
 
 const HEADING: &str = "\
@@ -398,8 +394,9 @@ impl Directory {
     /// The line, what is wrong there and what to do. No key is repeated in it.
     pub fn parse(text: &str) -> Result<Self, DirectoryError> {
         let document = Document::parse(text)?;
+        let known = [&OTHER_FIELDS[..], &SETTINGS, &OLD_FIELDS].concat();
         let mut directory = Self::default();
-        for fields in document.fields(&["license"])?.tables("license", &FIELDS)? {
+        for fields in document.fields(&["license"])?.tables("license", &known)? {
             let entry = Entry::read(&fields)?;
             directory.add(entry).map_err(|what| FileError { line: fields.line(), what })?;
         }

@@ -6,24 +6,7 @@ use crate::license::License;
 use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
 use crate::text::{number, parse_bytes, quote};
 
-/// The settings of a license, by the names that they have in `licenses.toml`. What depends on another one stands behind
-/// it.
-pub const SETTINGS: [&str; 12] = [
-    "ports",
-    "hosts",
-    "visit",
-    "visitors",
-    "max_mappings",
-    "max_visitors",
-    "rate",
-    "quota",
-    "quota_day",
-    "over_quota",
-    "connects",
-    "expires",
-];
-
-/// Settings of a license that are to be others: each of [`SETTINGS`], and its text.
+/// Settings of a license that are to be others: each of [`SETTINGS`](crate::directory::SETTINGS), and its text.
 pub type Settings = Vec<(&'static str, String)>;
 
 /// A change.

@@ -145,16 +145,19 @@ impl<N: Net> Driver<N> {
     }
 
     /// A meter and the one that it counts with.
-    fn chain(&mut self, meter: Key) -> [Option<Key>; 2] {
-        let within = self.meter(meter).and_then(|meter| meter.within);
-        [Some(meter), within]
+    fn chain(&self, meter: Key) -> impl Iterator<Item = Key> + use<N> {
+        let within = match self.slots.get(meter) {
+            Some(Slot::Meter(meter)) => meter.within,
+            _ => None,
+        };
+        std::iter::once(meter).chain(within)
     }
 
     /// How much may pass a meter, and which one is the narrowest.
     fn room(&mut self, meter: Key, way: Way) -> (u64, Key) {
         let now = self.now;
         let mut narrowest = (u64::MAX, meter);
-        for key in self.chain(meter).into_iter().flatten() {
+        for key in self.chain(meter) {
             let room = self.meter(key).map_or(u64::MAX, |meter| meter.room(now, way));
             if room < narrowest.0 {
                 narrowest = (room, key);
@@ -165,7 +168,7 @@ impl<N: Net> Driver<N> {
 
     fn count(&mut self, meter: Key, way: Way, bytes: u64) {
         let now = self.now;
-        for key in self.chain(meter).into_iter().flatten() {
+        for key in self.chain(meter) {
             if self.meter(key).is_some_and(|meter| meter.pass(now, way, bytes)) {
                 self.meters.spent.push(key);
             }
@@ -182,8 +185,7 @@ impl<N: Net> Driver<N> {
         let (mut room, narrowest) = self.room(meter, way);
         if room < u64::MAX {
             let turn = self.meters.turn == Some((visitor, way));
-            let crowd = self.chain(meter).into_iter().flatten();
-            let crowd = crowd.into_iter().find(|&key| self.meters.held.contains_key(&(key, way)));
+            let crowd = self.chain(meter).find(|&key| self.meters.held.contains_key(&(key, way)));
             match crowd {
                 // Others were here before.
                 Some(first) if !turn => {
@@ -229,9 +231,8 @@ impl<N: Net> Driver<N> {
     pub(super) fn may_pass_whole(&mut self, visitor: Key, way: Way, bytes: usize) -> bool {
         let Some(meter) = self.meter_of(visitor) else { return true };
         let (now, bytes) = (self.now, bytes as u64);
-        let chain = self.chain(meter).into_iter().flatten();
-        let passes = chain
-            .into_iter()
+        let passes = self
+            .chain(meter)
             .all(|key| self.meter(key).is_none_or(|meter| meter.has_room_for(now, way, bytes)));
         if passes {
             self.count(meter, way, bytes);

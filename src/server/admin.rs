@@ -64,13 +64,21 @@ enum Stage {
     Answering(bool),
 }
 
+/// What a request waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Waits {
+    /// The meters are read, for what it wants to see.
+    Meters(View),
+    /// The files are looked at.
+    Files,
+    /// Whatever it asked for is done.
+    Work,
+}
+
 /// A request under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Asked {
-    /// What is to be seen, where that is all …
-    view: Option<View>,
-    /// … and whether the files are looked at for it.
-    reloads: bool,
+    waits: Waits,
     to_head: bool,
     last: bool,
 }
@@ -202,7 +210,7 @@ impl Server {
         let Some(admin) = self.admin(key).filter(|admin| admin.stage == Stage::Listening) else { return };
         let heard = std::mem::take(&mut admin.heard);
         let mut space = header_space();
-        let request = match Request::parse(&heard, &mut space) {
+        let (request, head) = match Request::parse(&heard, &mut space) {
             Ok(None) if heard.len() > HTTP_HEAD_BYTES_MAX => {
                 return self.answer_last(key, Refusal::new(431, "the head of the request is too long"), out);
             }
@@ -211,9 +219,8 @@ impl Server {
             Ok(Some((_, head))) if head > HTTP_HEAD_BYTES_MAX => {
                 return self.answer_last(key, Refusal::new(431, "the head of the request is too long"), out);
             }
-            Ok(Some((request, head))) => (request, head),
+            Ok(Some(request)) => request,
         };
-        let (request, head) = request;
         let length = match request.body {
             Body::Length(length) if length <= ADMIN_BODY_BYTES_MAX as u64 => length as usize,
             Body::Length(_) => {
@@ -231,12 +238,12 @@ impl Server {
         let Some(body) = heard.get(head..head + length) else { return admin.heard = heard };
         let knows = admin.token.as_ref().is_none_or(|token| bears(&request, token));
         let call = api::call(request.method(), request.target(), body);
-        let asked = Asked { view: None, reloads: false, to_head: request.is_head(), last: request.last };
+        let asked = Asked { waits: Waits::Work, to_head: request.is_head(), last: request.last };
         admin.heard = heard[head + length..].to_vec();
         admin.stage = Stage::Asked(asked.clone());
         match call {
             Ok(Call::View(view)) if knows || view.is_open() => {
-                admin.stage = Stage::Asked(Asked { view: Some(view), ..asked });
+                admin.stage = Stage::Asked(Asked { waits: Waits::Meters(view), ..asked });
                 out.push(Verb::ReadMeters);
             }
             _ if !knows => {
@@ -247,7 +254,7 @@ impl Server {
             }
             Ok(Call::Edit(edit)) => out.push(Verb::Edit(key, Box::new(edit))),
             Ok(Call::Reload) => {
-                admin.stage = Stage::Asked(Asked { reloads: true, ..asked });
+                admin.stage = Stage::Asked(Asked { waits: Waits::Files, ..asked });
                 out.push(Verb::LookAround);
             }
             Ok(Call::Cut(id)) => {
@@ -262,9 +269,9 @@ impl Server {
     /// The meters have been read: whoever waits for that is shown what there is.
     pub(super) fn show_all(&mut self, now: Time, out: &mut Outbox<'_>) {
         let waits = |channel: &Channel| match channel {
-            Channel::Admin(Admin { stage: Stage::Asked(Asked { view: Some(view), .. }), .. }) => {
-                Some(view.clone())
-            }
+            Channel::Admin(Admin {
+                stage: Stage::Asked(Asked { waits: Waits::Meters(view), .. }), ..
+            }) => Some(view.clone()),
             _ => None,
         };
         let waiting = self.channels.iter().filter_map(|(key, channel)| Some((key, waits(channel)?)));
@@ -277,7 +284,10 @@ impl Server {
     /// The files were looked at: whoever asked for that hears what came of it.
     pub(super) fn reloaded(&mut self, now: Time, changed: bool, out: &mut Outbox<'_>) {
         let waits = |channel: &Channel| {
-            matches!(channel, Channel::Admin(Admin { stage: Stage::Asked(Asked { reloads: true, .. }), .. }))
+            matches!(
+                channel,
+                Channel::Admin(Admin { stage: Stage::Asked(Asked { waits: Waits::Files, .. }), .. })
+            )
         };
         let waiting = self.channels.iter().filter(|(_, channel)| waits(channel)).map(|(key, _)| key);
         for key in waiting.collect::<Vec<_>>() {

@@ -198,14 +198,13 @@ impl Server {
         let known = self.by_license.get(&entry.name).and_then(|&session| self.sessions.get(session));
         let stale =
             |old: &Session| old.login.instance == hello.instance && old.login.counter >= hello.counter;
-        match () {
-            () if self.license_trouble(entry, license).is_some() => self.license_trouble(entry, license),
+        self.license_trouble(entry, license).or_else(|| match () {
             () if hello.version < wire::VERSION => Some(Reason::Version),
             () if known.is_some_and(stale) => Some(Reason::Stale),
             () if self.stopping.is_some() => Some(Reason::Stopping),
             () if known.is_none() && self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
             () => None,
-        }
+        })
     }
 
     fn reject(

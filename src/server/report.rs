@@ -226,41 +226,31 @@ impl Server {
             &[("version", env!("CARGO_PKG_VERSION"))],
             1,
         );
-        let uptime = now.since(self.started).as_micros() / 1_000_000;
-        text.one("nt_uptime_seconds", "gauge", "Since it was started.", &[], uptime);
-        text.one(
-            "nt_sessions",
-            "gauge",
-            "Clients that are logged in, or may come back.",
-            &[],
-            self.sessions.len() as u64,
-        );
-        text.one("nt_visitors", "gauge", "Visitors at this moment.", &[], self.visitors as u64);
-        text.one(
-            "nt_visitors_max",
-            "gauge",
-            "Visitors that there is room for.",
-            &[],
-            self.config.visitors_max as u64,
-        );
-        text.one("nt_proxy_channels", "gauge", "ProxyChannels, in use or idle.", &[], self.proxies as u64);
-        text.one(
-            "nt_strangers",
-            "gauge",
-            "Connections without a login yet.",
-            &[],
-            self.strangers.len() as u64,
-        );
-        text.one("nt_visits_total", "counter", "Visits since the start.", &[], tally.visits);
-        text.one("nt_logins_total", "counter", "Logins since the start.", &[], tally.logins);
-        text.one(
-            "nt_logins_refused_total",
-            "counter",
-            "Logins that were refused.",
-            &[],
-            tally.logins_refused,
-        );
-        text.one("nt_bans_total", "counter", "Visitors who came too often.", &[], tally.bans);
+        let figures = [
+            (
+                "nt_uptime_seconds",
+                "gauge",
+                "Since it was started.",
+                now.since(self.started).as_micros() / 1_000_000,
+            ),
+            (
+                "nt_sessions",
+                "gauge",
+                "Clients that are logged in, or may come back.",
+                self.sessions.len() as u64,
+            ),
+            ("nt_visitors", "gauge", "Visitors at this moment.", self.visitors as u64),
+            ("nt_visitors_max", "gauge", "Visitors that there is room for.", self.config.visitors_max as u64),
+            ("nt_proxy_channels", "gauge", "ProxyChannels, in use or idle.", self.proxies as u64),
+            ("nt_strangers", "gauge", "Connections without a login yet.", self.strangers.len() as u64),
+            ("nt_visits_total", "counter", "Visits since the start.", tally.visits),
+            ("nt_logins_total", "counter", "Logins since the start.", tally.logins),
+            ("nt_logins_refused_total", "counter", "Logins that were refused.", tally.logins_refused),
+            ("nt_bans_total", "counter", "Visitors who came too often.", tally.bans),
+        ];
+        for (name, kind, help, value) in figures {
+            text.one(name, kind, help, &[], value);
+        }
         text.head("nt_visits_failed_total", "counter", "Visits that failed, by reason.");
         for (reason, count) in &tally.visits_failed {
             text.line("nt_visits_failed_total", &[("reason", &format!("{reason:?}"))], *count);

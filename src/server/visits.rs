@@ -90,19 +90,17 @@ impl Server {
         let Some((mapping, offset)) = found.filter(|(m, offset)| m.place(*offset).is_served()) else {
             return Some(Reason::NoSuchMapping);
         };
-        match self.config.directory.by_id(session.login.license) {
-            None => Some(Reason::Revoked),
-            Some(entry) if self.license_trouble(entry, session.login.license).is_some() => {
-                self.license_trouble(entry, session.login.license)
-            }
-            Some(entry) if self.accounts.is_spent(entry) => Some(Reason::QuotaUsed),
-            Some(entry) if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
-            Some(entry) => {
-                let lists = [&mapping.spec.options.allow, &entry.visitors];
-                let welcome = |from: SocketAddr| lists.iter().all(|list| list.welcome(from.ip()));
-                from.is_some_and(|from| !welcome(from)).then_some(Reason::NotWelcome)
-            }
-        }
+        let Some(entry) = self.config.directory.by_id(session.login.license) else {
+            return Some(Reason::Revoked);
+        };
+        let lists = [&mapping.spec.options.allow, &entry.visitors];
+        let welcome = |from: SocketAddr| lists.iter().all(|list| list.welcome(from.ip()));
+        self.license_trouble(entry, session.login.license).or_else(|| match () {
+            () if self.accounts.is_spent(entry) => Some(Reason::QuotaUsed),
+            () if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
+            () if from.is_some_and(|from| !welcome(from)) => Some(Reason::NotWelcome),
+            () => None,
+        })
     }
 
     /// What is in the way of a visit: that, or there is no place. A `caller` has its place already, perhaps in another
