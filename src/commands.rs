@@ -249,6 +249,7 @@ fn add(args: &LicenseAdd, terminal: bool) -> Result<Output, String> {
         ("hosts", &args.hosts),
         ("visit", &args.visit),
         ("visitors", &args.visitors),
+        ("clients", &args.clients),
         ("max_mappings", &args.max_mappings),
         ("max_visitors", &args.max_visitors),
         ("rate", &args.rate),
@@ -341,6 +342,7 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
         ("hosts", entry.hosts.to_string()),
         ("visits", entry.visits.to_string()),
         ("visitors from", entry.visitors.to_string()),
+        ("clients at once", entry.clients.to_string()),
         ("mappings at most", bound(entry.max_mappings)),
         ("visitors at most", bound(entry.max_visitors)),
     ];

@@ -11,6 +11,7 @@
 //! map = ["2222:22"]         what it publishes without being asked
 //! visit = ["box/ssh"]       which private mappings of other licenses it may visit
 //! visitors = ["10.0.0.0/8"] networks that its own visitors may come from; any when left out, none when empty
+//! clients = 3               at once, between which its visitors are divided; 1 when left out
 //! max_mappings = 10         no bound when left out
 //! max_visitors = 100
 //! rate = "10M/2M"           bytes a second of all its visitors together: to the client, and from it; 2M is each way
@@ -44,12 +45,16 @@ pub const LICENSES_MAX: usize = 10_000;
 /// Most mappings that stand in one license, a range counting once per port.
 pub const LICENSE_MAPPINGS_MAX: usize = 1024;
 
+/// Most clients that serve one license at once.
+pub const LICENSE_CLIENTS_MAX: u32 = 64;
+
 /// What a license may, by the names that it has in the file. What depends on another one stands behind it.
-pub const SETTINGS: [&str; 12] = [
+pub const SETTINGS: [&str; 13] = [
     "ports",
     "hosts",
     "visit",
     "visitors",
+    "clients",
     "max_mappings",
     "max_visitors",
     "rate",
@@ -95,6 +100,8 @@ pub struct Entry {
     pub visits: VisitSet,
     /// Where visitors of its mappings may come from, whatever these say themselves.
     pub visitors: Networks,
+    /// Clients that serve it at once, at least 1.
+    pub clients: u32,
     /// Most mappings of one session; no bound of its own when `None`.
     pub max_mappings: Option<u32>,
     /// Most visitors at once; no bound of its own when `None`.
@@ -130,6 +137,7 @@ impl Entry {
             map_texts: Vec::new(),
             visits: VisitSet::default(),
             visitors: Networks::default(),
+            clients: 1,
             max_mappings: None,
             max_visitors: None,
             rates: Rates::FREE,
@@ -247,6 +255,7 @@ impl Entry {
             map_texts: Vec::new(),
             visits: VisitSet::default(),
             visitors: Networks::default(),
+            clients: 1,
             max_mappings: fields.number("max_mappings")?,
             max_visitors: fields.number("max_visitors")?,
             rates: Rates::FREE,
@@ -256,6 +265,10 @@ impl Entry {
             old: read_old(fields)?,
             revoked: fields.bool("revoked")?.unwrap_or(false),
         };
+        if let Some(clients) = fields.number("clients")? {
+            let fault = |what| FileError { line: fields.line(), what: format!("`clients`: {what}") };
+            entry.clients = check_clients(clients).map_err(fault)?;
+        }
         entry.hosts = read_set(fields, "hosts", HostSet::from_names)?;
         entry.visits = read_set(fields, "visit", VisitSet::from_items)?;
         if fields.has("visitors") {
@@ -299,6 +312,9 @@ impl Entry {
                 "visitors",
                 list(self.visitors.iter().map(|network| quoted(&network.to_string())).collect()),
             );
+        }
+        if self.clients != 1 {
+            field("clients", self.clients.to_string());
         }
         if let Some(bound) = self.max_mappings {
             field("max_mappings", bound.to_string());
@@ -347,6 +363,7 @@ impl fmt::Debug for Entry {
             .field("pace", &self.pace)
             .field("expires", &self.expires)
             .field("old", &self.old)
+            .field("clients", &self.clients)
             .field("max_mappings", &self.max_mappings)
             .field("max_visitors", &self.max_visitors)
             .field("revoked", &self.revoked)
@@ -551,6 +568,15 @@ fn read_old(fields: &Fields<'_>) -> Result<Option<(LicenseId, Verifier)>, FileEr
     let [id, public, mac] = OLD_FIELDS;
     let verifier = Verifier { public: read_key(fields, public)?, mac: read_key(fields, mac)? };
     Ok(Some((LicenseId(read_key(fields, id)?), verifier)))
+}
+
+/// How many clients may serve a license at once.
+///
+/// # Errors
+/// When it is none, or more than [`LICENSE_CLIENTS_MAX`].
+pub fn check_clients(clients: u32) -> Result<u32, String> {
+    let fault = || format!("a license has from 1 to {LICENSE_CLIENTS_MAX} clients at once");
+    Some(clients).filter(|clients| (1..=LICENSE_CLIENTS_MAX).contains(clients)).ok_or_else(fault)
 }
 
 fn read_quota(fields: &Fields<'_>) -> Result<Option<Quota>, FileError> {

@@ -1,7 +1,7 @@
 //! What a person changes of the licenses, whether by a command, by the API or by a page: one set of words for all.
 
 use crate::calendar::Date;
-use crate::directory::{Directory, Entry};
+use crate::directory::{Directory, Entry, check_clients};
 use crate::license::License;
 use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
 use crate::text::{number, parse_bytes, quote};
@@ -167,6 +167,9 @@ fn set(entry: &mut Entry, setting: &str, text: &str, today: Option<Date>) -> Res
         "hosts" => entry.hosts = HostSet::parse(text)?,
         "visit" => entry.visits = VisitSet::parse(text)?,
         "visitors" => entry.visitors = Networks::parse(text)?,
+        "clients" => {
+            entry.clients = if is_none(text) { 1 } else { check_clients(number(text).unwrap_or(0))? }
+        }
         "max_mappings" => entry.max_mappings = bound(text)?,
         "max_visitors" => entry.max_visitors = bound(text)?,
         "rate" => entry.rates = if is_none(text) { Rates::FREE } else { Rates::parse(text)? },

@@ -190,6 +190,19 @@ pub const BAN_FORGOTTEN_AFTER: Span = Span::from_secs(600);
 /// Addresses that are remembered at once; those that matter least make room.
 pub const BANS_MAX: usize = 4_096;
 
+// ── Checks of real servers ──────────────────────────────────────────────────────────────────────────────────────
+
+/// A real server that is looked after is checked so often …
+pub const CHECK_EVERY: Span = Span::from_secs(10);
+/// … and, when a check has failed, once more after this.
+pub const CHECK_AGAIN: Span = Span::from_secs(1);
+/// A check that takes longer has failed.
+pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
+/// Checks under way at once.
+pub const CHECKS_AT_ONCE: usize = 4;
+/// So much of an answer is looked at: its status.
+pub const CHECK_HEARD_BYTES: usize = 16;
+
 // ── The operator ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Connections of the operator's at once.
@@ -325,6 +338,8 @@ pub const REFUSED_BACKOFF_MAX: Span = Span::from_secs(300);
 pub const REPLACED_BACKOFF: Span = Span::from_secs(60);
 /// After SIGTERM, visitors in flight have so long to end.
 pub const STOP_TIMEOUT: Span = Span::from_secs(30);
+/// A client that stops waits so long for the server to take its ProxyChannels back.
+pub const PARTING_TIMEOUT: Span = Span::from_secs(1);
 /// A cause is printed once in this time, then counted.
 pub const LOG_WINDOW: Span = Span::from_secs(60);
 

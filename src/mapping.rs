@@ -329,12 +329,6 @@ impl Mapping {
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
     pub fn served(&self) -> Result<(), String> {
-        let not_yet = |what: &str, instead: &str| {
-            Err(format!("{}: {what} not served yet by this version; {instead}", self.route()))
-        };
-        if let Some(word) = self.options.first_unserved() {
-            return not_yet(&format!("the option `{word}` is"), "leave it out");
-        }
         if matches!(self.public, Public::Name { .. }) && !self.options.accept_proxy.is_empty() {
             return Err(format!(
                 "{}: `accept-proxy` does not go with a name, which is known too late for it; leave it out",

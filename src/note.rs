@@ -280,6 +280,18 @@ pub enum Note {
         /// Why.
         reason: Reason,
     },
+    /// A real server fails its check: the server takes no visitors there.
+    RealServerSick {
+        /// The target.
+        target: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// It passes it again.
+    RealServerWell {
+        /// The target.
+        target: String,
+    },
     /// The program ends after its visits.
     Stopping {
         /// Visits in flight.
@@ -332,8 +344,10 @@ impl Note {
             | Self::ExitRefused { .. }
             | Self::ExitFailed { .. }
             | Self::ExitDenied { .. }
+            | Self::RealServerSick { .. }
             | Self::RealServerFailed { .. } => Level::Warn,
-            Self::Listening { .. }
+            Self::RealServerWell { .. }
+            | Self::Listening { .. }
             | Self::ListeningForNames { .. }
             | Self::VisitingAt { .. }
             | Self::SessionUp { .. }
@@ -552,6 +566,13 @@ impl fmt::Display for Note {
             Self::ExitDenied { exit } => write!(f, "a visitor of {exit} does not know its user and password"),
             Self::ExitFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
             Self::RealServerFailed { target, reason } => write!(f, "a visit to {target} failed: {reason}"),
+            Self::RealServerSick { target, reason: Reason::Sick } => {
+                write!(f, "{target} fails its check, and gets no visitors: its answer is none of success")
+            }
+            Self::RealServerSick { target, reason } => {
+                write!(f, "{target} fails its check, and gets no visitors: {reason}")
+            }
+            Self::RealServerWell { target } => write!(f, "{target} passes its check again"),
             Self::Stopping { visits: 0 } => write!(f, "stopping"),
             Self::Stopping { visits } => {
                 write!(

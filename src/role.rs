@@ -255,6 +255,8 @@ pub enum Verb {
         /// The address it came to; `None` for that of the connection.
         came_to: Option<SocketAddr>,
     },
+    /// Connect to a real server, and give the role what it answers.
+    Probe(Key, Place),
     /// Connect to a real server, and pass payload between it and a ProxyChannel, both ways.
     Reach {
         /// The real server.
@@ -366,6 +368,14 @@ impl<'a> Outbox<'a> {
         let raw = self.keys.reserve()?;
         self.push(Verb::Reach { raw, place, proxy });
         Some(raw)
+    }
+
+    /// Dials a real server to see whether it is well, and to hear what it answers to the role itself. Told as
+    /// [`Self::reach`]; `None` when the table is full.
+    pub fn probe(&mut self, place: Place) -> Option<Key> {
+        let key = self.keys.reserve()?;
+        self.push(Verb::Probe(key, place));
+        Some(key)
     }
 
     /// Makes a meter. `None` when the table is full.

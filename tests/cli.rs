@@ -163,8 +163,8 @@ fn a_client_that_cannot_be_is_told_why() {
         ("-c LICENSE@vps 80 70-90", "`80` is mapped twice"),
         ("-c LICENSE@vps 1-1024 2000", "a client has at most 1024 mappings, or ports of them"),
         (
-            "-c LICENSE@vps 53,check=tcp",
-            "53:53: the option `check` is not served yet by this version; leave it out",
+            "-c LICENSE@vps a.com:80,accept-proxy=::1",
+            "a.com:80: `accept-proxy` does not go with a name, which is known too late for it; leave it out",
         ),
         ("-c LICENSE@vps --config none.toml", "cannot read none.toml"),
         (
@@ -213,7 +213,7 @@ fn commands_are_told_apart() {
         (
             "license add nas --ports=80 --map 1:2 --map 3:4",
             "License(Add(LicenseAdd { name: \"nas\", ports: Some(\"80\"), hosts: None, visit: None, visitors: None, rate: None, \
-                quota: None, quota_day: None, over_quota: None, connects: None, expires: None, map: [\"1:2\", \"3:4\"], max_mappings: None, max_visitors: None, state: None }))",
+                quota: None, quota_day: None, over_quota: None, connects: None, expires: None, map: [\"1:2\", \"3:4\"], clients: None, max_mappings: None, max_visitors: None, state: None }))",
         ),
         ("license list --state x", "License(List(LicenseList { state: Some(\"x\") }))"),
         ("license show a", "License(Show(LicenseShow { name: \"a\", state: None }))"),

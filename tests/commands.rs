@@ -132,7 +132,7 @@ fn licenses_are_looked_after() {
         format!(
             "name              nas\nid                {}\nstate             good\n\
              ports             1024-65535\nhosts             none\nvisits            none\nvisitors from     any\n\
-             mappings at most  no bound\nvisitors at most  no bound\nmaps              a.example.com:80,...\n",
+             clients at once   1\nmappings at most  no bound\nvisitors at most  no bound\nmaps              a.example.com:80,...\n",
             new.id()
         )
     );
@@ -163,8 +163,8 @@ fn what_cannot_be_added_is_named_and_changes_nothing() {
         ("add x --map 22", "license `x` may not publish port 22; its ports: 1024-65535"),
         ("add x --map 0:1 --ports none", "license `x` may publish no ports"),
         (
-            "add x --map 5353:5353,check=tcp",
-            "5353:5353: the option `check` is not served yet by this version; leave it out",
+            "add x --hosts a.com --map a.com:80,accept-proxy=::1",
+            "a.com:80: `accept-proxy` does not go with a name, which is known too late for it; leave it out",
         ),
         (
             "add x --visitors 10.0.0.1/8,::1",
@@ -216,8 +216,8 @@ fn files_are_checked() {
     );
     wrong(
         "c.toml",
-        b"map = [\"53,check=tcp\"]",
-        "FILE: 53:53: the option `check` is not served yet by this version; leave it out",
+        b"map = [\"a.com:80,accept-proxy=::1\"]",
+        "FILE: a.com:80: `accept-proxy` does not go with a name, which is known too late for it; leave it out",
     );
     wrong(
         "copy.toml",

@@ -35,6 +35,8 @@ mod echo;
 mod exits;
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "e2e/groups.rs"]
+mod groups;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/herd.rs"]

@@ -249,6 +249,9 @@ pub struct LicenseAdd {
     /// a mapping that the server asks of the client; may come again
     #[argh(option)]
     pub map: Vec<String>,
+    /// clients that serve it at once, between which its visitors are divided (1 when left out)
+    #[argh(option)]
+    pub clients: Option<String>,
     /// most mappings of a session
     #[argh(option)]
     pub max_mappings: Option<String>,
@@ -288,8 +291,8 @@ pub struct LicenseShow {
     name = "set",
     help_triggers("-h", "--help"),
     example = "nt license set nas rate=10M/2M quota=100G\nnt license set nas expires=none ports=80,443",
-    note = "Settings are those of licenses.toml: ports, hosts, visit, visitors, max_mappings, max_visitors, rate,\n\
-            quota, quota_day, over_quota, connects, expires."
+    note = "Settings are those of licenses.toml: ports, hosts, visit, visitors, clients, max_mappings, max_visitors,\n\
+            rate, quota, quota_day, over_quota, connects, expires."
 )]
 pub struct LicenseSet {
     /// which license

@@ -49,6 +49,8 @@ impl Client {
     ) {
         if let Some(name) = self.queries.remove(&query) {
             self.name_resolved(now, name, &addresses, out);
+        } else if self.check_resolved(now, query, &addresses, out) {
+            // It was for a check.
         } else if matches!(self.cmd, Cmd::Resolving { query: ours, .. } if ours == query.0) {
             self.dial_server(now, addresses, Reason::NoSuchHost, out);
         }
@@ -177,6 +179,7 @@ impl Client {
             self.lost.clear();
         }
         self.declare_all(resumed, out);
+        self.look_after(now, true, out);
         true
     }
 
@@ -204,8 +207,16 @@ impl Client {
     fn session_spoke(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) -> bool {
         match frame {
             Frame::Heartbeat => true,
-            Frame::Mapped(mapped) => self.mapping_answered(mapped, out),
-            Frame::Map(map) => self.offered(&map, out),
+            Frame::Mapped(mapped) => {
+                let good = self.mapping_answered(mapped, out);
+                self.remind_of_health(mapped.index, out);
+                good
+            }
+            Frame::Map(map) => {
+                let good = self.offered(&map, out);
+                self.look_after(now, false, out);
+                good
+            }
             Frame::Open { first, count } => {
                 self.bring_proxies(now, first, count, out);
                 true

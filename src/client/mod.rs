@@ -1,13 +1,14 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back, [`reload`] takes other settings;
-//! [`tunnel`] keeps mappings and ProxyChannels; [`visits`] dials real servers; [`exits`] hears from visitors which;
+//! [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after real servers; [`visits`] dials real servers; [`exits`] hears from visitors which;
 //! [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer
 //! knows the instance, are they cut.
 
+mod checks;
 mod exits;
 mod login;
 mod reload;
@@ -23,7 +24,7 @@ use crate::channel::real::Real;
 use crate::entropy::Entropy;
 use crate::exit::Talk;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
-use crate::limits::{BACKOFF_FIRST, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
+use crate::limits::{BACKOFF_FIRST, PARTING_TIMEOUT, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
 use crate::mapping::{Host, Indexed, Mapping, Target, Visiting};
 use crate::note::Note;
 use crate::policy::Allow;
@@ -34,6 +35,7 @@ use crate::time::{Span, Time};
 use crate::timers::{Earliest, Timers};
 use crate::via::Via;
 use crate::wire::Frame;
+use checks::Checked;
 use tunnel::Known;
 use visits::Name;
 
@@ -91,6 +93,9 @@ pub struct Client {
     taken: BTreeSet<u64>,
     /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
     lost: VecDeque<u64>,
+    /// What is known of real servers that are looked after, by the first index of their mapping.
+    checks: BTreeMap<u16, Checked>,
+    checks_due: Earliest,
     /// Names of targets: being looked up, or known for a while.
     names: BTreeMap<(String, u16), Name>,
     queries: BTreeMap<Query, (String, u16)>,
@@ -105,7 +110,19 @@ pub struct Client {
     visits: u64,
     /// When the visits of a session without CmdChannel are given up.
     alive_until: Time,
-    stopping: bool,
+    stop: Stop,
+}
+
+/// Whether the client goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It does.
+    No,
+    /// It ends when the server has taken its ProxyChannels back: what was on the way to them has been answered then, and
+    /// went to another client perhaps.
+    Parting,
+    /// It ends with its last visit.
+    Draining,
 }
 
 /// What a login gave.
@@ -127,6 +144,8 @@ enum Channel {
     Real(Key),
     /// A visitor of this machine, of this mapping, who waits to be brought.
     Waiting(usize),
+    /// A check of a mapping's real server.
+    Check(u16),
 }
 
 impl Channel {
@@ -135,7 +154,7 @@ impl Channel {
         match self {
             Self::Coming(coming) => coming.deadline,
             Self::Proxy(proxy) => proxy.real.as_ref().map_or(proxy.deadline, Real::deadline),
-            Self::Real(_) | Self::Waiting(_) => Time::NEVER,
+            Self::Real(_) | Self::Waiting(_) | Self::Check(_) => Time::NEVER,
         }
     }
 }
@@ -199,8 +218,12 @@ enum Due {
     Cmd,
     /// A ProxyChannel that is being made, dials, or drains may have had its time.
     Channels,
+    /// Real servers are to be checked.
+    Checks,
     /// Visits without a session.
     Silence,
+    /// The server had its time to take the ProxyChannels back.
+    Parted,
     /// Visits had their time to end.
     Stop,
 }
@@ -218,10 +241,16 @@ impl Role for Client {
             Input::Accepted { listener, key, .. } => self.visitor_came(now, listener, key, out),
             Input::Timeout => self.timeout(now, out),
             Input::Resolved(query, addresses) => self.resolved(now, query, addresses, out),
-            Input::Dialed(key) => self.real_dialed(now, key, out),
+            Input::Dialed(key) => match self.channels.get(key) {
+                Some(&Channel::Check(index)) => self.check_dialed(now, key, index, out),
+                _ => self.real_dialed(now, key, out),
+            },
             Input::Secured(key, binding) => self.secured(now, key, binding, out),
             Input::Frame(key, frame, _) => self.frame(now, key, frame, out),
-            Input::Bytes(key, bytes) => self.visitor_spoke(now, key, bytes, out),
+            Input::Bytes(key, bytes) => match self.channels.get(key) {
+                Some(&Channel::Check(index)) => self.check_heard(now, index, bytes, out),
+                _ => self.visitor_spoke(now, key, bytes, out),
+            },
             Input::Ended(key) => self.ended(now, key, out),
             Input::Lost(key, reason) => self.lost(now, key, reason, out),
             Input::Drained(key) => self.drained(key, out),
@@ -272,6 +301,8 @@ impl Client {
             offers: 0,
             taken: BTreeSet::new(),
             lost: VecDeque::new(),
+            checks: BTreeMap::new(),
+            checks_due: Earliest::default(),
             names: BTreeMap::new(),
             queries: BTreeMap::new(),
             last_query: 0,
@@ -281,7 +312,7 @@ impl Client {
             visits_coming: 0,
             visits: 0,
             alive_until: Time::NEVER,
-            stopping: false,
+            stop: Stop::No,
         }
     }
 
@@ -302,7 +333,7 @@ impl Client {
                 None => return,
                 Some(Channel::Coming(_)) => self.coming_spoke(now, key, frame, out),
                 Some(Channel::Proxy(_)) => self.proxy_spoke(now, key, frame, out),
-                Some(Channel::Real(_) | Channel::Waiting(_)) => false,
+                Some(Channel::Real(_) | Channel::Waiting(_) | Channel::Check(_)) => false,
             }
         };
         if !good {
@@ -337,6 +368,7 @@ impl Client {
             Some(Channel::Coming(coming)) => self.forget_coming(now, &coming, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(proxy, out),
             Some(Channel::Real(proxy)) => self.real_lost(now, key, proxy, reason, out),
+            Some(Channel::Check(index)) => self.check_lost(now, index, reason, out),
         }
         self.stop_if_idle(out);
     }
@@ -346,11 +378,16 @@ impl Client {
             match due {
                 Due::Cmd => self.cmd_due(now, out),
                 Due::Channels => self.channels_due(now, out),
+                Due::Checks => self.checks_due(now, out),
                 Due::Silence => {
                     if !matches!(self.cmd, Cmd::Ready { .. }) && self.alive_until <= now {
                         self.alive_until = Time::NEVER;
                         self.drop_channels(now, true, out);
                     }
+                }
+                Due::Parted => {
+                    self.stop = Stop::Draining;
+                    self.stop_if_idle(out);
                 }
                 Due::Stop => self.quit(out),
             }
@@ -401,7 +438,7 @@ impl Client {
     fn cmd_timeout(&mut self, now: Time, out: &mut Outbox<'_>) {
         match &mut self.cmd {
             Cmd::Resting { .. } => {
-                if !self.stopping {
+                if self.stop == Stop::No {
                     self.attempt(now, out);
                 }
             }
@@ -426,17 +463,16 @@ impl Client {
     // ── Stopping ────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn stop(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.stopping {
+        if self.stop != Stop::No {
             return self.quit(out);
         }
-        self.stopping = true;
+        self.stop = if matches!(self.cmd, Cmd::Ready { .. }) { Stop::Parting } else { Stop::Draining };
         out.note(Note::Stopping { visits: self.counts().2 });
         self.timers.remind(now + STOP_TIMEOUT, Due::Stop);
+        self.timers.remind(now + PARTING_TIMEOUT, Due::Parted);
         self.end_flows(now, out);
-        match self.counts().2 {
-            0 => self.quit(out),
-            _ => self.leave(now, out),
-        }
+        self.leave(now, out);
+        self.stop_if_idle(out);
     }
 
     /// Says goodbye while visits end: the server sends nobody any more, and ends those in which nothing is asked for.
@@ -450,7 +486,12 @@ impl Client {
     }
 
     fn stop_if_idle(&mut self, out: &mut Outbox<'_>) {
-        if self.stopping && self.counts().2 == 0 {
+        let may_end = match self.stop {
+            Stop::No => false,
+            Stop::Parting => self.proxies == 0,
+            Stop::Draining => true,
+        };
+        if may_end && self.counts().2 == 0 {
             self.quit(out);
         }
     }
@@ -485,6 +526,7 @@ impl Client {
                     }
                 }
                 Channel::Waiting(_) => {}
+                Channel::Check(index) => assert!(self.checks.contains_key(index), "a check of nothing"),
                 Channel::Real(proxy) => {
                     let other = match self.channels.get(*proxy) {
                         Some(Channel::Proxy(proxy)) => proxy.real.as_ref().and_then(Real::key),
@@ -499,7 +541,7 @@ impl Client {
         }
         assert_eq!((proxies, visits), (self.proxies, self.visits_coming));
         // Whatever has a deadline will be looked at by then.
-        let cmd = if self.stopping { Time::NEVER } else { self.cmd.deadline() };
+        let cmd = if self.stop != Stop::No { Time::NEVER } else { self.cmd.deadline() };
         let deadline = self.channels.iter().map(|(_, channel)| channel.deadline()).fold(cmd, Time::min);
         assert!(self.timers.next() <= deadline, "a deadline that nobody looks at");
     }

@@ -3,8 +3,8 @@
 //! What is the same keeps its index, so that the server goes on with it as it is; what is new gets one that nobody had.
 //! Then the client logs in again, as the same process: that declares all mappings anew, and its visits go on meanwhile.
 
-use super::Client;
 use super::tunnel::{Known, OWN};
+use super::{Client, Stop};
 use crate::channel::cmd::Cmd;
 use crate::mapping::Mapping;
 use crate::note::Note;
@@ -30,7 +30,7 @@ impl Client {
             return;
         }
         if let Cmd::Ready { key, .. } = self.cmd
-            && !self.stopping
+            && self.stop == Stop::No
         {
             out.close(key, Manner::Cut);
             self.attempt(now, out);

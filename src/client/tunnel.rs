@@ -264,7 +264,7 @@ impl Client {
                 // The server may have kept the session: a visit that was taken is not taken again.
                 Some(Channel::Proxy(proxy)) => self.count_out(&proxy),
                 Some(Channel::Coming(coming)) => self.forget_coming(now, &coming, out),
-                Some(Channel::Real(_) | Channel::Waiting(_)) | None => {}
+                Some(Channel::Real(_) | Channel::Waiting(_) | Channel::Check(_)) | None => {}
             }
             out.close(key, Manner::Cut);
         }

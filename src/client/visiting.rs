@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Cmd, Coming, ProxyChannel, Purpose};
+use super::{Channel, Client, Cmd, Coming, ProxyChannel, Purpose, Stop};
 use crate::channel::proxy::{self, Proxy};
 use crate::channel::real::{Effect, Event, Real};
 use crate::limits::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, VISIT_TIMEOUT, VISITS_COMING_MAX};
@@ -58,7 +58,7 @@ impl Client {
 
     fn bring_visitor(&mut self, now: Time, which: usize, raw: Key, out: &mut Outbox<'_>) {
         let coming = match self.cmd {
-            Cmd::Ready { address, .. } if !self.stopping && self.proxies < self.config.proxies_max => {
+            Cmd::Ready { address, .. } if self.stop == Stop::No && self.proxies < self.config.proxies_max => {
                 self.dial_out(address, out).ok_or(Reason::Busy)
             }
             Cmd::Ready { .. } => Err(Reason::Busy),

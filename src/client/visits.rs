@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Channel, Client, Coming, Host, Known, ProxyChannel, Target};
+use super::{Channel, Client, Coming, Host, Known, ProxyChannel, Stop, Target};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::real::{self, Real};
 use crate::exit::Talk;
@@ -72,7 +72,7 @@ impl Client {
         if self.lost.contains(&connect.visit) || !self.taken.insert(connect.visit) {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Repeated), out);
         }
-        if self.stopping {
+        if self.stop != Stop::No {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Stopping), out);
         }
         let Some((Known { mapping, .. }, offset)) = self.mappings.find(connect.mapping) else {
@@ -390,7 +390,7 @@ impl Client {
                     self.lost(now, key, Reason::TimedOut, out);
                 }
             }
-            Some(Channel::Real(_) | Channel::Waiting(_)) | None => {}
+            Some(Channel::Real(_) | Channel::Waiting(_) | Channel::Check(_)) | None => {}
         }
     }
 }

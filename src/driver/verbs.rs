@@ -73,6 +73,7 @@ impl<N: Net> Driver<N> {
                 self.introduce_flow(raw, version, visitor);
             }
             Verb::Reach { raw, place, proxy } => self.reach(role, raw, &place, proxy),
+            Verb::Probe(key, place) => self.dial(role, key, &place, Speech::Local, true),
             Verb::Expect(key) => {
                 if let Some(link) = self.link(key) {
                     link.payload = Payload::Awaited;

@@ -107,11 +107,6 @@ impl Options {
         Ok(options)
     }
 
-    /// The first option that is set and that this version does not serve.
-    pub fn first_unserved(&self) -> Option<&'static str> {
-        self.check.is_some().then_some("check")
-    }
-
     fn set(&mut self, word: &str, value: &str) -> Result<(), String> {
         let wrong = |what: String| Err(format!("option `{word}`: {what}"));
         match word {

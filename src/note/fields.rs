@@ -97,7 +97,10 @@ impl Note {
                     ("reason", format!("{reason:?}")),
                 ]
             }
-            Self::RealServerFailed { target, reason } | Self::ExitFailed { target, reason } => {
+            Self::RealServerWell { target } => vec![("target", target.clone())],
+            Self::RealServerFailed { target, reason }
+            | Self::RealServerSick { target, reason }
+            | Self::ExitFailed { target, reason } => {
                 vec![("target", target.clone()), ("reason", format!("{reason:?}"))]
             }
             _ => Vec::new(),

@@ -183,6 +183,10 @@ impl Server {
         let session = self.sessions.get(owner)?;
         let (mapping, _) = session.mappings.find(index)?;
         let (name, route) = (session.login.name.clone(), mapping.spec.route().to_string());
+        if session.login.guest {
+            // Its mappings are others each time: the license alone counts them.
+            return self.license_meter(&name, out);
+        }
         let meter = self.mapping_meter(&name, route, mapping.spec.options.rate, out);
         let (mapping, _) = self.sessions.get_mut(owner)?.mappings.find_mut(index)?;
         mapping.meter = meter;
@@ -293,9 +297,9 @@ impl Server {
             Stage::Within => out.note(Note::QuotaFresh { name }),
             Stage::Near => out.note(Note::QuotaNear { name }),
             Stage::Over { stop } => {
-                let session = self.by_license.get(&name).copied();
+                let sessions: Vec<Key> = self.sessions_of(&name).map(|(key, _)| key).collect();
                 out.note(Note::QuotaUsed { name, stop });
-                if let Some(session) = session.filter(|_| stop) {
+                for session in sessions.into_iter().filter(|_| stop) {
                     self.cut_visits(now, session, Reason::QuotaUsed, out);
                 }
             }

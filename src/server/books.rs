@@ -109,14 +109,16 @@ impl Server {
         self.check_counts(&found);
         for (key, session) in self.sessions.iter() {
             assert_eq!(self.by_id.get(&session.login.id), Some(&key), "a session that nobody can attach to");
-            assert_eq!(self.by_license.get(&session.login.name), Some(&key), "two sessions of one license");
+            let of_license = self.sessions_of(&session.login.name).filter(|(other, _)| *other == key);
+            assert_eq!(of_license.count(), 1, "a session that its license does not know");
         }
         // Whatever has a deadline will be looked at by then.
         let pulses = self.sessions.iter().map(|(_, session)| session.pulse.dead_at());
         let orders = self.sessions.iter().flat_map(|(_, session)| session.pool.orders.values().copied());
         let deadline = pulses.chain(orders).fold(deadline, Time::min);
         assert!(self.timers.next() <= deadline, "a deadline that nobody looks at");
-        for (listener, &(session, mapping)) in self.ports.iter() {
+        let ports = self.ports.iter().flat_map(|(listener, all)| all.iter().map(move |one| (listener, *one)));
+        for (listener, (session, mapping)) in ports {
             let session = self.sessions.get(session).expect("a port of no session");
             let (mapping, offset) = session.mappings.find(mapping).expect("a port of no mapping");
             assert_eq!(mapping.place(offset).listener(), Some(listener), "a port of another place");

@@ -11,6 +11,7 @@
 //! ```
 
 use super::arrivals::{Arrival, Guest, Reach};
+use super::groups::Member;
 use super::names::Served;
 use super::{Carries, Channel, Door, Server, VisitorChannel};
 use crate::channel::proxy::Event;
@@ -199,7 +200,7 @@ impl Server {
         let visit = self.visit_of(key);
         let again = request.may_be_repeated();
         let rested = matches!(caller.stage, Stage::Resting { since, .. } if since + HTTP_FRESH <= now);
-        let found = self.destination(&caller, request).and_then(|to| {
+        let found = self.destination(&caller, visit, request).and_then(|to| {
             let stays = visit == Some(to) && (again || !rested);
             // What its license permits is asked for each request; whether there is a place, for each visit.
             let from = Some(caller.guest.peer);
@@ -245,14 +246,23 @@ impl Server {
     }
 
     /// Whose a request is, or what is answered instead.
-    fn destination(&self, caller: &Caller, request: &Request<'_>) -> Result<(Key, u16), (Status, String)> {
+    fn destination(
+        &self,
+        caller: &Caller,
+        visit: Option<Member>,
+        request: &Request<'_>,
+    ) -> Result<Member, (Status, String)> {
         let found = match caller.guest.reach {
-            Reach::Only(session, mapping) => Served::By(session, mapping),
+            Reach::Only(session, mapping) => return Ok((session, mapping)),
             Reach::Nothing => Served::Not,
             Reach::Names => self.names.get(&caller.scheme).map_or(Served::Not, |names| names.find(request)),
         };
         match found {
-            Served::By(session, mapping) => return Ok((session, mapping)),
+            Served::By(members) => {
+                // Whoever is at one of them already stays there.
+                let stays = visit.filter(|visit| members.contains(visit) && !self.is_sick(*visit));
+                return stays.or_else(|| self.choose(members)).ok_or((Status::Unavailable, String::new()));
+            }
             Served::Unclear => return Err((Status::BadRequest, String::new())),
             Served::Not => {}
         }
@@ -278,7 +288,7 @@ impl Server {
 
     /// Whether somebody who is not online now has served this name, or has a license for it.
     fn may_come_back(&self, scheme: Scheme, host: &str) -> bool {
-        let offline = |name| !self.by_license.contains_key(name);
+        let offline = |name: &str| self.clients_of(name).next().is_none();
         let mut entries = self.config.directory.iter();
         self.names.get(&scheme).is_some_and(|names| names.is_away(host))
             || entries.any(|entry| !entry.revoked && offline(&entry.name) && entry.hosts.has(host))
@@ -518,7 +528,8 @@ fn status_of(reason: Reason) -> Status {
         | Reason::Stopping
         | Reason::Replaced
         | Reason::Silent
-        | Reason::QuotaUsed => Status::Unavailable,
+        | Reason::QuotaUsed
+        | Reason::Sick => Status::Unavailable,
         Reason::NoSuchMapping
         | Reason::Revoked
         | Reason::Denied

@@ -110,7 +110,9 @@ impl Server {
                     }
                 }
             }
-        } else if let Some(&(session, mapping)) = self.ports.get(listener) {
+        } else if let Some((session, mapping)) =
+            self.ports.get(listener).and_then(|members| self.choose(members))
+        {
             let arrival = Arrival { session, mapping, visitor: peer, came_to: None };
             self.somebody_came(now, key, arrival, out);
         } else {

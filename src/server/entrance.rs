@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use super::groups::Entering;
 use super::session::{Home, Login, Session};
 use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
@@ -154,12 +155,15 @@ impl Server {
             return self.reject(now, key, reason, prove, out);
         }
 
+        let guest = hello.capabilities & wire::GUEST != 0;
+        let entering = self.entering(entry, &hello.instance, guest);
         let mut id = [0; 16];
         self.entropy.fill(&mut id);
         let attach = verifier.attach_key(transport, &binding, &id);
         let (name, instance, counter) = (entry.name.clone(), hello.instance, hello.counter);
         let login = Login {
             name: name.clone(),
+            guest,
             license,
             instance,
             peer,
@@ -172,7 +176,7 @@ impl Server {
         };
         self.strangers.retain(|&other| other != key);
         self.channels.remove(key);
-        let Some((session, resumed)) = self.log_in(now, key, login, out) else {
+        let Some((session, resumed)) = self.log_in(now, key, login, entering, out) else {
             return out.close(key, Manner::Cut);
         };
         let mut welcome = Welcome {
@@ -195,14 +199,19 @@ impl Server {
 
     /// Why a client that has proved its license is not let in, if so.
     fn login_trouble(&self, entry: &Entry, license: LicenseId, hello: &Hello) -> Option<Reason> {
-        let known = self.by_license.get(&entry.name).and_then(|&session| self.sessions.get(session));
-        let stale =
-            |old: &Session| old.login.instance == hello.instance && old.login.counter >= hello.counter;
+        let entering = self.entering(entry, &hello.instance, hello.capabilities & wire::GUEST != 0);
+        let stale = match entering {
+            Entering::Resumes(old) => {
+                self.sessions.get(old).is_some_and(|old| old.login.counter >= hello.counter)
+            }
+            Entering::Beside | Entering::Replaces(_) => false,
+        };
+        let full = entering == Entering::Beside && self.sessions.len() >= self.config.sessions_max;
         self.license_trouble(entry, license).or_else(|| match () {
             () if hello.version < wire::VERSION => Some(Reason::Version),
-            () if known.is_some_and(stale) => Some(Reason::Stale),
+            () if stale => Some(Reason::Stale),
             () if self.stopping.is_some() => Some(Reason::Stopping),
-            () if known.is_none() && self.sessions.len() >= self.config.sessions_max => Some(Reason::Busy),
+            () if full => Some(Reason::Busy),
             () => None,
         })
     }

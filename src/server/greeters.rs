@@ -44,7 +44,7 @@ impl Server {
             self.stranger_came(now, key, guest.peer, Transport::Tls, out);
             return out.push(Verb::Secure(key, Ours::Tunnel));
         }
-        let named = || self.names.get(&Scheme::Https)?.serving(greeting.name.as_deref()?);
+        let named = || self.choose(self.names.get(&Scheme::Https)?.serving(greeting.name.as_deref()?)?);
         let to = match guest.reach {
             Reach::Only(session, mapping) => Some((session, mapping)),
             Reach::Names => named(),

@@ -29,6 +29,8 @@ pub(super) struct Mapping {
     pub(super) draws: u8,
     /// What counts its visitors' payload, once somebody has come.
     pub(super) meter: Option<Key>,
+    /// Its client says that its real server is not well.
+    pub(super) sick: bool,
     /// This login has declared it.
     pub(super) declared: bool,
     /// It is still to be offered to the client.
@@ -93,7 +95,16 @@ pub(super) const DRAWS: u8 = 16;
 impl Mapping {
     fn new(spec: Spec, state: State) -> Self {
         let places = vec![Place { state, news: News::None }; usize::from(spec.count())].into();
-        Self { spec, places, tried: 0, draws: DRAWS, meter: None, declared: true, to_offer: false }
+        Self {
+            spec,
+            places,
+            tried: 0,
+            draws: DRAWS,
+            meter: None,
+            sick: false,
+            declared: true,
+            to_offer: false,
+        }
     }
 
     /// The place at an offset that was found together with this mapping.
@@ -111,6 +122,14 @@ impl Mapping {
         let mut address = wanted(&self.spec);
         address.set_port(address.port() + offset);
         address
+    }
+
+    /// Nobody comes to any place any more, nor is one bound again; where they were.
+    pub(super) fn close(&mut self) -> Box<[Place]> {
+        let down = Place { state: State::Down(Reason::ClientAway), news: News::None };
+        self.tried = self.spec.count();
+        let places = vec![down; self.places.len()].into();
+        std::mem::replace(&mut self.places, places)
     }
 
     /// The client is told of all places again.
@@ -196,6 +215,9 @@ impl Server {
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
+        if session.login.guest {
+            return;
+        }
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
         let mut new = Vec::new();
         for spec in entry.maps.iter().filter(|spec| spec.served().is_ok()) {
@@ -232,8 +254,15 @@ impl Server {
     ) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let Some(mapping) = session.mappings.get_mut(&mapped.index) else { return true };
+        let sick = mapped.trouble == Some(Reason::Sick);
+        if std::mem::replace(&mut mapping.sick, sick) != sick {
+            out.note(note(&session.login.name, &mapping.spec, mapped.trouble, wanted(&mapping.spec)));
+        }
         if mapped.index & SERVER_MAPPING_BIT == 0 {
-            return false;
+            return mapped.trouble.is_none_or(|reason| reason == Reason::Sick);
+        }
+        if sick {
+            return true;
         }
         if let Some(reason) = mapped.trouble {
             let declined = Mapping::new(mapping.spec.clone(), State::Declined);
@@ -280,7 +309,7 @@ impl Server {
                 let new = || Mapping::new(spec.clone(), State::Down(Reason::ClientAway));
                 let mapping = session.mappings.entry(map.index).or_insert_with(new);
                 let changed = mapping.spec != spec;
-                (mapping.spec, mapping.declared, mapping.tried) = (spec, true, 0);
+                (mapping.spec, mapping.declared, mapping.tried, mapping.sick) = (spec, true, 0, false);
                 mapping.tell_again();
                 if changed {
                     self.mapping_changed(key, map.index, out);

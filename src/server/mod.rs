@@ -4,7 +4,7 @@
 //! [`session`] keeps what one login made; [`mappings`] knows what is published, [`places`] binds its ports and
 //! [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
-//! lets clients visit each other. [`accounts`] counts what passes, and [`bans`] who comes too often. The operator asks
+//! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes, and [`bans`] who comes too often. The operator asks
 //! at [`admin`], and sees a [`report`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
@@ -23,6 +23,7 @@ mod entrance;
 mod events;
 mod fronts;
 mod greeters;
+mod groups;
 mod mappings;
 mod names;
 mod places;
@@ -58,6 +59,7 @@ use doors::Door;
 use events::Events;
 use fronts::Front;
 use greeters::Greeter;
+use groups::Member;
 use names::Names;
 use private::Fellow;
 use session::{Home, Session};
@@ -93,13 +95,13 @@ pub struct Server {
     name_doors: Vec<(SocketAddr, Scheme)>,
     /// Who serves which name, by what is spoken at the door.
     names: BTreeMap<Scheme, Names>,
-    /// The listeners for visitors: session and mapping.
-    ports: Table<(Key, u16)>,
+    /// The listeners for visitors, and who serves them: clients of one license.
+    ports: Table<Vec<Member>>,
     /// Listeners for visitors at once.
     ports_max: usize,
     sessions: Slots<Session>,
     /// By the names of licenses: a license that was rotated is the same one.
-    by_license: BTreeMap<String, Key>,
+    by_license: BTreeMap<String, Vec<Key>>,
     by_id: BTreeMap<[u8; 16], Key>,
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
@@ -458,7 +460,7 @@ impl Server {
                 self.strangers.retain(|&other| other != key);
                 out.note(Note::StrangerClosed { peer: stranger.peer, reason });
             }
-            Some(Channel::Cmd(session)) => self.cmd_lost(session, key, reason, out),
+            Some(Channel::Cmd(session)) => self.cmd_lost(now, session, key, reason, out),
             Some(Channel::Proxy(proxy)) => self.proxy_lost(now, key, &proxy, out),
             Some(Channel::Front(front)) => self.front_lost(&front, reason, out),
             Some(Channel::Visitor(visitor)) => self.visitor_lost(now, key, &visitor, reason, out),

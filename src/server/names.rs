@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::groups::Member;
 use crate::http::Request;
 use crate::limits::NAMES_REMEMBERED;
 use crate::names;
@@ -15,7 +16,7 @@ pub(super) struct Names {
     /// … and those that stand for all below them, without their `*.`.
     below: BTreeMap<String, Vec<Route>>,
     /// What each mapping serves, as it was added.
-    places: BTreeMap<(Key, u16), String>,
+    places: BTreeMap<Member, String>,
     /// Names of clients that have gone, and may come back.
     away: BTreeSet<String>,
 }
@@ -28,24 +29,32 @@ pub(super) struct Route {
     pub(super) whole: bool,
     /// The license has this very name, and not only one that stands for it.
     pub(super) named: bool,
-    pub(super) session: Key,
-    pub(super) mapping: u16,
+    pub(super) license: String,
+    /// Which of its clients serve it.
+    pub(super) members: Vec<Member>,
 }
 
 impl Route {
     /// Whether both can be served under one name. Whoever serves a part of a name is trusted with all that visitors say
     /// to it: two licenses share one only where each was given it by name.
     fn goes_with(&self, other: &Self) -> bool {
-        let together = self.session == other.session || (self.named && other.named);
+        let together = self.license == other.license || (self.named && other.named);
         together && !self.whole && !other.whole && self.path != other.path
+    }
+
+    /// Whether both are the same, served by different clients of one license.
+    fn is_shared_with(&self, other: &Self) -> bool {
+        let whose = |route: &Self| (route.whole, route.license.clone(), route.path.clone());
+        let apart = self.members.iter().all(|(key, _)| other.members.iter().all(|(other, _)| other != key));
+        whose(self) == whose(other) && apart
     }
 }
 
 /// Who serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Served {
-    /// This mapping of this session.
-    By(Key, u16),
+pub(super) enum Served<'a> {
+    /// These clients.
+    By(&'a [Member]),
     /// Nobody.
     Not,
     /// Its name is divided by path, and its path could be read as another one.
@@ -56,17 +65,20 @@ impl Names {
     /// Has a mapping serve `name`. `false` where others do with whom it cannot be shared.
     #[must_use]
     pub(super) fn add(&mut self, name: &str, route: Route) -> bool {
-        let place = ((route.session, route.mapping), name.to_owned());
+        let (members, whole_name) = (route.members.clone(), name.to_owned());
         let (names, name) = self.side_of(name);
         let routes = names.entry(name.to_owned()).or_default();
-        if !routes.iter().all(|other| route.goes_with(other)) {
+        if let Some(same) = routes.iter_mut().find(|other| route.is_shared_with(other)) {
+            same.members.extend(route.members);
+        } else if routes.iter().all(|other| route.goes_with(other)) {
+            routes.push(route);
+            // The longest path first: the first that fits is the most particular.
+            routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
+        } else {
             return false;
         }
-        routes.push(route);
-        // The longest path first: the first that fits is the most particular.
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_ref().map_or(0, String::len)));
-        self.away.remove(&place.1);
-        self.places.insert(place.0, place.1);
+        self.away.remove(&whole_name);
+        self.places.extend(members.into_iter().map(|member| (member, whole_name.clone())));
         true
     }
 
@@ -83,7 +95,8 @@ impl Names {
         let Some(place) = self.places.remove(&(session, mapping)) else { return };
         let (names, name) = self.side_of(&place);
         if let Some(routes) = names.get_mut(name) {
-            routes.retain(|route| (route.session, route.mapping) != (session, mapping));
+            routes.iter_mut().for_each(|route| route.members.retain(|member| *member != (session, mapping)));
+            routes.retain(|route| !route.members.is_empty());
             if routes.is_empty() {
                 names.remove(name);
             }
@@ -94,7 +107,7 @@ impl Names {
     pub(super) fn leave(&mut self, session: Key, mapping: u16) {
         if let Some(name) = self.places.get(&(session, mapping)).cloned() {
             self.remove(session, mapping);
-            if self.away.len() < NAMES_REMEMBERED {
+            if self.places.values().all(|other| *other != name) && self.away.len() < NAMES_REMEMBERED {
                 self.away.insert(name);
             }
         }
@@ -107,7 +120,7 @@ impl Names {
 
     /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the
     /// longest; of one name the longest path.
-    pub(super) fn find(&self, request: &Request<'_>) -> Served {
+    pub(super) fn find(&self, request: &Request<'_>) -> Served<'_> {
         for routes in self.of(&request.host) {
             let divided = routes.iter().any(|route| route.path.is_some());
             if divided && request.may_mean_another_path() {
@@ -117,16 +130,16 @@ impl Names {
                 !route.whole && route.path.as_deref().is_none_or(|path| request.is_below(path))
             };
             if let Some(route) = routes.iter().find(fits) {
-                return Served::By(route.session, route.mapping);
+                return Served::By(&route.members);
             }
         }
         Served::Not
     }
 
-    /// A mapping that serves this name, whatever its path.
-    pub(super) fn serving(&self, name: &str) -> Option<(Key, u16)> {
+    /// Who serves this name, whatever its path.
+    pub(super) fn serving(&self, name: &str) -> Option<&[Member]> {
         let route = self.of(name).find_map(|routes| routes.first());
-        route.map(|route| (route.session, route.mapping))
+        route.map(|route| &route.members[..])
     }
 
     /// What there is for a name, the most particular first.
@@ -137,8 +150,12 @@ impl Names {
 
     /// Every mapping that serves a name; for tests, which ask whether both sides agree.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
-        let routes = self.exact.values().chain(self.below.values()).map(Vec::len).sum::<usize>();
-        assert_eq!(routes, self.places.len(), "a name without a place, or a place without a name");
+        let routes = self.exact.values().chain(self.below.values()).flatten();
+        assert_eq!(
+            routes.map(|route| route.members.len()).sum::<usize>(),
+            self.places.len(),
+            "a name without a place, or a place without a name"
+        );
         self.places.keys().copied()
     }
 }

@@ -129,7 +129,9 @@ impl Server {
 
     /// It is time to go on with a round, or for the next one.
     pub(super) fn bind_due(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.leaving.is_none()) else {
+            return;
+        };
         if !session.binds_due.reached(now) {
             return;
         }
@@ -166,10 +168,15 @@ impl Server {
         match port {
             Ok(port) => {
                 wanted.set_port(port);
+                if let Some((listener, state)) = self.bound_by_twin(key, index) {
+                    return self.share(now, key, index, (listener, state), out);
+                }
+                let Some(session) = self.sessions.get_mut(key) else { return };
+                let Some((mapping, offset)) = session.mappings.find_mut(index) else { return };
                 match mapping.listen(key, wanted, entry, out) {
                     Some(listener) => {
                         mapping.place_mut(offset).state = State::Binding(listener, was);
-                        self.ports.insert(listener, (key, index));
+                        self.ports.insert(listener, vec![(key, index)]);
                     }
                     None => self.place_down(now, key, index, Reason::System, out),
                 }
@@ -199,10 +206,10 @@ impl Server {
                     path: path.clone(),
                     whole: mapping.spec.kind == Kind::Tls,
                     named: entry.hosts.iter().any(|host| host == name),
-                    session: key,
-                    mapping: index,
+                    license: session.login.name.clone(),
+                    members: vec![(key, index)],
                 };
-                let added = names.add(name, route);
+                let added = !session.login.guest && names.add(name, route);
                 if added { Ok(address) } else { Err(Reason::NameTaken) }
             }
         };
@@ -213,17 +220,18 @@ impl Server {
     }
 
     pub(super) fn port_bound(&mut self, now: Time, listener: Key, address: SocketAddr, out: &mut Outbox<'_>) {
-        let Some(&(key, index)) = self.ports.get(listener) else { return };
-        let Some(session) = self.sessions.get(key) else { return };
-        let entry = self.config.directory.by_id(session.login.license);
-        if entry.is_some_and(|entry| entry.ports.contains(address.port())) {
+        let Some(members) = self.ports.get(listener).cloned() else { return };
+        let session = members.first().and_then(|(key, _)| self.sessions.get(*key));
+        let entry = session.and_then(|session| self.config.directory.by_id(session.login.license));
+        if !entry.is_some_and(|entry| entry.ports.contains(address.port())) {
+            // The license has changed meanwhile.
+            out.close(listener, Manner::Cut);
+            return self.port_failed(now, listener, Reason::NotPermitted, out);
+        }
+        for (key, index) in members {
             self.place_found(now, key, index, State::Live(listener, address), out);
             self.remind_to_bind(key, Time::NEVER);
             self.announce(key, out);
-        } else {
-            // The license has changed meanwhile.
-            out.close(listener, Manner::Cut);
-            self.port_failed(now, listener, Reason::NotPermitted, out);
         }
     }
 
@@ -236,15 +244,36 @@ impl Server {
     }
 
     pub(super) fn port_failed(&mut self, now: Time, listener: Key, reason: Reason, out: &mut Outbox<'_>) {
-        let Some((key, index)) = self.ports.remove(listener) else { return };
-        let Some((mapping, offset)) = self.sessions.get(key).and_then(|s| s.mappings.find(index)) else {
-            return;
-        };
-        let taken = reason == Reason::InUse
-            && self.others_have(key, mapping.wanted(offset).port(), mapping.spec.kind);
-        self.place_down(now, key, index, if taken { Reason::Taken } else { reason }, out);
-        self.remind_to_bind(key, Time::NEVER);
-        self.announce(key, out);
+        for (key, index) in self.ports.remove(listener).unwrap_or_default() {
+            let Some((mapping, offset)) = self.sessions.get(key).and_then(|s| s.mappings.find(index)) else {
+                continue;
+            };
+            let taken = reason == Reason::InUse
+                && self.others_have(key, mapping.wanted(offset).port(), mapping.spec.kind);
+            self.place_down(now, key, index, if taken { Reason::Taken } else { reason }, out);
+            self.remind_to_bind(key, Time::NEVER);
+            self.announce(key, out);
+        }
+    }
+
+    /// Has a place share the listener of another client of its license.
+    fn share(
+        &mut self,
+        now: Time,
+        key: Key,
+        index: u16,
+        (listener, state): (Key, State),
+        out: &mut Outbox<'_>,
+    ) {
+        if let Some(members) = self.ports.get_mut(listener) {
+            members.push((key, index));
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some((mapping, offset)) = session.mappings.find_mut(index) else { return };
+        match (state, &mut mapping.place_mut(offset).state) {
+            (State::Binding(..), own @ &mut State::Down(was)) => *own = State::Binding(listener, was),
+            _ => self.place_found(now, key, index, state, out),
+        }
     }
 
     /// Whether another client publishes this port, in the same of TCP and UDP.
@@ -338,8 +367,13 @@ impl Server {
     fn close_place(&mut self, session: Key, index: u16, state: State, out: &mut Outbox<'_>) -> bool {
         match state {
             State::Binding(listener, _) | State::Live(listener, _) => {
-                out.close(listener, Manner::Cut);
-                self.ports.remove(listener).is_some()
+                let Some(members) = self.ports.get_mut(listener) else { return false };
+                members.retain(|member| *member != (session, index));
+                if members.is_empty() {
+                    out.close(listener, Manner::Cut);
+                    self.ports.remove(listener);
+                }
+                true
             }
             State::Named(_) => {
                 self.names.values_mut().for_each(|names| names.remove(session, index));

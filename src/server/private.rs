@@ -7,6 +7,8 @@
 //! ```
 
 use super::arrivals::Arrival;
+use super::groups::Member;
+use super::session::Session;
 use super::{Carries, Channel, Server, Stranger, VisitorChannel};
 use crate::channel::proxy::{Event, Local, Proxy, Send};
 use crate::limits::POOL_MAX;
@@ -110,12 +112,16 @@ impl Server {
         }
         let (owner, wanted) = name.split_once('/').ok_or(Reason::NoSuchMapping)?;
         let owner = directory.by_name(owner).ok_or(Reason::NoSuchMapping)?;
-        let &key = self.by_license.get(&owner.name).ok_or(Reason::ClientAway)?;
-        let session = self.sessions.get(key).ok_or(Reason::ClientAway)?;
         let is_it = |public: &Public| matches!(public, Public::Name { name, .. } if name == wanted);
-        let mut mappings = session.mappings.iter();
-        let found = mappings.find(|(_, m)| m.spec.kind == Kind::Private && is_it(&m.spec.public));
-        let (&mapping, _) = found.ok_or(Reason::NoSuchMapping)?;
+        let mapping_of = |session: &Session| {
+            let mut mappings = session.mappings.iter();
+            let found = mappings.find(|(_, m)| m.spec.kind == Kind::Private && is_it(&m.spec.public));
+            found.map(|(&index, _)| index)
+        };
+        self.clients_of(&owner.name).next().ok_or(Reason::ClientAway)?;
+        let clients = self.clients_of(&owner.name);
+        let members: Vec<Member> = clients.filter_map(|(key, one)| Some((key, mapping_of(one)?))).collect();
+        let (key, mapping) = self.choose(&members).ok_or(Reason::NoSuchMapping)?;
         // A tunnel connection that carries nobody from the net stands where a ProxyChannel could.
         if self.proxies + self.fellows >= self.config.visitors_max + POOL_MAX {
             return Err(Reason::Busy);

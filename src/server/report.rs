@@ -93,7 +93,7 @@ impl Server {
     }
 
     pub(super) fn license_report(&self, entry: &Entry) -> Value {
-        let session = self.by_license.get(&entry.name).and_then(|key| self.sessions.get(*key));
+        let online = self.clients_of(&entry.name).filter(|(_, session)| session.cmd.is_some()).count();
         let account = self.accounts.account_of(&entry.name);
         let Traffic { down, up } = account.map_or_else(Traffic::default, |account| account.total);
         let trouble = self.license_trouble(entry, entry.id);
@@ -115,7 +115,9 @@ impl Server {
             "good": trouble.is_none(),
             "trouble": trouble.map(|reason| reason.to_string()),
             "rotated": entry.old.is_some(),
-            "online": session.is_some_and(|session| session.cmd.is_some()),
+            "online": online > 0,
+            "clients": entry.clients,
+            "clients_online": online,
             "ports": entry.ports.to_string(),
             "hosts": entry.hosts.iter().collect::<Vec<_>>(),
             // Behind the first comma may be a password.
@@ -255,11 +257,10 @@ impl Server {
         for (reason, count) in &tally.visits_failed {
             text.line("nt_visits_failed_total", &[("reason", &format!("{reason:?}"))], *count);
         }
-        text.head("nt_license_online", "gauge", "Whether the license's client is there.");
+        text.head("nt_license_online", "gauge", "Clients of the license that are there.");
         for entry in self.config.directory.iter() {
-            let session = self.by_license.get(&entry.name).and_then(|key| self.sessions.get(*key));
-            let online = session.is_some_and(|session| session.cmd.is_some());
-            text.line("nt_license_online", &[("license", &entry.name)], u64::from(online));
+            let online = self.clients_of(&entry.name).filter(|(_, session)| session.cmd.is_some());
+            text.line("nt_license_online", &[("license", &entry.name)], online.count() as u64);
         }
         text.head("nt_mapping_up", "gauge", "Whether visitors can come to all places of a mapping.");
         for (_, session) in self.sessions.iter() {
@@ -302,6 +303,7 @@ impl Server {
 fn session_report(now: Time, session: &Session) -> Value {
     let state = match (session.cmd, session.leaving) {
         (_, Some(_)) => "leaving",
+        (Some(_), None) if session.login.guest => "guest",
         (Some(_), None) => "online",
         (None, None) => "away",
     };
@@ -328,7 +330,10 @@ fn standing(mapping: &Mapping) -> (&'static str, Option<String>, SocketAddr) {
     };
     let worst = mapping.places.iter().map(|place| state(place.state)).min_by_key(|(rank, ..)| *rank);
     let first = mapping.places.first().and_then(|place| state(place.state).3);
-    let (_, word, reason, _) = worst.unwrap_or((1, "down", None, None));
+    let (_, word, reason, _) = match worst {
+        Some((4, ..)) if mapping.sick => (4, "sick", Some(crate::reason::Reason::Sick), None),
+        worst => worst.unwrap_or((1, "down", None, None)),
+    };
     (word, reason.map(|reason| reason.to_string()), first.unwrap_or_else(|| mapping.wanted(0)))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+use super::groups::Entering;
 use super::mappings::Mapping;
 use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
@@ -43,6 +44,8 @@ pub(super) struct Session {
     /// … and when all of them are tried once more.
     pub(super) next_round: Time,
     pub(super) last_visit: u64,
+    /// When a visitor was last taken here, by the count of all.
+    pub(super) last_chosen: u64,
     /// Index of the next mapping that is offered.
     pub(super) next_offer: u16,
     /// Visitors at once …
@@ -146,6 +149,8 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) name: String,
+    /// It comes beside the license's clients.
+    pub(super) guest: bool,
     pub(super) license: LicenseId,
     pub(super) instance: [u8; 16],
     pub(super) peer: SocketAddr,
@@ -178,6 +183,7 @@ impl Session {
             flows: 0,
             leaving: None,
             last_visit: 0,
+            last_chosen: 0,
             pool: Pool::default(),
             login,
         }
@@ -210,29 +216,24 @@ impl Server {
         now: Time,
         key: Key,
         login: Login,
+        entering: Entering,
         out: &mut Outbox<'_>,
     ) -> Option<(Key, bool)> {
-        let old = self.by_license.get(&login.name).copied();
         let mut heirs = Vec::new();
-        if let Some((old, session)) = old.and_then(|old| Some((old, self.sessions.get_mut(old)?))) {
-            if session.login.instance == login.instance {
-                let ghost = session.cmd;
-                self.by_id.remove(&session.login.id);
-                self.by_id.insert(login.id, old);
-                session.resume(now, key, login);
-                self.channels.insert(key, Channel::Cmd(old));
-                if let Some(ghost) = ghost {
-                    self.channels.remove(ghost);
-                    out.close(ghost, Manner::Cut);
-                }
+        match entering {
+            Entering::Beside => {}
+            Entering::Resumes(old) => {
+                self.resume(now, old, key, login, out);
                 return Some((old, true));
             }
-            if let Some(cmd) = session.cmd {
-                let retry_millis = crate::limits::REPLACED_BACKOFF.as_millis();
-                out.send(cmd, &Frame::Goodbye { reason: Reason::Replaced, retry_millis });
+            Entering::Replaces(old) => {
+                if let Some(cmd) = self.sessions.get(old).and_then(|session| session.cmd) {
+                    let retry_millis = crate::limits::REPLACED_BACKOFF.as_millis();
+                    out.send(cmd, &Frame::Goodbye { reason: Reason::Replaced, retry_millis });
+                }
+                heirs = self.take_waiting(old, out);
+                self.end_session(old, Reason::Replaced, out);
             }
-            heirs = self.take_waiting(old, out);
-            self.end_session(old, Reason::Replaced, out);
         }
         let (name, id) = (login.name.clone(), login.id);
         let generation = self.entropy.u64();
@@ -240,12 +241,26 @@ impl Server {
             heirs.iter().for_each(|(visitor, ..)| out.close(*visitor, Manner::Cut));
             return None;
         };
-        self.by_license.insert(name, session);
+        self.by_license.entry(name).or_default().push(session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.watch_pulse(session);
         self.inherit(session, heirs);
         Some((session, false))
+    }
+
+    /// The client of a session is back.
+    fn resume(&mut self, now: Time, key: Key, cmd: Key, login: Login, out: &mut Outbox<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let ghost = session.cmd;
+        self.by_id.remove(&session.login.id);
+        self.by_id.insert(login.id, key);
+        session.resume(now, cmd, login);
+        self.channels.insert(cmd, Channel::Cmd(key));
+        if let Some(ghost) = ghost {
+            self.channels.remove(ghost);
+            out.close(ghost, Manner::Cut);
+        }
     }
 
     /// A session is over: its ports close, its visitors are cut, its connections go. At once, and by key: a
@@ -255,7 +270,7 @@ impl Server {
             return;
         };
         self.timers.forget(|due| due.session() == Some(key));
-        self.by_license.remove(&session.login.name);
+        self.leave_group(&session.login.name, key);
         self.by_id.remove(&session.login.id);
         for (&index, mapping) in session.mappings.iter() {
             match reason {
@@ -289,7 +304,9 @@ impl Server {
             }
         }
         self.end_fellows(key, reason);
-        self.close_meters(&session.login.name, out);
+        if self.sessions_of(&session.login.name).next().is_none() {
+            self.close_meters(&session.login.name, out);
+        }
         out.note(Note::SessionOver { name: session.login.name, reason });
         self.stop_if_idle(out);
     }
@@ -329,14 +346,18 @@ impl Server {
     /// The client leaves. Its last payload may still be on the way, on other connections than its goodbye: so
     /// its ports close, and its visits end by themselves or when it was silent for too long.
     fn depart(&mut self, now: Time, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        self.pass_on_waiting(now, key, out);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.leaving = Some(reason);
         session.pool.orders.clear();
         let cmd = session.cmd.take();
         let inherited = std::mem::take(&mut session.inherited).into_iter().map(|(visitor, _)| visitor);
         let waiting: Vec<Key> = std::mem::take(&mut session.waiting).iter().chain(inherited).collect();
-        for (&index, mapping) in std::mem::take(&mut session.mappings).iter() {
-            self.leave_places(key, index, &mapping.places, out);
+        // What each mapping was is still known: a visit that the client does not take may go to another one.
+        let left: Vec<_> =
+            session.mappings.iter_mut().map(|(&index, mapping)| (index, mapping.close())).collect();
+        for (index, places) in left {
+            self.leave_places(key, index, &places, out);
         }
         if let Some(cmd) = cmd {
             self.channels.remove(cmd);
@@ -362,7 +383,7 @@ impl Server {
 
     /// The CmdChannel is lost. Visits go on, visitors wait, until the client is back or its silence is too
     /// long.
-    pub(super) fn cmd_lost(&mut self, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
+    pub(super) fn cmd_lost(&mut self, now: Time, key: Key, cmd: Key, reason: Reason, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.cmd == Some(cmd)) else {
             return;
         };
@@ -374,6 +395,7 @@ impl Server {
         session.opening = Opening::Left;
         session.pool.orders.clear();
         out.note(Note::SessionAway { name: session.login.name.clone(), reason });
+        self.pass_on_waiting(now, key, out);
         self.watch_pulse(key);
     }
 
@@ -439,7 +461,7 @@ impl Server {
         }
     }
 
-    /// Where clients reach this session from, for messages.
+    /// The license of a session, for messages.
     pub(super) fn session_name(&self, key: Key) -> String {
         self.sessions.get(key).map_or_else(String::new, |session| session.login.name.clone())
     }

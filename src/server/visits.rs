@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::arrivals::Arrival;
 use super::places::flows_among;
-use super::session::Opening;
+use super::session::{Opening, Session};
 use super::{Carries, Channel, Due, ProxyChannel, Server, VisitorChannel};
 use crate::channel::proxy::{Effect, Event, Local, Proxy, Send};
 use crate::channel::visitor::{self, Visitor};
@@ -54,6 +54,7 @@ impl Server {
         let Arrival { session: owner, mapping, visitor: peer, came_to } = arrival;
         let Some(session) = self.sessions.get_mut(owner) else { return };
         session.last_visit += 1;
+        session.last_chosen = self.events.tally.visits + 1;
         let (visit, state) = (session.last_visit, Visitor::accepted(now));
         let visitor = VisitorChannel { session: owner, mapping, visit, peer, carries, state };
         let flow = visitor.is_flow();
@@ -98,6 +99,7 @@ impl Server {
         self.license_trouble(entry, session.login.license).or_else(|| match () {
             () if self.accounts.is_spent(entry) => Some(Reason::QuotaUsed),
             () if !mapping.is_live(offset, entry) => Some(Reason::NotPermitted),
+            () if mapping.sick => Some(Reason::Sick),
             () if from.is_some_and(|from| !welcome(from)) => Some(Reason::NotWelcome),
             () => None,
         })
@@ -116,14 +118,19 @@ impl Server {
             return Some(reason);
         }
         let session = self.sessions.get(owner)?;
+        let name = &session.login.name;
         let permitted = self.config.directory.by_id(session.login.license)?.max_visitors;
         let flow = session.mappings.find(mapping)?.0.spec.kind == Kind::Udp;
-        let moves = caller.and_then(|key| self.visit_of(key)).is_some_and(|(session, _)| session == owner);
-        let of_session = session.visitors - usize::from(moves);
+        let comes_from = caller.and_then(|key| self.visit_of(key));
+        let moves = comes_from.is_some_and(|(from, _)| self.sessions_of(name).any(|(key, _)| key == from));
+        let of_all =
+            |count: fn(&Session) -> usize| self.sessions_of(name).map(|(_, one)| count(one)).sum::<usize>();
         let (visitors, flows) = session.waiting.len();
         let (waiting, most) = if flow { (flows, FLOWS_WAITING_MAX) } else { (visitors, WAITING_MAX) };
-        let full = permitted
-            .is_some_and(|most| of_session >= most as usize || (flow && session.flows >= flows_among(most)));
+        let full = permitted.is_some_and(|most| {
+            let visitors = of_all(|one| one.visitors) - usize::from(moves);
+            visitors >= most as usize || (flow && of_all(|one| one.flows) >= flows_among(most))
+        });
         let all_full = caller.is_none() && self.visitors >= self.config.visitors_max;
         (full || waiting >= most || all_full).then_some(Reason::Busy)
     }
@@ -398,7 +405,12 @@ impl Server {
             Send::Fin => out.send(key, &Frame::Fin),
             Send::Cut(visit, reason) => out.send(key, &Frame::Disconnect { visit, reason }),
         }
+        let elsewhere = match (local, visitor) {
+            (Local::Cut(reason), Some(visitor)) => self.try_elsewhere(now, visitor, reason),
+            _ => None,
+        };
         match (local, visitor) {
+            (Local::Cut(_), Some(_)) if elsewhere.is_some() => {}
             // Nothing is under way that the end could be the end of.
             (Local::Shut, Some(visitor)) if self.is_idle_caller(visitor) => {
                 return self.proxy_event(now, key, Event::LocalEnd, out);
@@ -432,6 +444,7 @@ impl Server {
             self.pool(now, owner, key, out);
         }
         match (local, visitor.zip(visit)) {
+            _ if elsewhere.is_some() => elsewhere.into_iter().for_each(|to| self.serve(now, to, out)),
             (Local::End, Some((caller, visit))) => self.ask_again(now, caller, visit, Reason::Ended, out),
             (Local::Cut(reason), Some((caller, visit))) => self.ask_again(now, caller, visit, reason, out),
             (Local::Leave | Local::Shut, _) | (_, None) => {}

@@ -27,7 +27,7 @@ pub const MUTANTS: &[Mutant] = &[
             Edit("server/session.rs", ".filter(|session| session.cmd == Some(cmd))", ""),
             Edit(
                 "server/session.rs",
-                "self.channels.remove(ghost);\n                    out.close(ghost, Manner::Cut);",
+                "self.channels.remove(ghost);\n            out.close(ghost, Manner::Cut);",
                 "_ = ghost;",
             ),
         ],
