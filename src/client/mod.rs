@@ -1,7 +1,8 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back, [`reload`] takes other settings;
-//! [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after real servers; [`visits`] dials real servers; [`exits`] hears from visitors which;
+//! [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after real servers, [`visits`] dials them; [`exits`]
+//! hears from visitors which;
 //! [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
@@ -118,8 +119,8 @@ pub struct Client {
 enum Stop {
     /// It does.
     No,
-    /// It ends when the server has taken its ProxyChannels back: what was on the way to them has been answered then, and
-    /// went to another client perhaps.
+    /// It ends when the server has taken its ProxyChannels back: what was on the way to them has been answered then,
+    /// and went to another client perhaps.
     Parting,
     /// It ends with its last visit.
     Draining,
