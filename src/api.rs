@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::directory::SETTINGS;
 use crate::edit::{Edit, Settings};
+use crate::limits::{DEMAND_TTL, DEMAND_TTL_MAX, DEMAND_TTL_MIN};
 use crate::text::{did_you_mean, quote};
 
 /// What the API promises, for programs.
@@ -18,10 +19,25 @@ pub enum Call {
     View(View),
     /// To change the licenses.
     Edit(Edit),
+    /// To have a client's target bound for a while.
+    Bind(Wish),
     /// To cut a visitor.
     Cut(u64),
     /// To look at the files now.
     Reload,
+}
+
+/// What is to be bound on demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Whose; the only one that is online, if it is not said.
+    pub license: Option<String>,
+    /// The target's host, as the client knows it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// For so many seconds after the last visitor: from [`DEMAND_TTL_MIN`] to [`DEMAND_TTL_MAX`].
+    pub ttl: u32,
 }
 
 /// What can be seen.
@@ -39,6 +55,8 @@ pub enum View {
     Mappings,
     /// Who visits.
     Visitors,
+    /// What is bound on demand.
+    Binds,
     /// What has passed.
     Counters,
     /// What has happened since this event.
@@ -97,6 +115,8 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
         (["readyz"], "GET" | "HEAD") => return view(View::Ready),
         (["metrics"], "GET" | "HEAD") => return view(View::Metrics),
         (["healthz" | "readyz" | "metrics"], _) => Some(Methods(&["GET"])),
+        (["route", "bind", host, port], _) => return bind_short(host, port, query),
+        (["route", "queryServerBindStat"], _) => return view(View::Binds),
         (["api", "v1", rest @ ..], _) => match (rest, method) {
             (["status"], "GET") => return view(View::Status),
             (["licenses"], "GET") => return view(View::Licenses),
@@ -113,6 +133,9 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
                 let (name, mapping) = (decoded(name)?, decoded(mapping)?);
                 return Ok(Call::Edit(Edit::RemoveMap { name, mapping }));
             }
+            (["bind"], "POST") => return bind(body),
+            (["bind"], _) => Some(Methods(&["POST"])),
+            (["binds"], "GET") => return view(View::Binds),
             (["reload"], "POST") => return Ok(Call::Reload),
             (["reload"], _) => Some(Methods(&["POST"])),
             (["sessions"], "GET") => return view(View::Sessions),
@@ -127,7 +150,10 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
             (["licenses", _, "revoke" | "rotate" | "mappings"], _) => Some(Methods(&["POST"])),
             (["licenses", _, "mappings", _] | ["visitors", _], _) => Some(Methods(&["DELETE"])),
             (
-                ["status" | "sessions" | "mappings" | "visitors" | "counters" | "events" | "openapi.json"],
+                [
+                    "status" | "sessions" | "mappings" | "visitors" | "counters" | "events" | "binds"
+                    | "openapi.json",
+                ],
                 _,
             ) => Some(Methods(&["GET"])),
             _ => None,
@@ -167,6 +193,38 @@ fn after(query: &str) -> Result<u64, Refusal> {
     }
     let number = query.strip_prefix("after=").and_then(|number| number.parse().ok());
     number.ok_or_else(|| Refusal::bad(format!("{} is not after=NUMBER", quote(query))))
+}
+
+/// A wish, by what it says of each.
+fn wish(license: Option<String>, host: String, port: &str, ttl: Option<&str>) -> Result<Call, Refusal> {
+    let port = port.parse().ok().filter(|port| *port > 0);
+    let port = port.ok_or_else(|| Refusal::bad("`port` has to be a number from 1 to 65535"))?;
+    let ttl = ttl.map_or(Some(DEMAND_TTL), |ttl| ttl.parse().ok());
+    let ttl = ttl.filter(|ttl| (DEMAND_TTL_MIN..=DEMAND_TTL_MAX).contains(ttl)).ok_or_else(|| {
+        Refusal::bad(format!("`ttl` has to be a number of seconds from {DEMAND_TTL_MIN} to {DEMAND_TTL_MAX}"))
+    })?;
+    Ok(Call::Bind(Wish { license, host, port, ttl }))
+}
+
+fn bind(body: &[u8]) -> Result<Call, Refusal> {
+    let fields = fields(body, &["license", "host", "port", "ttl"])?;
+    let license = fields.contains_key("license").then(|| needed(&fields, "license")).transpose()?;
+    let port = fields.get("port").map(|port| text("port", port)).transpose()?;
+    let ttl = fields.get("ttl").map(|ttl| text("ttl", ttl)).transpose()?;
+    wish(license, needed(&fields, "host")?, &port.unwrap_or_default(), ttl.as_deref())
+}
+
+/// The short form: what is not in the path stands in the query.
+fn bind_short(host: &str, port: &str, query: &str) -> Result<Call, Refusal> {
+    let (mut license, mut ttl) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("license", name)) => license = Some(decoded(name)?),
+            Some(("ttl", seconds)) => ttl = Some(seconds),
+            _ => return Err(Refusal::bad(format!("{} is not license=NAME or ttl=SECONDS", quote(pair)))),
+        }
+    }
+    wish(license, decoded(host)?, port, ttl)
 }
 
 fn cut(id: &str) -> Result<Call, Refusal> {

@@ -203,6 +203,19 @@ pub const CHECKS_AT_ONCE: usize = 4;
 /// So much of an answer is looked at: its status.
 pub const CHECK_HEARD_BYTES: usize = 16;
 
+// ── Binding on demand ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// Targets that are bound on demand at once.
+pub const DEMANDS_MAX: usize = 256;
+/// Whoever asks for one is told after this at the latest.
+pub const DEMAND_TIMEOUT: Span = Span::from_secs(5);
+/// Seconds without a visitor after which one goes, where nothing else was said …
+pub const DEMAND_TTL: u32 = 300;
+/// … and what can be said.
+pub const DEMAND_TTL_MIN: u32 = 10;
+/// See [`DEMAND_TTL_MIN`].
+pub const DEMAND_TTL_MAX: u32 = 86_400;
+
 // ── The operator ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Connections of the operator's at once.

@@ -292,6 +292,15 @@ impl Mapping {
         }
     }
 
+    /// The same at this port, at whatever address it was to be.
+    pub fn at_port(&self, port: u16) -> Self {
+        let mut mapping = self.clone();
+        if let Public::Ports { ports, .. } = &mut mapping.public {
+            *ports = Ports::row(port, 1);
+        }
+        mapping
+    }
+
     /// The mapping that a MAP frame carries; `None` where this version does not serve it, or its text is of a newer
     /// one.
     pub fn from_wire(text: &str) -> Option<Self> {

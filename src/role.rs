@@ -347,6 +347,11 @@ impl<'a> Outbox<'a> {
         Some(key)
     }
 
+    /// A key for a visitor who is not there; closing it gives it back. `None` when the table is full.
+    pub fn nobody(&mut self) -> Option<Key> {
+        self.keys.reserve()
+    }
+
     /// Takes datagrams; the answer is [`Input::Bound`] or [`Input::BindFailed`]. `None` when the table is full.
     pub fn listen_udp(&mut self, address: SocketAddr, group: Key, most: usize) -> Option<Key> {
         let key = self.keys.reserve()?;

@@ -26,6 +26,8 @@ mod certificates;
 mod command_line;
 #[path = "e2e/data.rs"]
 mod data;
+#[path = "e2e/demand.rs"]
+mod demand;
 #[path = "dice/mod.rs"]
 mod dice;
 #[path = "bench/echo.rs"]

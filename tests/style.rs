@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("directory", &["calendar", "license", "mapping", "policy", "table", "text"]),
     ("ledger", &["calendar", "license", "limits", "meter", "table", "text"]),
     ("edit", &["calendar", "directory", "license", "policy", "text"]),
-    ("api", &["directory", "edit", "text"]),
+    ("api", &["directory", "edit", "limits", "text"]),
     ("server_ref", &["license", "names", "policy", "text"]),
     ("note", &["reason", "text", "time"]),
     ("config", &["license", "mapping", "names", "note", "policy", "server_ref", "table", "text", "via"]),

@@ -2,8 +2,7 @@
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back, [`reload`] takes other settings;
 //! [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after real servers, [`visits`] dials them; [`exits`]
-//! hears from visitors which;
-//! [`visiting`] brings visitors of this machine to other clients.
+//! hears from visitors which; [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer

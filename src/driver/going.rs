@@ -37,7 +37,9 @@ impl<N: Net> Driver<N> {
             Some(Slot::Port(_)) => self.drop_port(key),
             Some(Slot::Flow(_)) => _ = self.drop_flow(key),
             Some(Slot::Meter(_)) => self.drop_meter(key),
-            Some(Slot::Reserved) | None => {}
+            // A visitor who was not there.
+            Some(Slot::Reserved) => _ = self.slots.remove(key),
+            None => {}
         }
     }
 

@@ -183,7 +183,7 @@ impl Server {
         let session = self.sessions.get(owner)?;
         let (mapping, _) = session.mappings.find(index)?;
         let (name, route) = (session.login.name.clone(), mapping.spec.route().to_string());
-        if session.login.guest {
+        if session.login.guest || self.is_on_demand(&name, &mapping.spec) {
             // Its mappings are others each time: the license alone counts them.
             return self.license_meter(&name, out);
         }

@@ -111,6 +111,8 @@ impl Answer {
             413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
             501 => "Not Implemented",
+            502 => "Bad Gateway",
+            504 => "Gateway Timeout",
             _ => "Service Unavailable",
         };
         let more = match (self.status, last) {
@@ -252,6 +254,7 @@ impl Server {
                             directory";
                 self.answer_last(key, Refusal::new(401, what), out);
             }
+            Ok(Call::Bind(wish)) => self.bind_on_demand(now, key, &wish, out),
             Ok(Call::Edit(edit)) => out.push(Verb::Edit(key, Box::new(edit))),
             Ok(Call::Reload) => {
                 admin.stage = Stage::Asked(Asked { waits: Waits::Files, ..asked });
@@ -349,7 +352,7 @@ impl Server {
         }
     }
 
-    fn answer_admin(&mut self, now: Time, key: Key, answer: Answer, out: &mut Outbox<'_>) {
+    pub(super) fn answer_admin(&mut self, now: Time, key: Key, answer: Answer, out: &mut Outbox<'_>) {
         let Some(admin) = self.admin(key) else { return };
         let Stage::Asked(Asked { to_head, last, .. }) = admin.stage else { return };
         admin.left = answer.write(to_head, last);

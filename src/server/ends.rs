@@ -31,7 +31,8 @@ impl Server {
         self.unserved(key, reason, out);
     }
 
-    pub(super) fn note_failure(&self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+    pub(super) fn note_failure(&mut self, key: Key, reason: Reason, out: &mut Outbox<'_>) {
+        self.proof_failed(key, reason);
         if let Some(Channel::Visitor(visitor)) = self.channels.get(key) {
             let session = self.sessions.get(visitor.session);
             // Who was inherited came to a mapping of the session before.

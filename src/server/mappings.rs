@@ -213,14 +213,16 @@ impl Server {
     /// Puts the mappings that stand in the license into the session, to be offered to the client; what
     /// stands there no longer goes.
     pub(super) fn offer_mappings(&mut self, key: Key, out: &mut Outbox<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
         if session.login.guest {
             return;
         }
+        let on_demand: Vec<Spec> = self.demands_of(&entry.name).cloned().collect();
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let mut old = session.mappings.split_off(&SERVER_MAPPING_BIT);
         let mut new = Vec::new();
-        for spec in entry.maps.iter().filter(|spec| spec.served().is_ok()) {
+        for spec in entry.maps.iter().filter(|spec| spec.served().is_ok()).chain(&on_demand) {
             // One that is the same keeps its index, is offered again, and serves on meanwhile.
             let same = old.iter().find(|(_, old)| old.spec == *spec).map(|(&index, _)| index);
             match same.and_then(|index| old.remove_entry(&index)) {

@@ -4,8 +4,8 @@
 //! [`session`] keeps what one login made; [`mappings`] knows what is published, [`places`] binds its ports and
 //! [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
-//! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes, and [`bans`] who comes too often. The operator asks
-//! at [`admin`], and sees a [`report`].
+//! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes, and
+//! [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`], and has a [`demand`] bound.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -17,6 +17,7 @@ mod arrivals;
 mod bans;
 mod books;
 mod callers;
+mod demand;
 mod doors;
 mod ends;
 mod entrance;
@@ -55,6 +56,7 @@ use admin::Admin;
 pub use admin::{AdminDoor, Token};
 use bans::Bans;
 use callers::Caller;
+use demand::Demands;
 use doors::Door;
 use events::Events;
 use fronts::Front;
@@ -112,6 +114,7 @@ pub struct Server {
     proxies: usize,
     accounts: Accounts,
     bans: Bans,
+    demands: Demands,
     events: Events,
     /// Why the license file, as it is now, does not count.
     licenses_trouble: Option<String>,
@@ -240,6 +243,8 @@ enum Due {
     Licenses,
     /// What has passed is to be kept.
     Counters,
+    /// What is bound on demand may not be used any more.
+    Demands,
     /// Visits had their time to end.
     Stop,
 }
@@ -249,7 +254,7 @@ impl Due {
     fn session(self) -> Option<Key> {
         match self {
             Self::Pulse(session) | Self::Bind(session) | Self::Orders(session) => Some(session),
-            Self::Channels | Self::Licenses | Self::Counters | Self::Stop => None,
+            Self::Channels | Self::Licenses | Self::Counters | Self::Demands | Self::Stop => None,
         }
     }
 }
@@ -258,6 +263,7 @@ impl Role for Server {
     fn step(&mut self, now: Time, input: Input<'_>, out: &mut Outbox<'_>) {
         let wishes = out.wishes();
         self.hear(now, input, out);
+        self.pursue_demands(now, out);
         out.notes_behind(wishes).for_each(|note| self.events.remember(now, note));
     }
 
@@ -330,6 +336,7 @@ impl Server {
             proxies: 0,
             accounts: Accounts::default(),
             bans: Bans::default(),
+            demands: Demands::default(),
             events: Events::default(),
             licenses_trouble: None,
             started: Time::default(),
@@ -380,6 +387,7 @@ impl Server {
                     self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
                 }
                 Due::Counters => self.keep_counters(now, out),
+                Due::Demands => self.demands_due(now, out),
                 Due::Stop => self.leave(0, out),
             }
         }

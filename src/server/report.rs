@@ -40,6 +40,7 @@ impl Server {
                 json!({ "mappings": self.sessions.iter().flat_map(|(_, s)| self.mappings_of(s)).collect::<Vec<_>>() })
             }
             View::Visitors => json!({ "visitors": self.visitors_report() }),
+            View::Binds => self.binds(now),
             View::Counters => self.counters(),
             View::Events(after) => json!({ "events": self.events_report(*after) }),
             View::OpenApi => {

@@ -69,6 +69,7 @@ impl Server {
         self.channels.insert(key, Channel::Visitor(visitor));
         self.visitors += 1;
         self.events.tally.visits += 1;
+        self.use_demand(now, (owner, mapping));
         self.measure(key, owner, mapping, out);
         self.serve(now, owner, out);
     }
