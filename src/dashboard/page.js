@@ -103,7 +103,7 @@ function patch(parent, items, build, update) {
 // ── The server ──
 
 async function ask(method, path, body) {
-  if (!/^[\x21-\x7e]+$/.test(token)) throw Object.assign(new Error(NO_TOKEN), { status: 401 });
+  if (!/^[\x21-\x7e]+$/.test(token || "")) throw Object.assign(new Error(NO_TOKEN), { status: 401 });
   const answer = await fetch("/api/v1/" + path, {
     method,
     body: body && JSON.stringify(body),

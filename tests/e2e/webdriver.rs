@@ -47,6 +47,7 @@ impl Browser {
             "--disable-background-networking".to_owned(),
             "--disable-component-update".to_owned(),
             "--no-first-run".to_owned(),
+            "--hide-scrollbars".to_owned(),
             "--no-proxy-server".to_owned(),
             format!("--user-data-dir={}", data.display()),
         ];
@@ -174,7 +175,6 @@ impl Browser {
 
     /// What is shown as a picture, a PNG in base64.
     pub fn picture(&self) -> String {
-        self.command("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let picture = self.command("Page.captureScreenshot", json!({ "format": "png" }));
         picture["data"].as_str().unwrap().to_owned()
     }
