@@ -483,7 +483,7 @@ fn the_picture_in_the_docs_is_taken() {
     std::thread::sleep(still.saturating_duration_since(Instant::now()));
     desk.browser.click("#ranges button");
     let height = desk.browser.run("return document.documentElement.scrollHeight").as_u64().unwrap();
-    desk.browser.resize(1120, height.min(1180) as u32);
+    desk.browser.resize(1120, height.min(1090) as u32);
     desk.browser.wait(
         "its figures",
         "return !document.querySelector('[data-figure=down]').textContent.startsWith('–')",
