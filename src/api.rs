@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::dashboard::Part;
 use crate::directory::SETTINGS;
 use crate::edit::{Edit, Settings};
 use crate::limits::{DEMAND_TTL, DEMAND_TTL_MAX, DEMAND_TTL_MIN};
@@ -59,6 +60,8 @@ pub enum View {
     Binds,
     /// What has passed.
     Counters,
+    /// What has passed in each minute of the last day.
+    History,
     /// What has happened since this event.
     Events(u64),
     /// What the API promises.
@@ -69,12 +72,15 @@ pub enum View {
     Health,
     /// Whether it serves.
     Ready,
+    /// A file of the page for people.
+    Page(Part),
 }
 
 impl View {
-    /// Whether anybody may see it who reaches the door: it says no more than that the door is there.
+    /// Whether anybody may see it who reaches the door: it says no more than that the door is there. So does the page,
+    /// which has no data in it.
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready)
+        matches!(self, Self::Health | Self::Ready | Self::Page(_))
     }
 }
 
@@ -111,10 +117,13 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let view = |view| Ok(Call::View(view));
     let wrong = match (parts.as_slice(), method) {
+        ([""], "GET" | "HEAD") => return view(View::Page(Part::Page)),
+        (["page.css"], "GET" | "HEAD") => return view(View::Page(Part::Style)),
+        (["page.js"], "GET" | "HEAD") => return view(View::Page(Part::Script)),
         (["healthz"], "GET" | "HEAD") => return view(View::Health),
         (["readyz"], "GET" | "HEAD") => return view(View::Ready),
         (["metrics"], "GET" | "HEAD") => return view(View::Metrics),
-        (["healthz" | "readyz" | "metrics"], _) => Some(Methods(&["GET"])),
+        (["healthz" | "readyz" | "metrics" | "" | "page.css" | "page.js"], _) => Some(Methods(&["GET"])),
         (["route", "bind", host, port], _) => return bind_short(host, port, query),
         (["route", "queryServerBindStat"], _) => return view(View::Binds),
         (["api", "v1", rest @ ..], _) => match (rest, method) {
@@ -143,6 +152,7 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
             (["visitors"], "GET") => return view(View::Visitors),
             (["visitors", id], "DELETE") => return cut(id),
             (["counters"], "GET") => return view(View::Counters),
+            (["history"], "GET") => return view(View::History),
             (["events"], "GET") => return view(View::Events(after(query)?)),
             (["openapi.json"], "GET") => return view(View::OpenApi),
             (["licenses"], _) => Some(Methods(&["GET", "POST"])),
@@ -151,8 +161,8 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
             (["licenses", _, "mappings", _] | ["visitors", _], _) => Some(Methods(&["DELETE"])),
             (
                 [
-                    "status" | "sessions" | "mappings" | "visitors" | "counters" | "events" | "binds"
-                    | "openapi.json",
+                    "status" | "sessions" | "mappings" | "visitors" | "counters" | "history" | "events"
+                    | "binds" | "openapi.json",
                 ],
                 _,
             ) => Some(Methods(&["GET"])),
@@ -324,6 +334,8 @@ mod tests {
             ("GET", "/api/v1/licenses/a%2eb", "", Ok(Call::View(View::License("a.b".to_owned())))),
             ("GET", "/api/v1/events?after=7", "", Ok(Call::View(View::Events(7)))),
             ("HEAD", "/healthz", "", Ok(Call::View(View::Health))),
+            ("GET", "/?x", "", Ok(Call::View(View::Page(Part::Page)))),
+            ("GET", "/api/v1/history", "", Ok(Call::View(View::History))),
             ("DELETE", "/api/v1/visitors/4294967297", "", Ok(Call::Cut(4_294_967_297))),
             ("POST", "/api/v1/reload", "", Ok(Call::Reload)),
             ("DELETE", "/api/v1/licenses/nas", "", edit(Edit::Remove { name: name() })),
@@ -375,7 +387,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said() {
         for (method, target, body, status, what) in [
-            ("GET", "/", "", 404, "there is nothing at `/`"),
+            ("GET", "/x", "", 404, "there is nothing at `/x`"),
+            ("POST", "/", "", 405, "`/` takes GET"),
             ("GET", "/api/v1/licences", "", 404, "there is nothing at `/api/v1/licences`"),
             ("PUT", "/api/v1/licenses", "", 405, "`/api/v1/licenses` takes GET, POST, and nothing else"),
             ("POST", "/metrics", "", 405, "`/metrics` takes GET"),

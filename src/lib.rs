@@ -20,6 +20,7 @@ pub mod timers;
 // What the operator says.
 pub mod api;
 pub mod calendar;
+pub mod dashboard;
 pub mod directory;
 pub mod edit;
 pub mod exit;

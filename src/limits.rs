@@ -228,6 +228,15 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const ADMIN_PIECE_BYTES: usize = 16 * 1024;
 /// Events that are remembered.
 pub const EVENTS_KEPT: usize = 200;
+/// Minutes of which it is remembered what passed in each: a day …
+pub const HISTORY_SAMPLES: usize = 24 * 60;
+/// … and how long one is: the meters are read so often anyway.
+pub const HISTORY_STEP: Span = COUNTERS_KEPT_EVERY;
+/// All that the operator's page is made of.
+pub const DASHBOARD_BYTES_MAX: usize = 40 * 1024;
+
+const _: () = assert!(HISTORY_STEP.as_micros() * HISTORY_SAMPLES as u64 == 24 * 3_600 * 1_000_000);
+const _: () = assert!(HISTORY_SAMPLES * 16 <= 24 * 1024, "two numbers a minute");
 
 const _: () = assert!(ADMIN_PIECE_BYTES <= BUFFER_BYTES);
 

@@ -90,7 +90,8 @@ pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, Strin
         .within(plan.ports)
         .with_names(names)
         .with_ledger(ledger)
-        .with_admin(admin);
+        .with_admin(admin)
+        .with_public_host(settings.public_host.clone());
     let role: Box<dyn Role> = Box::new(server);
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
 }

@@ -14,7 +14,7 @@ use nt::meter::{Limits, Traffic};
 use nt::policy::{Quota, Rates};
 use nt::reason::Reason;
 use nt::role::{Input, Keys, Role};
-use nt::server::{self, Server};
+use nt::server::{self, AdminDoor, Server, Token};
 use nt::slots::Key;
 use nt::time::Span;
 use nt::wire::{Frame, Map};
@@ -31,7 +31,9 @@ const TODAY: u64 = 20_767 * DAY;
 fn server(directory: Directory, ledger: Ledger) -> Stage<Server> {
     let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory, visitors_max: 100, sessions_max: 10 };
-    let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])).with_ledger(ledger));
+    let admin = vec![AdminDoor::Port(SocketAddr::from(([127, 0, 0, 1], 9001)), Token("token".to_owned()))];
+    let server = Server::new(config, Entropy::new([1; 32])).with_ledger(ledger).with_admin(admin);
+    let mut stage = Stage::new(server);
     stage.step(Input::Start);
     stage.step(Input::Clock(Clock(TODAY)));
     stage
@@ -51,6 +53,18 @@ fn visits(stage: &mut Stage<Server>, listener: Key) -> bool {
     let key = stage.table.reserve().unwrap();
     stage.step(Input::Accepted { listener, key, peer: ([192, 0, 2, 9], 999).into() });
     !stage.closed.contains(&key)
+}
+
+/// What the operator is answered at the port.
+fn asked(stage: &mut Stage<Server>, target: &str) -> serde_json::Value {
+    let (listener, _) = *stage.listening.iter().find(|(_, address)| address.port() == 9001).unwrap();
+    let key = stage.table.reserve().unwrap();
+    stage.step(Input::Accepted { listener, key, peer: ([127, 0, 0, 1], 999).into() });
+    let request = format!("GET {target} HTTP/1.1\r\nHost: nt\r\nAuthorization: Bearer token\r\n\r\n");
+    stage.step(Input::Bytes(key, request.as_bytes()));
+    let (_, answer) = stage.sent.iter().rfind(|(to, _)| *to == key).unwrap();
+    let answer = String::from_utf8_lossy(answer);
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 /// The meters of the license, and of its mapping.
@@ -86,6 +100,28 @@ fn a_while(stage: &mut Stage<Server>, cmd: Key) {
         stage.now = until;
         stage.say(cmd, &Frame::Heartbeat);
     }
+}
+
+#[test]
+fn what_passed_in_each_minute_is_told_once() {
+    let mut stage = server(directory(|_| ()), Ledger::default());
+    let (cmd, listener) = client(&mut stage, "8080");
+    assert!(visits(&mut stage, listener));
+    a_while(&mut stage, cmd);
+    for up in [70, 0, 5] {
+        pass(&mut stage, up);
+        asked(&mut stage, "/api/v1/counters");
+        a_while(&mut stage, cmd);
+    }
+    pass(&mut stage, 9);
+    let history = asked(&mut stage, "/api/v1/history");
+    assert_eq!(history["up"], serde_json::json!([0, 70, 0, 5]), "the minute that is open is not over");
+    assert_eq!(
+        (&history["down"], &history["step"]),
+        (&serde_json::json!([0, 0, 0, 0]), &serde_json::json!(60))
+    );
+    let since = stage.now.since(nt::time::Time::default()).as_micros() / 1_000_000;
+    assert!(history["time"].as_u64().unwrap() <= TODAY + since, "{history}");
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod bounds;
 mod certificates;
 #[path = "e2e/command_line.rs"]
 mod command_line;
+#[path = "e2e/dashboard.rs"]
+mod dashboard;
 #[path = "e2e/data.rs"]
 mod data;
 #[path = "e2e/demand.rs"]
@@ -101,5 +103,7 @@ mod waiting;
 mod wan;
 #[path = "e2e/web.rs"]
 mod web;
+#[path = "e2e/webdriver.rs"]
+mod webdriver;
 #[path = "e2e/welcome.rs"]
 mod welcome;

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use super::history::History;
 use super::{Due, Server};
 use crate::calendar::{Clock, Date};
 use crate::directory::Entry;
@@ -36,6 +37,8 @@ pub(super) struct Accounts {
     /// License and mapping of each meter.
     whose: Table<(String, Option<String>)>,
     meters: usize,
+    /// What has passed lately.
+    pub(super) history: History,
     /// Something stands in the ledger that is not kept yet.
     changed: bool,
     /// When the meters have been read, it is to be kept …
@@ -248,6 +251,10 @@ impl Server {
         let accounts = &mut self.accounts;
         for &(meter, traffic) in passed {
             let Some((name, mapping)) = accounts.whose.get(meter) else { continue };
+            // What passes a mapping's meter passes its license's, too.
+            if mapping.is_none() {
+                accounts.history.add(traffic);
+            }
             // What a license that is forgotten has had is forgotten, too.
             if traffic != Traffic::default() && self.config.directory.by_name(name).is_some() {
                 accounts.ledger.account(name).pass(mapping.as_deref(), traffic);
@@ -262,6 +269,7 @@ impl Server {
                 accounts.whose.remove(meter);
             }
         }
+        accounts.history.read(now);
         if std::mem::take(&mut accounts.review) || !passed.is_empty() {
             let metered: Vec<String> = accounts.licenses.keys().cloned().collect();
             metered.iter().for_each(|name| self.review(now, name, out));
@@ -351,6 +359,7 @@ impl Server {
     /// What was counted is to be kept, and again a while later.
     pub(super) fn keep_counters(&mut self, now: Time, out: &mut Outbox<'_>) {
         self.accounts.keep = true;
+        self.accounts.history.end_minute();
         out.push(Verb::ReadMeters);
         self.timers.remind(now + COUNTERS_KEPT_EVERY, Due::Counters);
     }

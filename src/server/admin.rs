@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Channel, Server};
 use crate::api::{self, Call, Refusal, View};
+use crate::dashboard::guard;
 use crate::edit::{Edited, NotEdited};
 use crate::http::{Body, Request, header_space};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_MAX, ADMIN_PIECE_BYTES, ADMIN_TIMEOUT, HTTP_HEAD_BYTES_MAX};
@@ -122,10 +123,11 @@ impl Answer {
         };
         let mut bytes = format!(
             "HTTP/1.1 {} {phrase}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\n{more}\r\n",
+             X-Content-Type-Options: nosniff\r\n{}{more}\r\n",
             self.status,
             self.kind,
-            self.body.len()
+            self.body.len(),
+            guard(self.kind)
         );
         if !to_head {
             bytes.push_str(&self.body);

@@ -4,8 +4,9 @@
 //! [`session`] keeps what one login made; [`mappings`] knows what is published, [`places`] binds its ports and
 //! [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
-//! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes, and
-//! [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`], and has a [`demand`] bound.
+//! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes,
+//! [`history`] in each minute, and [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`], and
+//! has a [`demand`] bound.
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -25,6 +26,7 @@ mod events;
 mod fronts;
 mod greeters;
 mod groups;
+mod history;
 mod mappings;
 mod names;
 mod places;
@@ -93,6 +95,8 @@ pub struct Server {
     doors: Table<(Door, SocketAddr)>,
     /// Where the operator comes.
     admin_doors: Vec<AdminDoor>,
+    /// What the line to paste calls this machine, where the operator has said so.
+    public_host: Option<String>,
     /// Where the latter are wanted.
     name_doors: Vec<(SocketAddr, Scheme)>,
     /// Who serves which name, by what is spoken at the door.
@@ -322,6 +326,7 @@ impl Server {
             channels: Table::default(),
             doors: Table::default(),
             admin_doors: Vec::new(),
+            public_host: None,
             name_doors: Vec::new(),
             names: BTreeMap::new(),
             ports: Table::default(),
@@ -360,6 +365,12 @@ impl Server {
     #[must_use]
     pub fn with_admin(self, admin_doors: Vec<AdminDoor>) -> Self {
         Self { admin_doors, ..self }
+    }
+
+    /// The same, called so in the line to paste.
+    #[must_use]
+    pub fn with_public_host(self, public_host: Option<String>) -> Self {
+        Self { public_host, ..self }
     }
 
     /// Sessions, visitors and ProxyChannels there are: for status and tests.

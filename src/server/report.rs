@@ -42,6 +42,7 @@ impl Server {
             View::Visitors => json!({ "visitors": self.visitors_report() }),
             View::Binds => self.binds(now),
             View::Counters => self.counters(),
+            View::History => self.accounts.history.report(now, self.events.clock(now)),
             View::Events(after) => json!({ "events": self.events_report(*after) }),
             View::OpenApi => {
                 return Answer { status: 200, kind: "application/json", body: OPENAPI.to_owned() };
@@ -49,6 +50,9 @@ impl Server {
             View::Metrics => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
                 return Answer { status: 200, kind, body: self.metrics(now) };
+            }
+            View::Page(part) => {
+                return Answer { status: 200, kind: part.kind(), body: part.text().to_owned() };
             }
             View::Health => return Answer::text(200, "ok\n"),
             View::Ready if self.is_ready() => return Answer::text(200, "ready\n"),
@@ -84,6 +88,7 @@ impl Server {
             "ready": self.is_ready(),
             "stopping": self.stopping.is_some(),
             "doors": doors.collect::<Vec<_>>(),
+            "public_host": self.public_host,
             "licenses": self.config.directory.len(),
             "sessions": self.sessions.len(),
             "visitors": self.visitors,

@@ -168,7 +168,7 @@ fn all_that_there_is_is_seen_as_it_is() {
         (&status["sessions"], &status["visitors"], &status["ready"]),
         (&json!(1), &json!(1), &json!(true))
     );
-    assert_eq!(status["doors"].as_array().unwrap().len(), 2);
+    assert_eq!((status["doors"].as_array().unwrap().len(), &status["public_host"]), (2, &Value::Null));
 
     let licenses = get(&server, "/api/v1/licenses");
     let names: Vec<&Value> =
@@ -197,6 +197,9 @@ fn all_that_there_is_is_seen_as_it_is() {
     let counters = get(&server, "/api/v1/counters");
     let passed = &counters["licenses"]["shop"];
     assert_eq!(passed["mappings"][format!("{public}:{}", echo.port)], json!({ "down": 12, "up": 12 }));
+
+    let history = get(&server, "/api/v1/history");
+    assert_eq!((&history["step"], &history["down"]), (&json!(60), &json!([])), "no minute is over yet");
 
     let events = get(&server, "/api/v1/events");
     let events = events["events"].as_array().unwrap();

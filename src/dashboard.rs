@@ -1,0 +1,96 @@
+//! The operator's page: three files that stand in the binary, and what a browser may do with them.
+//!
+//! They have no data in them: the page asks the [`api`](crate::api) for that, with the token that the operator gives.
+
+/// A file of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What stands where.
+    Page,
+    /// How it looks.
+    Style,
+    /// What it does.
+    Script,
+}
+
+impl Part {
+    /// Its type.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Page => "text/html; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
+        }
+    }
+
+    /// What stands in it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Page => include_str!("dashboard/page.html"),
+            Self::Style => include_str!("dashboard/page.css"),
+            Self::Script => include_str!("dashboard/page.js"),
+        }
+    }
+}
+
+/// Headers for what a browser may do with an answer of this type: with the page, run its own files and ask the server
+/// that it came from; with anything else, nothing. The image is the icon, which stands in the page.
+pub fn guard(kind: &str) -> &'static str {
+    let of_page = [Part::Page, Part::Style, Part::Script].iter().any(|part| part.kind() == kind);
+    if !of_page {
+        return "Content-Security-Policy: default-src 'none'\r\n";
+    }
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+     Referrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\nCross-Origin-Opener-Policy: same-origin\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::DASHBOARD_BYTES_MAX;
+
+    const PARTS: [Part; 3] = [Part::Page, Part::Style, Part::Script];
+
+    #[test]
+    fn the_page_is_small_and_knows_nobody_else() {
+        let bytes: usize = PARTS.iter().map(|part| part.text().len()).sum();
+        assert!(bytes <= DASHBOARD_BYTES_MAX, "{bytes} bytes");
+        for part in PARTS {
+            // The name of a language, which nobody fetches.
+            let text = part.text().replace("http://www.w3.org/2000/svg", "");
+            for address in ["http:", "https:", "//www", "ws:", "wss:", "@import", "url("] {
+                assert!(!text.contains(address), "{part:?} names {address}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_page_becomes_code_or_markup_at_run_time() {
+        let page = Part::Page.text();
+        for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
+            assert!(!page.contains(inline), "the page has {inline}");
+        }
+        assert_eq!(page.matches("<script").count(), page.matches("<script src=\"/page.js\" defer>").count());
+        let code = Part::Script.text();
+        for call in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", ".style"]
+        {
+            assert!(!code.contains(call), "the script has {call}");
+        }
+    }
+
+    #[test]
+    fn a_browser_may_do_with_the_page_what_it_needs_and_with_an_answer_nothing() {
+        for part in PARTS {
+            let headers = guard(part.kind());
+            assert!(
+                headers
+                    .contains("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+            );
+            assert!(headers.contains("base-uri 'none'; form-action 'none'; frame-ancestors 'none'"));
+            assert!(!headers.contains("unsafe") && headers.lines().count() == 4, "{headers}");
+        }
+        assert_eq!(guard("application/json"), "Content-Security-Policy: default-src 'none'\r\n");
+    }
+}
