@@ -19,6 +19,8 @@ pub use samples::samples;
 
 /// The version that HELLO and WELCOME name.
 pub const VERSION: u8 = 1;
+/// A capability of HELLO: the client comes beside the others of its license, and replaces none.
+pub const GUEST: u32 = 1;
 /// Length of the proof at the end of HELLO.
 pub const SIGNATURE_BYTES: usize = 64;
 /// Length of the proof at the end of WELCOME, REJECT and ATTACH.
@@ -91,7 +93,7 @@ pub struct Hello {
     pub instance: [u8; 16],
     /// Logins of this instance so far: a delayed one is recognised.
     pub counter: u64,
-    /// What the client can do beyond this version; none is defined yet.
+    /// What the client can do beyond this version, and wants: [`GUEST`].
     pub capabilities: u32,
     /// MAP frames that will follow.
     pub mappings: u16,
