@@ -28,6 +28,8 @@ mod command_line;
 mod data;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "e2e/doctor.rs"]
+mod doctor;
 #[path = "bench/echo.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod echo;
