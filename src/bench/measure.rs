@@ -39,6 +39,21 @@ pub(super) struct SetUp {
     pub(super) span: Span,
 }
 
+/// Why nothing can be measured.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The public port lets nobody in.
+    NotIn(io::Error),
+    /// A visit came to nothing.
+    Lost(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
 /// The visitor of one public place.
 #[derive(Clone, Copy)]
 pub(super) struct Visitor<'a> {
@@ -59,8 +74,9 @@ impl Visitor<'_> {
     }
 
     /// A connection through the tunnel, on which this was wished for.
-    fn come(&self, wish: Wish, more: &[u8], patience: Span) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect_timeout(&self.public, duration(TRY_TIMEOUT))?;
+    fn come(&self, wish: Wish, more: &[u8], patience: Span) -> Result<TcpStream, Trouble> {
+        let mut stream =
+            TcpStream::connect_timeout(&self.public, duration(TRY_TIMEOUT)).map_err(Trouble::NotIn)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(duration(patience)))?;
         stream.set_write_timeout(Some(duration(patience)))?;
@@ -69,7 +85,7 @@ impl Visitor<'_> {
     }
 
     /// Times of echoes, one after the other on one connection.
-    pub(super) fn echoes(&self) -> io::Result<Vec<Span>> {
+    pub(super) fn echoes(&self) -> Result<Vec<Span>, Trouble> {
         let (mut said, mut heard) = ([7; BENCH_ECHO_BYTES], [0; BENCH_ECHO_BYTES]);
         let mut stream = self.come(Wish::Echo, &said, BENCH_ECHO_TIMEOUT)?;
         // The first one waits for the visit to be made.
@@ -82,14 +98,14 @@ impl Visitor<'_> {
             stream.read_exact(&mut heard)?;
             times.push(clock().since(begun));
             if said != heard {
-                return Err(io::Error::other("another echo came than was sent"));
+                return Err(io::Error::other("another echo came than was sent").into());
             }
         }
         Ok(times)
     }
 
     /// So many streams at once.
-    pub(super) fn streams(&self, way: Way, count: u32) -> io::Result<Passed> {
+    pub(super) fn streams(&self, way: Way, count: u32) -> Result<Passed, Trouble> {
         let all = self.at_once(count, |visitor| match way {
             Way::Down => visitor.says(),
             Way::Up => visitor.hears(),
@@ -99,15 +115,15 @@ impl Visitor<'_> {
     }
 
     /// Says as much as it can, and counts what arrived, until the last of it has.
-    fn says(&self) -> io::Result<Passed> {
+    fn says(&self) -> Result<Passed, Trouble> {
         let mut stream = self.come(Wish::Sink, &[], LOOK_EVERY)?;
         let (piece, begun, until) = (vec![0; PIECE_BYTES], clock(), self.until());
         while self.goes_on(until) {
             match stream.write(&piece) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
                 Ok(_) => {}
                 Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         stream.shutdown(Shutdown::Write)?;
@@ -118,22 +134,22 @@ impl Visitor<'_> {
     }
 
     /// Hears as much as it can.
-    fn hears(&self) -> io::Result<Passed> {
+    fn hears(&self) -> Result<Passed, Trouble> {
         let stream = self.come(Wish::Source, &[], LOOK_EVERY)?;
         let (mut piece, mut bytes, begun, until) = (vec![0; PIECE_BYTES], 0, clock(), self.until());
         while self.goes_on(until) {
             match read(&stream, &mut piece) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(count) => bytes += count as u64,
                 Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(Passed { bytes, span: clock().since(begun) })
     }
 
     /// Connections with one byte there and back, by so many visitors who each make one after the other.
-    pub(super) fn set_ups(&self, at_once: u32) -> io::Result<SetUp> {
+    pub(super) fn set_ups(&self, at_once: u32) -> Result<SetUp, Trouble> {
         let begun = clock();
         let counts = self.at_once(at_once, |visitor| {
             let (until, mut count) = (visitor.until(), 0);
@@ -151,8 +167,8 @@ impl Visitor<'_> {
     fn at_once<T: Send>(
         &self,
         count: u32,
-        work: impl Fn(&Self) -> io::Result<T> + Sync,
-    ) -> io::Result<Vec<T>> {
+        work: impl Fn(&Self) -> Result<T, Trouble> + Sync,
+    ) -> Result<Vec<T>, Trouble> {
         let done = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for _ in 0..count {
@@ -209,6 +225,7 @@ mod tests {
         let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let over = AtomicBool::new(false);
         let visitor = Visitor { public: closed, span: Span::from_millis(50), over: &over };
-        assert!(visitor.echoes().is_err() && visitor.set_ups(4).is_err());
+        assert!(matches!(visitor.echoes(), Err(Trouble::NotIn(_))));
+        assert!(matches!(visitor.set_ups(4), Err(Trouble::NotIn(_))));
     }
 }

@@ -7,7 +7,7 @@ mod figures;
 mod measure;
 mod service;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::run;
 use crate::server_ref::Source;
 use crate::time::Span;
 use figures::{Figure, to_json};
-use measure::{Visitor, Way};
+use measure::{Trouble, Visitor, Way};
 
 /// What the client's thread has to say.
 enum News {
@@ -101,7 +101,7 @@ pub fn run(
 }
 
 /// One measurement.
-type Step = Box<dyn Fn(&Visitor<'_>) -> io::Result<Figure>>;
+type Step = Box<dyn Fn(&Visitor<'_>) -> Result<Figure, Trouble>>;
 
 /// All of them, in their order.
 fn steps(streams: u32) -> Vec<Step> {
@@ -127,19 +127,32 @@ fn steps(streams: u32) -> Vec<Step> {
 }
 
 /// What it means that a measurement failed.
-fn broken(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
-            "a visit was cut: the license's quota may be used up, or its `connects` or `visitors` may not let this \
-             machine in as often; on the server: nt license show NAME"
-                .to_owned()
+fn broken(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::NotIn(error) => {
+            let what = match error.kind() {
+                ErrorKind::ConnectionRefused => "refused".to_owned(),
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer in time".to_owned(),
+                _ => error.to_string(),
+            };
+            format!(
+                "the public port cannot be visited from here ({what}): the server's firewall may let only some ports \
+                 in; give the license one of those, as in nt license set NAME ports=2222"
+            )
         }
-        ErrorKind::ConnectionRefused | ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
-            "the public port cannot be visited from here ({}): the server's firewall may let only some ports in; give \
-             the license one of those, as in nt license set NAME ports=2222",
-            if error.kind() == ErrorKind::ConnectionRefused { "refused" } else { "no answer in time" }
-        ),
-        _ => format!("the public port cannot be visited from here: {error}"),
+        Trouble::Lost(error) => {
+            let what = match error.kind() {
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => "stands still".to_owned(),
+                ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
+                    "was cut".to_owned()
+                }
+                _ => format!("failed ({error})"),
+            };
+            format!(
+                "a visit {what}: the license's quota may be used up, or its `connects` or `visitors` may not let this \
+                 machine in as often; on the server: nt license show NAME"
+            )
+        }
     }
 }
 

@@ -257,7 +257,7 @@ fn what_cannot_be_measured_is_told_why() {
     for (word, what) in [
         (at(&server, &license, server.tls), "no port is free for this license"),
         (at(&server, &server.license, port()), "`nt doctor` with the same words says more"),
-        (at(&server, &used, server.tls), "a visit was cut: the license's quota may be used up"),
+        (at(&server, &used, server.tls), ": the license's quota may be used up"),
     ] {
         let output = run(&server, &["bench", &word, "--seconds", "1"]);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -270,7 +270,12 @@ fn a_measurement_ends_when_it_is_asked_to() {
     let server = Server::start();
     let word = at(&server, &server.license, server.tls);
     let mut bench = Process::start(mortal(nt()).args(["bench", &word, "--seconds", "60"]));
-    server.process.wait_for(" ready", SOON);
+    let state = state(&server);
+    let measures = || {
+        let status = run(&server, &["status", "--json", "--state", &state]);
+        serde_json::from_slice::<Value>(&status.stdout).is_ok_and(|status| status["visitors"] == 1)
+    };
+    eventually("it is visited", SOON, measures);
     bench.signal(Signal::INT);
     assert_eq!(bench.wait(SOON).code(), Some(1));
     bench.wait_for("it was stopped before all was measured", SOON);
