@@ -76,7 +76,7 @@ pub(super) fn to_json(public: &str, figures: &[Figure]) -> Value {
                 &mut all["connections"],
                 json!({
                     "at_once": at_once, "count": set_up.count,
-                    "per_second": per_second(set_up.count, set_up.span),
+                    "per_second": (per_second(set_up.count, set_up.span) * 10.0).round() / 10.0,
                 }),
             ),
         }

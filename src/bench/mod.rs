@@ -52,14 +52,7 @@ pub fn run(
     let tunnel = Tunnel::start(plan, port)?;
     let public = tunnel.public()?;
     if !json {
-        say(
-            to,
-            &format!(
-                "Through {}, beside the client of this license. What passes counts for its quota, and is held \
-             to its rate.\n\n",
-                public.shown
-            ),
-        );
+        say(to, &format!("Through {}, {BESIDE}", public.shown));
     }
     let visitor =
         Visitor { public: public.address, span: Span::from_secs(seconds.into()), over: &tunnel.over };
@@ -92,13 +85,16 @@ pub fn run(
     } else if public.address.ip().is_loopback() {
         say(to, "\nBoth ends run on this machine: its processors are what bounds these figures.\n");
     } else {
-        say(
-            to,
-            "\nThe slowest of these bounds it: the license's rate, the line of either end, their processors.\n",
-        );
+        say(to, BOUNDS);
     }
     Ok(0)
 }
+
+const BESIDE: &str =
+    "beside the client of this license. What passes counts for its quota, and is held to its rate.\n\n";
+
+const BOUNDS: &str = "\nWhat bounds these figures: the license's rate, the processors of both ends, and their lines: \
+                      each byte passes this machine's both ways.\n";
 
 /// One measurement.
 type Step = Box<dyn Fn(&Visitor<'_>) -> Result<Figure, Trouble>>;

@@ -87,7 +87,13 @@ fn dial(mapping: &Mapping, addresses: &[IpAddr], ports: Ports) -> Finding {
                 }
                 _ => "see whether this machine has a way there",
             };
-            return Finding::bad("backend", &mapping.target, format!("{address}: {}", of_io(&error)), advice);
+            // Of a name or a range, which one it was is news.
+            let which = if mapping.target.to_string() == address.to_string() {
+                String::new()
+            } else {
+                format!("{address}: ")
+            };
+            return Finding::bad("backend", &mapping.target, which + &of_io(&error), advice);
         }
     }
     let took = longest.map_or_else(String::new, |took| format!("connected in {}", millis(took)));

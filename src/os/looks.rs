@@ -65,4 +65,31 @@ mod tests {
         assert_eq!(resent(&stream), Some(0), "nothing is lost within a machine");
         assert!(clock_is_steered().is_some());
     }
+
+    /// A full queue drops the first segment of whoever comes next, who sends it again a second later.
+    #[test]
+    fn what_was_sent_again_is_counted() {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket};
+        let dropped = || {
+            let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            bind(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            listen(&socket, 0).unwrap();
+            let listener = std::net::TcpListener::from(socket);
+            let address = listener.local_addr().unwrap();
+            let _first = TcpStream::connect(address).unwrap();
+            let late = rustix::net::socket_with(
+                AddressFamily::INET,
+                SocketType::STREAM,
+                rustix::net::SocketFlags::NONBLOCK,
+                None,
+            );
+            let late = late.unwrap();
+            let _ = connect(&late, &address);
+            listener.accept().unwrap();
+            // Room again: it comes in when it knocks once more.
+            listener.accept().unwrap();
+            resent(&TcpStream::from(late)).unwrap()
+        };
+        assert!(dropped() > 0);
+    }
 }

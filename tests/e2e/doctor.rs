@@ -15,7 +15,7 @@ fn run(server: &Server, words: &[&str]) -> Output {
     let output = Command::new(nt()).args(words).stdin(Stdio::null()).output().unwrap();
     for said in [&output.stdout, &output.stderr] {
         let said = String::from_utf8_lossy(said);
-        assert!(!said.contains(&server.license[16..]), "a license is told: {said}");
+        assert!(!said.contains("nt1") && !said.contains(&server.license[16..]), "a license is told: {said}");
     }
     output
 }
@@ -167,7 +167,7 @@ fn a_backend_or_public_port_that_does_not_answer_is_named() {
     let mapping = format!("{public}:127.0.0.1:{absent}");
     let all = bad(&server, &[&word, &mapping]);
     let [backend, visitors] = all.as_slice() else { panic!("{all:?}") };
-    assert!(backend[0] == "backend" && backend[1].contains(&format!("{absent}: refused")), "{all:?}");
+    assert!(backend[0] == "backend" && backend[1] == "refused", "{all:?}");
     assert!(visitors[0] == "public" && visitors[2].contains("start the client"), "{all:?}");
     // The same from a file.
     let file = server.folder.write("nt.toml", format!("map = [\"{mapping}\"]\n"));
