@@ -7,6 +7,7 @@
 mod flags;
 mod help;
 mod install;
+mod trial;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub use flags::{
     UninstallArgs,
 };
 pub use install::{InstallArgs, Line, Runs};
+pub use trial::{BenchArgs, DoctorArgs, Examined};
 
 /// What the words on the command line ask for.
 #[derive(Debug)]
@@ -43,6 +45,10 @@ pub enum Command {
     Status(StatusArgs),
     /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
     Check(CheckArgs),
+    /// `nt doctor`: say why a tunnel does not work.
+    Doctor(Box<DoctorArgs>),
+    /// `nt bench`: say how much passes through one.
+    Bench(Box<BenchArgs>),
     /// `nt demo`: a server, a client and a service in one place.
     Demo(DemoArgs),
     /// `nt install`: have this machine run it at every boot.
@@ -248,6 +254,8 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
         "-s" | "--server" => parse_serve(rest).map(Command::Serve),
         "-c" | "--client" => parse_client(rest, env_license).map(Command::Client),
         "install" => install::parse(rest, env_license).map(|args| Command::Install(Box::new(args))),
+        "doctor" => trial::doctor(rest, env_license).map(|args| Command::Doctor(Box::new(args))),
+        "bench" => trial::bench(rest, env_license).map(|args| Command::Bench(Box::new(args))),
         "-h" | "--help" => Err(Exit::help(help::TOP)),
         "-V" | "--version" => Ok(Command::Version),
         // `nt help license` is `nt license --help`.
@@ -335,9 +343,6 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         return Err(Exit::error(&no_command(first)));
     }
     let top: flags::Top = by_argh(&["nt"], words)?;
-    let not_yet = |word: &str, instead: &str| {
-        Err(Exit::error(&format!("`nt {word}` is not served yet by this version; {instead}")))
-    };
     match top.word {
         Word::License(license) => Ok(Command::License(license.command)),
         Word::Check(check) => Ok(Command::Check(check)),
@@ -347,8 +352,6 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(status) => Ok(Command::Status(status)),
         Word::Reload(reload) => Ok(Command::Reload(reload)),
-        Word::Doctor(_) => not_yet("doctor", "the log of `nt -c` says what it waits for"),
-        Word::Bench(_) => not_yet("bench", "measure through a mapping with a tool of your own"),
     }
 }
 

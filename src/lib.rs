@@ -56,11 +56,13 @@ pub mod relay;
 pub mod tls;
 
 // The edge.
+pub mod bench;
 pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod identity;
 pub mod run;
 pub mod server_ref;

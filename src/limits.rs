@@ -393,3 +393,47 @@ const _: () = assert!(HEARTBEAT_EVERY.as_micros() * 5 <= PEER_SILENCE_MAX.as_mic
 const _: () = assert!(REAL_SERVER_TIMEOUT.as_micros() < ANSWER_TIMEOUT.as_micros());
 const _: () = assert!(CHANNEL_TIMEOUT.as_micros() + ANSWER_TIMEOUT.as_micros() < VISIT_TIMEOUT.as_micros());
 const _: () = assert!(VISITS_COMING_MAX < STRANGERS_PER_ADDRESS_MAX);
+
+// ── Looking for trouble ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// No machine that runs this lives in an earlier year …
+pub const CLOCK_YEAR_MIN: u16 = 2026;
+/// … or in a later one: its clock is wrong.
+pub const CLOCK_YEAR_MAX: u16 = 2050;
+/// Connections that are made to see how long the way to a server takes.
+pub const ROUND_TRIPS: usize = 10;
+/// Of these handshakes, whose packets are two each, so many that had to be repeated are no accident any more.
+pub const RESENT_MIN: u32 = 2;
+/// Ports of one range that are tried.
+pub const TRIED_PER_RANGE_MAX: u16 = 8;
+/// A public port, or a backend, that does not answer.
+pub const TRY_TIMEOUT: Span = Span::from_secs(5);
+/// What is shown of words that are not nt's.
+pub const FOREIGN_WORDS_SHOWN: usize = 32;
+/// A state directory needs this room: a server keeps counters and licenses there.
+pub const STATE_BYTES_FREE_MIN: u64 = 16 << 20;
+/// A quota of which so many hundredths are used is near its end.
+pub const QUOTA_NEAR_PERCENT: u64 = 80;
+
+// ── Measuring ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// How long one figure is measured, in seconds, if nothing is said; and at most.
+pub const BENCH_SECONDS: u32 = 3;
+/// See [`BENCH_SECONDS`].
+pub const BENCH_SECONDS_MAX: u32 = 60;
+/// Streams at once, if nothing is said; and at most.
+pub const BENCH_STREAMS: u32 = 4;
+/// See [`BENCH_STREAMS`].
+pub const BENCH_STREAMS_MAX: u32 = 64;
+/// The tunnel that is measured is up within this.
+pub const BENCH_START_TIMEOUT: Span = Span::from_secs(20);
+/// What is under way when a measurement ends has so long to arrive.
+pub const BENCH_DRAIN_TIMEOUT: Span = Span::from_secs(10);
+/// An echo is back within this, or what is measured is not there any more.
+pub const BENCH_ECHO_TIMEOUT: Span = Span::from_secs(5);
+/// Size of an echo whose time is taken.
+pub const BENCH_ECHO_BYTES: usize = 64;
+/// Connections that are set up at once.
+pub const BENCH_CALLERS: usize = 16;
+/// Connections to the service that is measured at once.
+pub const BENCH_VISITS_MAX: usize = BENCH_STREAMS_MAX as usize + BENCH_CALLERS + 16;

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use nt::cli::{self, Command, Exit};
 use nt::commands::{self, Machine, Output, read_source};
-use nt::{os, run};
+use nt::{bench, doctor, os, run};
 
 /// How often a terminal is shown how a server is.
 const STATUS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
@@ -50,6 +50,11 @@ fn execute(command: Command) -> Result<i32, String> {
             let (plan, first) = (args.clone().settle(&mut read_source)?, args.read_file(&mut read_source)?);
             return run::connect(plan, Box::new(move || args.again(&first, &mut read_source)));
         }
+        Command::Doctor(args) => {
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            return doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());
+        }
+        Command::Bench(args) => return bench::run(*args, &mut read_source, &mut std::io::stdout()),
         Command::Demo(args) => return run::demo(args.once),
         Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
         Command::Map(args) => commands::map(&args)?,

@@ -32,7 +32,7 @@ use crate::os::{self, LicenseFile, Os, SettingsFiles};
 use crate::policy::Allow;
 use crate::role::Role;
 use crate::server::{self, AdminDoor, Server, Token};
-use crate::server_ref::{PLAIN_PORT, TLS_PORT};
+use crate::server_ref::{PLAIN_PORT, ServerRef, TLS_PORT};
 use crate::state::StateDir;
 use crate::tls::{Security, Trust};
 
@@ -152,7 +152,7 @@ fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state
     let guessed = settings.public_host.is_none() && listen.ip().to_canonical().is_unspecified();
     let host = match &settings.public_host {
         Some(host) => host.clone(),
-        None if guessed => own_address(),
+        None if guessed => own_address().map_or_else(|| "SERVER".to_owned(), |ip| ip.to_string()),
         None => listen.ip().to_string(),
     };
     let host = bracketed(&host);
@@ -177,13 +177,10 @@ fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state
 }
 
 /// The address that this machine uses towards others: the kernel's choice of a route; nothing is sent.
-fn own_address() -> String {
-    let route = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-        socket.local_addr().ok().map(|address| address.ip())
-    };
-    route().map_or_else(|| "SERVER".to_owned(), |ip: IpAddr| ip.to_string())
+pub fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// Runs a client until it is asked to stop; its exit code. `again` reads its settings once more.
@@ -198,14 +195,7 @@ pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String
     });
     let folders: Vec<&String> = folders.collect();
     let plan = means(End::Client { folders: !folders.is_empty() || allow.permits_folders() }, None, None)?;
-    let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
-    let servers: Vec<(String, u16)> =
-        server.addresses(port).map(|(host, port)| (host.to_owned(), port)).collect();
-    let security = if plain {
-        Security::default()
-    } else {
-        Security::default().with_client(&servers[0].0, trust(ca.as_ref(), &servers)?)?
-    };
+    let (transport, servers, security) = ways(&server, plain, ca.as_ref())?;
     let mut os = start_os(log, None)?.with_settings(again);
     tell(&mut os, Level::Info, plan.to_string());
     if plain {
@@ -231,9 +221,60 @@ pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String
         visits,
         allow,
         proxies_max: plan.visitors + POOL_MAX,
+        guest: false,
     };
     let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
+}
+
+/// How a client goes to its servers: by which of their ports, and what TLS it speaks there.
+///
+/// # Errors
+/// What is wrong with `--ca`.
+pub fn ways(server: &ServerRef, plain: bool, ca: Option<&Ca>) -> Result<Ways, String> {
+    let (transport, port) = if plain { (Transport::Plain, PLAIN_PORT) } else { (Transport::Tls, TLS_PORT) };
+    let servers: Vec<(String, u16)> =
+        server.addresses(port).map(|(host, port)| (host.to_owned(), port)).collect();
+    let security = if plain {
+        Security::default()
+    } else {
+        Security::default().with_client(&servers[0].0, trust(ca, &servers)?)?
+    };
+    Ok((transport, servers, security))
+}
+
+/// What [`ways`] finds: the kind of port, the hosts with theirs, and TLS.
+pub type Ways = (Transport, Vec<(String, u16)>, Security);
+
+/// A client that comes beside those of its license, with one mapping, until it is asked to stop. `ear` hears what it
+/// has to say, `ready` gets what stops it.
+///
+/// # Errors
+/// A sentence for the person who started it.
+pub fn connect_beside(
+    plan: &ClientPlan,
+    mapping: Mapping,
+    ear: os::Ear,
+    ready: impl FnOnce(os::Stopper),
+) -> Result<i32, String> {
+    let means = means(End::Client { folders: false }, None, None)?;
+    let (transport, servers, security) = ways(&plan.server, plan.plain, plan.ca.as_ref())?;
+    let os = start_os(plan.log, None)?.with_ear(ear);
+    ready(os.stopper());
+    let config = client::Config {
+        servers,
+        via: plan.via.clone(),
+        transport,
+        license: plan.server.license.id(),
+        keys: plan.server.license.client_keys(),
+        mappings: vec![mapping],
+        visits: Vec::new(),
+        allow: Allow::default(),
+        proxies_max: means.visitors + POOL_MAX,
+        guest: true,
+    };
+    let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
+    Ok(Driver::new(os, vec![role], security, means.budget).run())
 }
 
 /// Whom `--ca` trusts.
@@ -288,6 +329,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
         visits: Vec::new(),
         allow: Allow::default(),
         proxies_max: 64 + POOL_MAX,
+        guest: false,
     };
     let roles: Vec<Box<dyn Role>> = vec![
         Box::new(Page::new(page)),

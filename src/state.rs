@@ -69,6 +69,22 @@ impl StateDir {
         Ok(Self { path })
     }
 
+    /// The same, of a server that has been started; none is made.
+    ///
+    /// # Errors
+    /// A sentence when there is none.
+    pub fn existing(arg: Option<&Path>) -> Result<Self, String> {
+        let root = rustix::process::geteuid().is_root();
+        let path = Self::choose(arg, |name| std::env::var_os(name), root)?;
+        match path.join(LICENSES).exists() {
+            true => Ok(Self { path }),
+            false => Err(format!(
+                "no server has its state in {}: start one with `nt -s`, or say another --state DIR",
+                path.display()
+            )),
+        }
+    }
+
     /// Which directory [`StateDir::open`] takes, for these variables and this user.
     ///
     /// # Errors

@@ -133,6 +133,7 @@ fn a_refusal_without_a_proof_does_not_hold_a_client_to_one_server() {
         visits: vec![],
         allow: Allow::default(),
         proxies_max: 4,
+        guest: false,
     };
     let mut stage = Stage::new(Client::new(config, Entropy::new([2; 32])));
     stage.step(Input::Start);

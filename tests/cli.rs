@@ -268,15 +268,6 @@ fn commands_are_told_apart() {
             "`--stat` is not known here; did you mean `--state`?\nSee `nt license list --help`.",
         ),
         ("check LICENSE LICENSE", "`nt1...` is not known here\nSee `nt check --help`."),
-        (
-            "doctor LICENSE@vps",
-            "`nt doctor` is not served yet by this version; the log of `nt -c` says what it waits for",
-        ),
-        (
-            "bench",
-            "`nt bench` is not served yet by this version; measure through a mapping with a tool \
-                of your own",
-        ),
     ] {
         assert_eq!(parse(words).expect_err(words), Exit { text: format!("nt: {what}\n"), code: 1 });
     }
@@ -324,6 +315,12 @@ fn help_is_everywhere() {
     for flag in ["--allow", "--plain", "--config", "--ca", "NT_LICENSE", "@FILE"] {
         assert!(page("-c --help").contains(flag), "{flag}");
     }
+    for flag in ["--json", "--state"] {
+        assert!(page("doctor --help").contains(flag), "{flag}");
+    }
+    for flag in ["--seconds", "--streams", "--json"] {
+        assert!(page("bench --help").contains(flag), "{flag}");
+    }
     for flag in ["--name", "--print", "--system", "NT_LICENSE"] {
         assert!(page("install --help").contains(flag), "{flag}");
     }
@@ -334,9 +331,11 @@ fn help_is_everywhere() {
         ("license add --help", 2),
         ("check --help", 2),
         ("install --help", 3),
+        ("doctor --help", 3),
+        ("bench --help", 1),
     ] {
         let text = page(words).replace("nt1...@", &format!("{LICENSE}@"));
-        let (_, examples) = text.split_once("Examples:").unwrap_or(("", &text));
+        let (_, examples) = text.split_once("Example").unwrap_or(("", &text));
         let examples: Vec<&str> =
             examples.lines().filter_map(|line| line.trim().strip_prefix("nt ")).collect();
         let examples: Vec<&&str> =
@@ -370,6 +369,11 @@ fn words_are_never_repeated_when_they_are_secret() {
         "-s --state a --state LICENSE",
         "license list --state a --state LICENSE",
         "--LICENSE=LICENSE",
+        "doctor LICENSE@vps LICENSE",
+        "doctor --state LICENSE LICENSE@vps",
+        "doctor --x LICENSE",
+        "bench LICENSE@vps --seconds LICENSE",
+        "bench LICENSE@vps LICENSE",
     ] {
         for env in [None, Some("LICENSE"), Some("LICENSE x@y")] {
             if let Err(exit) = parse_with(words, env) {
@@ -379,5 +383,76 @@ fn words_are_never_repeated_when_they_are_secret() {
         }
         let shown = format!("{:?}", parse(words));
         assert!(!shown.contains(&LICENSE[3..14]), "{shown}");
+    }
+}
+
+/// What `nt doctor` looks at: the host and the mappings of a client, or the state directory of a server.
+fn examined(words: &str, env: Option<&str>) -> String {
+    match parse_with(words, env).expect(words) {
+        Command::Doctor(args) => match args.examined {
+            cli::Examined::Client(client) => {
+                let plan = client.settle(&mut read).expect(words);
+                format!("{} {} {}", plan.server.hosts_text(), plan.maps.len(), args.json)
+            }
+            cli::Examined::Server(state) => format!("{state:?} {}", args.json),
+        },
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_doctor_looks_at_a_client_where_a_license_is_named_and_else_at_the_server() {
+    for (words, env, shown) in [
+        ("doctor", None, "None false"),
+        ("doctor", Some(" "), "None false"),
+        ("doctor --json --state s", None, "Some(\"s\") true"),
+        ("doctor --state=s", Some("LICENSE@env"), "Some(\"s\") false"),
+        ("doctor LICENSE@vps:1 80 --json 81", None, "vps:1 2 true"),
+        ("doctor @license --plain", None, "filed 0 false"),
+        ("doctor -", None, "piped 0 false"),
+        ("doctor", Some("LICENSE@env"), "env 0 false"),
+        ("doctor 80", Some("LICENSE@env"), "env 1 false"),
+        ("doctor --config c.toml", None, "configured 1 false"),
+    ] {
+        assert_eq!(examined(words, env), shown, "{words}");
+    }
+    let which = "which server? Write nt doctor LICENSE@HOST, nt doctor @FILE, or set NT_LICENSE (see `nt doctor --help`)";
+    for (words, what) in [
+        ("doctor 80", "`80` is a mapping; before it goes LICENSE@HOST (or set NT_LICENSE)"),
+        ("doctor --plain", which),
+        ("doctor --state", "--state needs a word behind it"),
+        (
+            "doctor LICENSE@vps --state s",
+            "--state names a server of this machine, and the other words a client: look at one of them",
+        ),
+        (
+            "doctor LICENSE@vps --jsno",
+            "`--jsno` is not known here; did you mean `--json`?\nSee `nt doctor --help`.",
+        ),
+    ] {
+        assert_eq!(parse(words).expect_err(words), Exit { text: format!("nt: {what}\n"), code: 1 });
+    }
+}
+
+#[test]
+fn a_bench_needs_a_license_and_no_mapping() {
+    let bench = |words: &str| match parse(words) {
+        Ok(Command::Bench(args)) => (args.seconds, args.streams, args.json, args.client.plain),
+        other => panic!("{words}: {other:?}"),
+    };
+    assert_eq!(bench("bench LICENSE@vps"), (3, 4, false, false));
+    assert_eq!(bench("bench --streams 1 LICENSE@vps --seconds=60 --json --plain"), (60, 1, true, true));
+    for (words, what) in [
+        (
+            "bench",
+            "which server? Write nt bench LICENSE@HOST, nt bench @FILE, or set NT_LICENSE (see `nt bench --help`)",
+        ),
+        ("bench LICENSE@vps 80", "nt bench brings a mapping of its own: name none"),
+        ("bench LICENSE@vps --visit nas/ssh:22", "nt bench brings a mapping of its own: name none"),
+        ("bench LICENSE@vps --seconds 0", "--seconds: `0` is not a number from 1 to 60"),
+        ("bench LICENSE@vps --streams 65", "--streams: `65` is not a number from 1 to 64"),
+        ("bench LICENSE@vps --streams x", "--streams: `x` is not a number from 1 to 64"),
+    ] {
+        assert_eq!(parse(words).expect_err(words), Exit { text: format!("nt: {what}\n"), code: 1 });
     }
 }

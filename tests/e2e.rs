@@ -32,6 +32,8 @@ mod data;
 mod demand;
 #[path = "dice/mod.rs"]
 mod dice;
+#[path = "e2e/doctor.rs"]
+mod doctor;
 #[path = "bench/echo.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod echo;

@@ -175,7 +175,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
-const EDGE: &[&str] = &["cli", "control", "commands", "status", "run", "main", "lib"];
+const EDGE: &[&str] = &["bench", "cli", "control", "commands", "doctor", "status", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
@@ -184,8 +184,8 @@ const BANNED: &[(&str, &[&str], &str)] = &[
         &["os", "files", "state", "identity", "certificates", "commands", "run", "cli"],
         "files belong to the edge",
     ),
-    ("TcpStream", &["os"], "sockets belong to os; above it they are Net::Stream"),
-    ("TcpListener", &["os", "run"], "sockets belong to os; above it they are Net::Listener"),
+    ("TcpStream", &["os", "bench", "doctor"], "sockets belong to os; above it they are Net::Stream"),
+    ("TcpListener", &["os", "run", "bench"], "sockets belong to os; above it they are Net::Listener"),
     ("polling::", &["os"], "the poller belongs to os"),
     ("rustls::", &["tls", "identity", "run"], "TLS belongs to tls; identity and run read certificates"),
     ("Instant::now", &[], "time is handed in"),

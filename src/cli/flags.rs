@@ -25,7 +25,7 @@ pub(super) const COMMANDS: [&str; 11] = [
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 25] = [
+pub(super) const FLAGS: [&str; 27] = [
     "--config",
     "--listen",
     "--plain",
@@ -46,6 +46,8 @@ pub(super) const FLAGS: [&str; 25] = [
     "--json",
     "--log",
     "--once",
+    "--seconds",
+    "--streams",
     "--name",
     "--print",
     "--system",
@@ -156,9 +158,6 @@ pub(super) enum Word {
     Status(StatusArgs),
     Reload(ReloadArgs),
     Check(CheckArgs),
-    #[expect(dead_code, reason = "read, but not served yet")]
-    Doctor(DoctorArgs),
-    Bench(BenchArgs),
     Demo(DemoArgs),
     Uninstall(UninstallArgs),
     Version(VersionArgs),
@@ -449,20 +448,6 @@ pub struct CheckArgs {
     #[argh(positional)]
     pub file: String,
 }
-
-/// Finds out why a tunnel does not work (not served yet).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
-pub(super) struct DoctorArgs {
-    /// LICENSE@HOST
-    #[argh(positional, arg_name = "words")]
-    _words: Vec<String>,
-}
-
-/// Measures this machine (not served yet).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "bench", help_triggers("-h", "--help"))]
-pub(super) struct BenchArgs {}
 
 /// Runs a server, a client and a small service on this machine, to see a tunnel work.
 #[derive(Debug, FromArgs)]

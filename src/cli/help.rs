@@ -18,11 +18,12 @@ Commands:
   reload                              have a running server look at its files now
   status [--json]                     how a running server is: clients, mappings, traffic
   check FILE                          say what is wrong with nt.toml or licenses.toml
+  doctor [LICENSE@HOST [MAPPING...]]  say why a tunnel does not work: of a client, or of this server
+  bench LICENSE@HOST                  say how much passes through a live tunnel, and how fast
   demo [--once]                       see a tunnel work on this machine
   install -s | -c ...                 run that at every boot, as a service of this machine
   uninstall                           and no longer
   version                             say which version this is
-Not served yet: doctor, bench.
 
 More: nt -s --help, nt -c --help, nt license --help, nt install --help
 ";
@@ -120,6 +121,43 @@ Examples:
   nt install -s --http :80
   nt install -c @/etc/nt/license 2222:22 8080
   nt install --print --system systemd -c nt1...@vps.example.com 2222:22
+";
+
+pub(super) const DOCTOR: &str = "\
+Usage: nt doctor LICENSE@HOST[:PORT][,HOST2[:PORT]...] [MAPPING...] [FLAGS OF nt -c]
+       nt doctor @FILE [MAPPING...]      or -, or NT_LICENSE, as for nt -c
+       nt doctor [--state DIR]           of the server of this machine
+
+Look at all that a tunnel needs, one thing after the other, and say what to do where something is wrong. With a license
+it looks from here, as the client does: DNS, clock, TCP, TLS, the login (beside a client that runs, which goes on), how
+long the way takes and what gets lost on it; then the targets of the mappings, and their public places. Without one it
+asks the server of this machine. Exit 0 when nothing is bad.
+
+Flags:
+  --json                an array of {check, subject, ok, says, do}; ok is null where a check could not be made
+  --state DIR           the server's state directory
+
+Examples:
+  nt doctor @/etc/nt/license 2222:22 8080
+  nt doctor --config /etc/nt/nt.toml
+  nt doctor
+";
+
+pub(super) const BENCH: &str = "\
+Usage: nt bench LICENSE@HOST[:PORT] [--seconds N] [--streams N] [--json] [FLAGS OF nt -c]
+
+Measure a live tunnel, beside a client that runs: log in with one mapping to a service of this program's own, on a
+free port of the license, and visit it from here. Latency, throughput each way, new connections a second. What passes
+counts for the license's quota, and is held to its rate.
+
+Flags:
+  --seconds N           how long each figure is measured (default 3)
+  --streams N           how many streams flow at once, where it is more than one (default 4)
+  --json                for programs
+  --plain               through the unencrypted port; also --via, --ca, --config, as for nt -c
+
+Example:
+  nt bench @/etc/nt/license --seconds 10
 ";
 
 pub(super) const NO_SERVER: &str =

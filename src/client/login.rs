@@ -19,7 +19,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Query, Speech, Verb};
 use crate::slots::Key;
 use crate::time::{Span, Time};
-use crate::wire::{Frame, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Welcome};
+use crate::wire::{Frame, GUEST, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Welcome};
 
 impl Client {
     pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
@@ -115,7 +115,7 @@ impl Client {
             license: self.config.license.0,
             instance: self.instance,
             counter: self.logins,
-            capabilities: 0,
+            capabilities: if self.config.guest { GUEST } else { 0 },
             mappings: self.mappings.range(OWN).count() as u16,
             signature: [0; SIGNATURE_BYTES],
         };

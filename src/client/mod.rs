@@ -61,6 +61,8 @@ pub struct Config {
     pub allow: Allow,
     /// ProxyChannels at once.
     pub proxies_max: usize,
+    /// Whether it comes beside the other clients of its license, and replaces none.
+    pub guest: bool,
 }
 
 /// The client role.

@@ -7,6 +7,7 @@ mod folders;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
 mod log;
+mod looks;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
 mod memory;
@@ -20,6 +21,8 @@ mod stream;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::calendar::Clock;
 use crate::directory::Directory;
@@ -37,7 +40,7 @@ use folders::Folders;
 use log::Log;
 use notify::Notify;
 use pipes::{Pipe, Pipes};
-use poll::{Interest, Poll};
+use poll::{Bell, Interest, Poll};
 use resolver::Resolver;
 use signals::{Signals, Wishes};
 use sockets::Pace;
@@ -46,8 +49,9 @@ use stream::Stream;
 pub use clerk::Files;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
+pub use looks::{clock_is_steered, resent};
 pub use signals::outlive_full_files;
-pub use sockets::{day_clock, memory_bytes, no_core_dumps, raise_open_files};
+pub use sockets::{clock, day_clock, memory_bytes, no_core_dumps, raise_open_files};
 
 /// Looks at the license file: what it holds, if that has changed since the last look.
 pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
@@ -57,6 +61,24 @@ pub type CertificateFiles = Box<dyn FnMut() -> Option<Result<Certificates, Strin
 
 /// Reads the settings again: what of them may change while nt runs, or why that cannot be.
 pub type SettingsFiles = Box<dyn FnMut() -> Result<Settings, String>>;
+
+/// Hears every note, in the place of the log.
+pub type Ear = Box<dyn FnMut(&Note)>;
+
+/// Asks a loop in another thread to stop, as SIGTERM does.
+#[derive(Clone)]
+pub struct Stopper {
+    asked: Arc<AtomicBool>,
+    bell: Bell,
+}
+
+impl Stopper {
+    /// Asks.
+    pub fn stop(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
 
 /// The operating system that nt runs on.
 pub struct Os {
@@ -71,7 +93,10 @@ pub struct Os {
     settings: Option<SettingsFiles>,
     clerk: Clerk,
     log: Log,
+    ear: Option<Ear>,
     notify: Notify,
+    /// Somebody with a [`Stopper`] asked.
+    asked: Arc<AtomicBool>,
 }
 
 /// The signal pipe's token: no slot has it.
@@ -99,7 +124,9 @@ impl Os {
             settings: None,
             clerk: Clerk::default(),
             log,
+            ear: None,
             notify: Notify::of_system(),
+            asked: Arc::default(),
         })
     }
 
@@ -113,6 +140,17 @@ impl Os {
     #[must_use]
     pub fn with_settings(self, settings: SettingsFiles) -> Self {
         Self { settings: Some(settings), ..self }
+    }
+
+    /// The same with somebody who hears what the log would.
+    #[must_use]
+    pub fn with_ear(self, ear: Ear) -> Self {
+        Self { ear: Some(ear), ..self }
+    }
+
+    /// What another thread can have the loop stop by.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { asked: Arc::clone(&self.asked), bell: self.poll.bell() }
     }
 
     /// The same with files that can be changed.
@@ -133,11 +171,11 @@ impl Net for Os {
     type Socket = Socket;
 
     fn now(&mut self) -> Time {
-        sockets::clock()
+        clock()
     }
 
     fn wait(&mut self, until: Time, events: &mut Vec<Event>) {
-        let now = sockets::clock();
+        let now = clock();
         let until = self.notify.turns(now, until);
         let timeout = (until < Time::NEVER).then(|| until.since(now));
         let mut signalled = false;
@@ -164,6 +202,9 @@ impl Net for Os {
                 events.push(Event::Stop);
             }
             self.poll.rearm(self.signals.pipe(), SIGNALS, Interest::Read);
+        }
+        if self.asked.load(Ordering::Acquire) && self.asked.swap(false, Ordering::Acquire) {
+            events.push(Event::Stop);
         }
         while let Some((role, query, addresses)) = self.resolver.answer() {
             events.push(Event::Resolved(role, query, addresses));
@@ -354,7 +395,10 @@ impl Net for Os {
     fn note(&mut self, now: Time, note: &Note) {
         // Not a matter of the log and its level.
         self.notify.note(note);
-        self.log.note(now, note);
+        match &mut self.ear {
+            Some(ear) => ear(note),
+            None => self.log.note(now, note),
+        }
     }
 
     fn started(&mut self, well: bool) {

@@ -17,7 +17,7 @@ use crate::time::Time;
 
 /// The clock that goes on while the machine sleeps: whoever wakes up finds its session dead at once.
 #[allow(clippy::disallowed_methods)]
-pub(super) fn clock() -> Time {
+pub fn clock() -> Time {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let id = rustix::time::ClockId::Boottime;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

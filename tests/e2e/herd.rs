@@ -111,6 +111,7 @@ impl Herd {
             visits: vec![],
             allow: Allow::default(),
             proxies_max: TUNNELS_PER_CLIENT,
+            guest: false,
         };
         let mut members = licenses.iter().zip(&ports).map(config).zip(roll.clone());
         let over = Arc::new(AtomicBool::new(false));

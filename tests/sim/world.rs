@@ -258,6 +258,7 @@ impl Sim {
             visits: self.visits.get(&host).cloned().unwrap_or_default(),
             allow: self.allow.clone(),
             proxies_max: self.budget.raws + nt::limits::POOL_MAX,
+            guest: false,
         };
         let role = Box::new(Client::new(config, self.entropy()));
         let driver = self.start(host, role);

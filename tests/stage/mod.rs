@@ -253,6 +253,7 @@ impl Stage<Client> {
             visits: vec![],
             allow,
             proxies_max,
+            guest: false,
         }
     }
 
