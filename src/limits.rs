@@ -360,6 +360,10 @@ pub const REFUSED_BACKOFF_MAX: Span = Span::from_secs(300);
 pub const REPLACED_BACKOFF: Span = Span::from_secs(60);
 /// After SIGTERM, visitors in flight have so long to end.
 pub const STOP_TIMEOUT: Span = Span::from_secs(30);
+/// A client that is not at its first server looks for that after so long, and then after twice as long each time …
+pub const FAILBACK_FIRST: Span = Span::from_secs(10);
+/// … but no longer than this.
+pub const FAILBACK_MAX: Span = Span::from_secs(600);
 /// A client that stops waits so long for the server to take its ProxyChannels back.
 pub const PARTING_TIMEOUT: Span = Span::from_secs(1);
 /// A cause is printed once in this time, then counted.

@@ -280,6 +280,11 @@ pub enum Note {
         /// Why.
         reason: Reason,
     },
+    /// The first server is there again: the client goes there.
+    GoingBack {
+        /// That server.
+        server: String,
+    },
     /// A real server fails its check: the server takes no visitors there.
     RealServerSick {
         /// The target.
@@ -347,6 +352,7 @@ impl Note {
             | Self::RealServerSick { .. }
             | Self::RealServerFailed { .. } => Level::Warn,
             Self::RealServerWell { .. }
+            | Self::GoingBack { .. }
             | Self::Listening { .. }
             | Self::ListeningForNames { .. }
             | Self::VisitingAt { .. }
@@ -572,6 +578,7 @@ impl fmt::Display for Note {
             Self::RealServerSick { target, reason } => {
                 write!(f, "{target} fails its check, and gets no visitors: {reason}")
             }
+            Self::GoingBack { server } => write!(f, "{server} is there again: going back to it"),
             Self::RealServerWell { target } => write!(f, "{target} passes its check again"),
             Self::Stopping { visits: 0 } => write!(f, "stopping"),
             Self::Stopping { visits } => {

@@ -139,6 +139,8 @@ reasons! {
     TooOften = 56, "too many connections from this address: more than the `connects` of the license";
     /// The operator cut the visitor.
     CutByOperator = 57, "the server's operator cut it";
+    /// The client has gone back to its first server.
+    Moved = 59, "it has gone back to its first server";
     /// The real server does not pass the check of its mapping.
     Sick = 58, "the real server fails its check (`check=` of the mapping)";
 }

@@ -39,6 +39,8 @@ mod doctor;
 mod echo;
 #[path = "e2e/exits.rs"]
 mod exits;
+#[path = "e2e/failback.rs"]
+mod failback;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/groups.rs"]

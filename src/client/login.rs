@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::tunnel::OWN;
-use super::{Channel, Client, Due, Session};
+use super::{Channel, Client, Due, Purpose, Session};
 use crate::channel::cmd::{Cmd, Pulse};
 use crate::license::{Transport, plain_binding};
 use crate::limits::{
@@ -23,15 +23,20 @@ use crate::wire::{Frame, GUEST, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSI
 
 impl Client {
     pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
-        let (host, port) = match &self.config.via {
-            Some(via) => via.place().clone(),
-            None => self.config.servers[self.server].clone(),
-        };
+        let (host, port) = self.place_of(self.server);
         let query = self.query();
         self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(ip) => self.dial_server(now, vec![SocketAddr::new(ip, port)], Reason::Unreachable, out),
             Err(_) => out.push(Verb::Resolve(query, host, port)),
+        }
+    }
+
+    /// Where a server is dialled, or the proxy in front of it.
+    pub(super) fn place_of(&self, server: usize) -> (String, u16) {
+        match &self.config.via {
+            Some(via) => via.place().clone(),
+            None => self.config.servers[server].clone(),
         }
     }
 
@@ -49,8 +54,10 @@ impl Client {
     ) {
         if let Some(name) = self.queries.remove(&query) {
             self.name_resolved(now, name, &addresses, out);
-        } else if self.check_resolved(now, query, &addresses, out) {
-            // It was for a check.
+        } else if self.check_resolved(now, query, &addresses, out)
+            || self.first_resolved(now, query, &addresses, out)
+        {
+            // It was for a check, or a look at the first server.
         } else if matches!(self.cmd, Cmd::Resolving { query: ours, .. } if ours == query.0) {
             self.dial_server(now, addresses, Reason::NoSuchHost, out);
         }
@@ -76,16 +83,29 @@ impl Client {
 
     /// Begins a tunnel connection to the present server, at this address of its own or of the proxy's.
     pub(super) fn dial_out(&self, address: SocketAddr, out: &mut Outbox<'_>) -> Option<Key> {
+        self.dial_server_of(self.server, address, out)
+    }
+
+    /// The same, to another one.
+    pub(super) fn dial_server_of(
+        &self,
+        server: usize,
+        address: SocketAddr,
+        out: &mut Outbox<'_>,
+    ) -> Option<Key> {
         let speech = match self.config.transport {
             Transport::Tls => Speech::Tls,
             Transport::Plain => Speech::Plain,
         };
-        let (host, port) = &self.config.servers[self.server];
+        let (host, port) = &self.config.servers[server];
         out.dial(address, speech, self.config.via.as_ref().map(|via| via.begin(host, *port)))
     }
 
     pub(super) fn secured(&mut self, now: Time, key: Key, binding: Option<[u8; 32]>, out: &mut Outbox<'_>) {
-        if let Some(Channel::Coming(_)) = self.channels.get(key) {
+        if let Some(Channel::Coming(coming)) = self.channels.get(key) {
+            if matches!(coming.purpose, Purpose::Look) {
+                return self.first_found(now, key, out);
+            }
             return self.proxy_secured(now, key, binding, out);
         }
         let Cmd::Dialing { key: ours, address, .. } = self.cmd else { return };
@@ -159,6 +179,7 @@ impl Client {
         }
         let attach = self.config.keys.attach_key(transport, binding, &welcome.session);
         // A session that was made for this client while it was not told is not the one that it remembers.
+        let comes_back = self.session.is_none();
         let known = self.session.as_ref().is_some_and(|session| session.generation == welcome.generation);
         let resumed = welcome.resumed && known;
         self.session = Some(Session { id: welcome.session, generation: welcome.generation, attach });
@@ -172,7 +193,8 @@ impl Client {
                 "no mapping is named here; what the license has on the server is published, if anything";
             out.note(Note::Plain(Level::Info, text.to_owned()));
         }
-        self.drop_channels(now, !resumed, out);
+        // One who has come back to this server has left no session here, and its visits at the other one.
+        self.drop_channels(now, !resumed && !comes_back, out);
         if !resumed {
             // Another session counts its visits anew.
             self.taken.clear();
@@ -180,6 +202,7 @@ impl Client {
         }
         self.declare_all(resumed, out);
         self.look_after(now, true, out);
+        self.watch_first(now);
         true
     }
 

@@ -1,8 +1,9 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
-//! In reading order: this file routes inputs; [`login`] logs in and comes back, [`reload`] takes other settings;
-//! [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after real servers, [`visits`] dials them; [`exits`]
-//! hears from visitors which; [`visiting`] brings visitors of this machine to other clients.
+//! In reading order: this file routes inputs; [`login`] logs in and comes back, [`failback`] goes back to the first of
+//! several servers, [`reload`] takes other settings; [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after
+//! real servers, [`visits`] dials them; [`exits`] hears from visitors which; [`visiting`] brings visitors of this machine
+//! to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer
@@ -10,6 +11,7 @@
 
 mod checks;
 mod exits;
+mod failback;
 mod login;
 mod reload;
 mod tunnel;
@@ -36,6 +38,7 @@ use crate::timers::{Earliest, Timers};
 use crate::via::Via;
 use crate::wire::Frame;
 use checks::Checked;
+use failback::Failback;
 use tunnel::Known;
 use visits::Name;
 
@@ -112,6 +115,7 @@ pub struct Client {
     visits: u64,
     /// When the visits of a session without CmdChannel are given up.
     alive_until: Time,
+    failback: Failback,
     stop: Stop,
 }
 
@@ -177,6 +181,8 @@ enum Purpose {
     Attach(u64),
     /// A visit of a private mapping, by a visitor of this machine.
     Visit { which: usize, raw: Key },
+    /// To see whether the first server is there again.
+    Look,
 }
 
 #[derive(Debug)]
@@ -224,6 +230,8 @@ enum Due {
     Checks,
     /// Visits without a session.
     Silence,
+    /// The first server is to be looked for.
+    Failback,
     /// The server had its time to take the ProxyChannels back.
     Parted,
     /// Visits had their time to end.
@@ -314,6 +322,7 @@ impl Client {
             visits_coming: 0,
             visits: 0,
             alive_until: Time::NEVER,
+            failback: Failback::default(),
             stop: Stop::No,
         }
     }
@@ -387,6 +396,7 @@ impl Client {
                         self.drop_channels(now, true, out);
                     }
                 }
+                Due::Failback => self.failback_due(now, out),
                 Due::Parted => {
                     self.stop = Stop::Draining;
                     self.stop_if_idle(out);

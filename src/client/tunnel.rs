@@ -244,6 +244,7 @@ impl Client {
         };
         let number = match coming.purpose {
             Purpose::Attach(number) => number,
+            Purpose::Look => return,
             Purpose::Visit { which, raw } => return self.ask_to_visit(now, key, binding, (which, raw), out),
         };
         let mac: [u8; MAC_BYTES] = session.attach.mac(self.config.transport, binding, number);

@@ -141,7 +141,11 @@ impl Client {
     /// A tunnel connection that was being made is not to come; it is out of the books already.
     pub(super) fn forget_coming(&mut self, now: Time, coming: &Coming, out: &mut Outbox<'_>) {
         self.proxies -= 1;
-        let Purpose::Visit { which, raw } = coming.purpose else { return };
+        let (which, raw) = match coming.purpose {
+            Purpose::Attach(_) => return,
+            Purpose::Look => return self.first_lost(now, out),
+            Purpose::Visit { which, raw } => (which, raw),
+        };
         self.visits_coming -= 1;
         if self.channels.remove(raw).is_some() {
             let target = self.config.visits[which].name.clone();
