@@ -6,7 +6,7 @@ use std::fmt;
 use crate::driver::Budget;
 use crate::limits::{
     ADMIN_MAX, BUFFER_BYTES, CHECKS_AT_ONCE, FILES_PER_FOLDER_VISIT, FILES_RESERVED, FOLDER_VISITS_MAX,
-    POOL_MAX, SESSIONS_MAX, STRANGERS_MAX, VISITORS_MAX,
+    POOL_MAX, SESSIONS_MAX, STATUS_AT_ONCE, STRANGERS_MAX, VISITORS_MAX,
 };
 
 /// Which end the budget is for.
@@ -103,7 +103,7 @@ fn budget(end: End, visitors: usize) -> Budget {
         End::Server { http } => {
             (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }, ADMIN_MAX)
         }
-        End::Client { .. } => (1, 0, CHECKS_AT_ONCE),
+        End::Client { .. } => (1, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
     };
     // One ProxyChannel a visitor, and a pool that waits for the next ones.
     Budget { raws: visitors, locals, tunnels: visitors + POOL_MAX + others, callers }

@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, ReloadArgs, StatusArgs};
+use crate::clients;
 use crate::config::{self, Config, MapText};
 use crate::control;
 use crate::directory::{Directory, Entry, SETTINGS};
@@ -20,7 +23,7 @@ use crate::os;
 use crate::policy::{Quota, Rates};
 use crate::server_ref::Source;
 use crate::state::StateDir;
-use crate::status::Seen;
+use crate::status::{Seen, client_text};
 use crate::text::{did_you_mean, quote, show_bytes};
 
 pub use install::{Machine, Run, install, uninstall};
@@ -141,17 +144,34 @@ pub fn reload(args: &ReloadArgs) -> Result<Output, String> {
 /// What `nt status` shows.
 ///
 /// # Errors
-/// No server runs, or it does not answer.
+/// Neither a server runs nor a client, or none answers.
 pub fn status(args: &StatusArgs) -> Result<String, String> {
-    let state = open(args.state.as_ref())?;
-    let get = |what: &str| control::get(&state, &format!("/api/v1/{what}"));
-    let seen = Seen {
+    let clients = if args.state.is_some() { Vec::new() } else { clients::all() };
+    let server = match open(args.state.as_ref()).and_then(|state| seen(&state)) {
+        Ok(server) => Some(server),
+        Err(what) if clients.is_empty() => return Err(what),
+        Err(_) => None,
+    };
+    if args.json {
+        let mut value = server.map_or_else(|| json!({}), |server| server.to_json());
+        if !clients.is_empty() {
+            value["clients"] = Value::Array(clients);
+        }
+        return Ok(format!("{value:#}\n"));
+    }
+    let texts = server.iter().map(Seen::to_text).chain(clients.iter().map(client_text));
+    Ok(texts.collect::<Vec<_>>().join("\n"))
+}
+
+/// What a running server says of itself.
+fn seen(state: &StateDir) -> Result<Seen, String> {
+    let get = |what: &str| control::get(state, &format!("/api/v1/{what}"));
+    Ok(Seen {
         status: get("status")?,
         licenses: get("licenses")?,
         sessions: get("sessions")?,
         mappings: get("mappings")?,
-    };
-    Ok(if args.json { format!("{:#}\n", seen.to_json()) } else { seen.to_text() })
+    })
 }
 
 /// Does what `nt check FILE` asks for: reads it as whatever it is, and says what that is.

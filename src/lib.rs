@@ -59,6 +59,7 @@ pub mod tls;
 pub mod bench;
 pub mod certificates;
 pub mod cli;
+pub mod clients;
 pub mod commands;
 pub mod config;
 pub mod control;

@@ -203,6 +203,9 @@ pub const CHECKS_AT_ONCE: usize = 4;
 /// So much of an answer is looked at: its status.
 pub const CHECK_HEARD_BYTES: usize = 16;
 
+/// Connections at once to which a client says how it is.
+pub const STATUS_AT_ONCE: usize = 2;
+
 // ── Binding on demand ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// Targets that are bound on demand at once.

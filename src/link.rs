@@ -40,6 +40,8 @@ pub struct Link<N: Net> {
     pub bulk: bool,
     /// What stands in `tx` waits for what follows, but not for long.
     pub corked: bool,
+    /// When it is closed, its peer has the last word.
+    pub patient: bool,
     /// The socket may have something to read.
     pub readable: bool,
     /// The socket may take bytes.
@@ -186,6 +188,7 @@ impl<N: Net> Link<N> {
             spliced: None,
             bulk: false,
             corked: false,
+            patient: false,
             readable: false,
             writable: false,
             ending: false,
@@ -227,7 +230,7 @@ impl<N: Net> Link<N> {
     /// Whether it is closed with patience: what its peer still says must not meet a closed socket, whose reset could
     /// overtake the last answer.
     pub fn is_seen_off(&self) -> bool {
-        self.speech == Speech::Http && self.incoming == Incoming::Open
+        (self.patient || self.speech == Speech::Http) && self.incoming == Incoming::Open
     }
 
     /// Whether more of what a visitor says may be taken: what is held has room for it, and is not the head of an

@@ -282,6 +282,8 @@ pub enum Verb {
     /// A ProxyChannel's visit is over; the payload that still comes is thrown away if `drain`, else a
     /// violation.
     Part(Key, bool),
+    /// Close a connection, and do not let what its peer still says reset it before the last word has come there.
+    SeeOff(Key),
     /// Close a connection, listener or meter.
     Close(Key, Manner),
     /// Make a meter, or change it.
@@ -388,6 +390,11 @@ impl<'a> Outbox<'a> {
         let key = self.keys.reserve()?;
         self.push(Verb::Meter { key, limits, within });
         Some(key)
+    }
+
+    /// Closes a connection behind a last word that has to arrive.
+    pub fn see_off(&mut self, key: Key) {
+        self.push(Verb::SeeOff(key));
     }
 
     /// Sends a control frame.

@@ -12,6 +12,7 @@ use crate::budget::{End, Means, Plan, plan, sessions};
 use crate::certificates::CertificateFolder;
 use crate::cli::ClientPlan;
 use crate::client::{self, Client};
+use crate::clients;
 use crate::commands::new_license;
 use crate::config::{Ca, ServerConfig};
 use crate::demo::{Fetch, Page};
@@ -223,8 +224,14 @@ pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String
         proxies_max: plan.visitors + POOL_MAX,
         guest: false,
     };
-    let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
-    Ok(Driver::new(os, vec![role], security, plan.budget).run())
+    let status = clients::socket();
+    let client = Client::new(config, Entropy::from_os());
+    let client = client.with_status_at(status.as_ref().map(|path| path.display().to_string()));
+    let code = Driver::new(os, vec![Box::new(client) as Box<dyn Role>], security, plan.budget).run();
+    if let Some(path) = status {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(code)
 }
 
 /// How a client goes to its servers: by which of their ports, and what TLS it speaks there.

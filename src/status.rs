@@ -71,15 +71,11 @@ impl Seen {
         text.push_str(&table(&rows));
         let mut rows = vec![["LICENSE", "MAPPING", "PUBLIC", "STATE", "DOWN", "UP"].map(str::to_owned)];
         for mapping in items(&self.mappings["mappings"]) {
-            let state = match mapping["reason"].as_str() {
-                Some(reason) => format!("{}: {reason}", word(&mapping["state"])),
-                None => word(&mapping["state"]),
-            };
             rows.push([
                 word(&mapping["license"]),
                 word(&mapping["mapping"]),
                 word(&mapping["public"]),
-                state,
+                standing(mapping),
                 bytes(mapping["down"].as_u64().unwrap_or(0)),
                 bytes(mapping["up"].as_u64().unwrap_or(0)),
             ]);
@@ -90,6 +86,34 @@ impl Seen {
         }
         text
     }
+}
+
+/// Lines about a client, for a person.
+pub fn client_text(client: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let age = client["age"].as_u64().map_or_else(String::new, |age| format!(" for {}", span(age)));
+    let mut text = format!(
+        "nt {}, client {} of {}: {}{age}, {} visits\n\n",
+        word(&client["version"]),
+        word(&client["license"]),
+        word(&client["server"]),
+        word(&client["state"]),
+        client["visits"],
+    );
+    let mut rows = vec![["MAPPING", "PUBLIC", "TARGET", "STATE", "VISITS"].map(str::to_owned)];
+    for mapping in items(&client["mappings"]) {
+        let public = mapping["public"].as_str().unwrap_or("-").to_owned();
+        let (name, target) = (word(&mapping["mapping"]), word(&mapping["target"]));
+        rows.push([name, public, target, standing(mapping), mapping["visits"].to_string()]);
+    }
+    text.push_str(&table(&rows));
+    text
+}
+
+/// How a mapping stands, and why.
+fn standing(mapping: &Value) -> String {
+    let state = mapping["state"].as_str().unwrap_or_default();
+    mapping["reason"].as_str().map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}"))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

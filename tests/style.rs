@@ -175,13 +175,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
-const EDGE: &[&str] = &["bench", "cli", "control", "commands", "doctor", "status", "run", "main", "lib"];
+const EDGE: &[&str] =
+    &["bench", "cli", "clients", "control", "commands", "doctor", "status", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
     (
         "std::fs",
-        &["os", "files", "state", "identity", "certificates", "commands", "run", "cli"],
+        &["os", "files", "state", "identity", "certificates", "clients", "commands", "run", "cli"],
         "files belong to the edge",
     ),
     ("TcpStream", &["os", "bench", "doctor"], "sockets belong to os; above it they are Net::Stream"),

@@ -413,14 +413,15 @@ pub struct MapList {
     pub state: Option<String>,
 }
 
-/// Says how a running server is: its clients, their mappings, what has passed. In a terminal it goes on until Ctrl-C.
+/// Says how what runs on this machine is: a server, its clients, their mappings and what has passed; a client and its
+/// mappings. In a terminal it goes on until Ctrl-C.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct StatusArgs {
     /// for programs
     #[argh(switch)]
     pub json: bool,
-    /// the state directory
+    /// the state directory of the one server that is meant
     #[argh(option)]
     pub state: Option<String>,
 }

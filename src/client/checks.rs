@@ -281,17 +281,23 @@ impl Client {
     pub(super) fn remind_of_health(&self, index: u16, out: &mut Outbox<'_>) {
         let Some((_, offset)) = self.mappings.find(index) else { return };
         let first = index - offset;
-        if matches!(self.checks.get(&first), Some(Checked { found: Found::Sick(_), .. })) {
+        if self.sickness(first).is_some() {
             self.tell_health(first, out);
+        }
+    }
+
+    /// Why a mapping's real server gets no visitors, if so.
+    pub(super) fn sickness(&self, index: u16) -> Option<Reason> {
+        match self.checks.get(&index)?.found {
+            Found::Sick(reason) => Some(reason),
+            Found::Unknown | Found::Well { .. } => None,
         }
     }
 
     fn tell_health(&self, index: u16, out: &mut Outbox<'_>) {
         let Cmd::Ready { key, .. } = self.cmd else { return };
-        let (Some(checked), Some(known)) = (self.checks.get(&index), self.mappings.get(&index)) else {
-            return;
-        };
-        let trouble = matches!(checked.found, Found::Sick(_)).then_some(Reason::Sick);
+        let Some(known) = self.mappings.get(&index) else { return };
+        let trouble = self.sickness(index).map(|_| Reason::Sick);
         let count = known.mapping.count();
         out.send(key, &Frame::Mapped(Mapped { index, count, trouble, public: NO_ADDRESS }));
     }

@@ -143,7 +143,7 @@ impl Client {
         // If it does not let the client in, it is asked again much later.
         self.look_later(now);
         out.send(cmd, &Frame::Goodbye { reason: Reason::Moved, retry_millis: 0 });
-        out.close(cmd, Manner::End);
+        out.see_off(cmd);
         self.leave_visits_behind(now, out);
         (self.server, self.session) = (0, None);
         self.alive_until = now + PEER_SILENCE_MAX;

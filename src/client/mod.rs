@@ -1,7 +1,7 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back, [`failback`] goes back to the first of
-//! several servers, [`reload`] takes other settings; [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after
+//! several servers, [`reload`] takes other settings; [`report`] says how it is; [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after
 //! real servers, [`visits`] dials them; [`exits`] hears from visitors which; [`visiting`] brings visitors of this machine
 //! to other clients.
 //!
@@ -14,6 +14,7 @@ mod exits;
 mod failback;
 mod login;
 mod reload;
+mod report;
 mod tunnel;
 mod visiting;
 mod visits;
@@ -116,6 +117,9 @@ pub struct Client {
     /// When the visits of a session without CmdChannel are given up.
     alive_until: Time,
     failback: Failback,
+    /// Where whoever asks is told how the client is.
+    status_at: Option<String>,
+    status_door: Option<Key>,
     stop: Stop,
 }
 
@@ -244,10 +248,14 @@ impl Role for Client {
             Input::Start => {
                 out.note(Note::Connecting { server: self.server_name() });
                 self.open_doors(out);
+                self.open_status(out);
                 self.attempt(now, out);
             }
             Input::Bound(key, address) => self.door_opened(key, address, out),
             Input::BindFailed(key, reason) => self.door_failed(key, reason, out),
+            Input::Accepted { listener, key, .. } if self.status_door == Some(listener) => {
+                self.say_status(now, key, out);
+            }
             Input::Accepted { listener, key, .. } => self.visitor_came(now, listener, key, out),
             Input::Timeout => self.timeout(now, out),
             Input::Resolved(query, addresses) => self.resolved(now, query, addresses, out),
@@ -323,6 +331,8 @@ impl Client {
             visits: 0,
             alive_until: Time::NEVER,
             failback: Failback::default(),
+            status_at: None,
+            status_door: None,
             stop: Stop::No,
         }
     }
@@ -491,7 +501,7 @@ impl Client {
     fn leave(&mut self, now: Time, out: &mut Outbox<'_>) {
         if let Cmd::Ready { key, .. } = self.cmd {
             out.send(key, &Frame::Goodbye { reason: Reason::Stopping, retry_millis: 0 });
-            out.close(key, Manner::End);
+            out.see_off(key);
             self.alive_until = now + STOP_TIMEOUT;
             self.set_cmd(Cmd::Resting { until: Time::NEVER });
         }

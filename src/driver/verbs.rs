@@ -7,7 +7,7 @@ use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
 use crate::note::Note;
 use crate::proxy_protocol::{self, Transport};
-use crate::role::{Input, Outbox, Place, Speech, Verb};
+use crate::role::{Input, Manner, Outbox, Place, Speech, Verb};
 use crate::slots::Key;
 
 impl<N: Net> Driver<N> {
@@ -89,6 +89,12 @@ impl<N: Net> Driver<N> {
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
+            Verb::SeeOff(key) => {
+                if let Some(link) = self.link(key) {
+                    link.patient = true;
+                }
+                self.close(key, Manner::End);
+            }
             Verb::Meter { key, limits, within } => self.set_meter(role, key, limits, within),
             Verb::Measure { raw, meter } => self.measure(raw, meter),
             Verb::ReadMeters => self.read_meters(role),

@@ -285,7 +285,7 @@ impl Server {
         for member in members {
             match self.channels.remove(member) {
                 // What was said last, GOODBYE perhaps, still leaves.
-                Some(Channel::Cmd(_)) => out.close(member, Manner::End),
+                Some(Channel::Cmd(_)) => out.see_off(member),
                 Some(Channel::Visitor(visitor)) => {
                     self.visitors -= 1;
                     self.fellows -= usize::from(visitor.is_fellow());

@@ -431,3 +431,58 @@ fn status_is_shown_to_people_and_programs() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("no server runs with the state in"), "{said}");
 }
+
+#[test]
+fn a_client_says_how_it_is_to_whoever_may_ask() {
+    let (server, echo) = (Server::start(), Backend::echo());
+    let (public, taken, sick) = (port(), server.tls, port());
+    let maps = [
+        format!("{public}:127.0.0.1:{}", echo.port),
+        format!("{taken}:127.0.0.1:{}", echo.port),
+        format!("{sick}:127.0.0.1:{},check=tcp", port()),
+    ];
+    let run = server.folder.join("run");
+    let start = || {
+        server.client_with(Kind::Tls, &server.license, &maps, |command| {
+            _ = command.env("RUNTIME_DIRECTORY", &run)
+        })
+    };
+    let status = |words: &[&str]| {
+        let mut command = Command::new(nt());
+        command.arg("status").args(words).env("RUNTIME_DIRECTORY", &run);
+        // The server of this machine, if there is one, is not meant.
+        let output = command.env("STATE_DIRECTORY", server.folder.join("none")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let mut client = start();
+    client.wait_for("fails its check", SOON);
+    eventually("all is known", SOON, || client.log().count("ready") >= 3);
+    let mut visitor = visit(public);
+    echo_once(&mut visitor);
+    let (good, text) = status(&["--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let [client_value] = &value["clients"].as_array().unwrap()[..] else { panic!("{text}") };
+    assert!(good && client_value["state"] == "online" && client_value["visits"] == 1, "{text}");
+    let mappings = client_value["mappings"].as_array().unwrap();
+    let states: Vec<&str> = mappings.iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["live", "down", "sick"], "{text}");
+    assert!(mappings[1]["reason"].as_str().unwrap().contains("in use"), "{text}");
+    assert!(!text.contains(&server.license[12..]), "{text}");
+    let (good, text) = status(&[]);
+    assert!(
+        good && text.contains("online for") && text.contains("down: the public port is in use"),
+        "{text}"
+    );
+    // Only its own user may ask; and one that was killed leaves nothing that is in the way.
+    let socket = run.join(format!("client-{}.sock", client.id()));
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    client.kill();
+    assert!(!status(&[]).0 && socket.exists());
+    let mut again = start();
+    again.wait_for("logged in", SOON);
+    assert!(!socket.exists());
+    assert!(status(&["--json"]).0);
+    again.signal(rustix::process::Signal::TERM);
+    again.wait(SOON);
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0, "it took its socket away");
+}
