@@ -107,8 +107,11 @@ impl Server {
         if self.clients_of(&session.login.name).nth(1).is_none() {
             return;
         }
-        let is_untried = |key: &Key| matches!(self.channels.get(*key), Some(Channel::Visitor(one)) if one.state.is_untried());
-        for visitor in session.waiting.iter().filter(is_untried).collect::<Vec<_>>() {
+        let untried = |key: &Key| match self.channels.get(*key) {
+            Some(Channel::Visitor(visitor)) => visitor.state.is_untried(),
+            _ => false,
+        };
+        for visitor in session.waiting.iter().filter(untried).collect::<Vec<_>>() {
             let Some(to) = self.next_member(visitor) else { continue };
             self.move_visitor(visitor, to);
             self.serve(now, to.0, out);
