@@ -4,6 +4,7 @@
 //! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
 
 mod fields;
+mod trial;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::reason::Reason;
 use crate::time::Span;
 pub use fields::Format;
+pub use trial::Trial;
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +187,8 @@ pub enum Note {
     },
     /// The license file cannot be read; the licenses of before hold.
     LicensesBad(String),
+    /// Other licenses are tried out.
+    Trial(Trial),
     /// The settings were read again, and cannot be taken; those of before hold.
     SettingsKept(String),
     /// The settings were read again.
@@ -368,6 +372,7 @@ impl Note {
             | Self::VisitFailed { .. }
             | Self::FlowOver { .. }
             | Self::Held { .. } => Level::Debug,
+            Self::Trial(trial) => trial.level(),
             Self::Plain(level, _) => *level,
         }
     }
@@ -586,6 +591,7 @@ impl fmt::Display for Note {
                     "asked to stop with {buffers} buffers lent and {connections} connections and listeners open"
                 )
             }
+            Self::Trial(trial) => trial.fmt(f),
             Self::Plain(_, text) => f.write_str(text),
         }
     }

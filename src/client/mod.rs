@@ -259,7 +259,8 @@ impl Role for Client {
             Input::Talk(key, talk) => self.body_passed(now, key, &talk, out),
             Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
             Input::Reload(settings) => self.reload(now, settings, out),
-            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) | Input::Edited(..) => {}
+            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) => {}
+            Input::Edited(..) | Input::PutBack(_) => {}
         }
     }
 

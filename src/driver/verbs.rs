@@ -93,6 +93,7 @@ impl<N: Net> Driver<N> {
             Verb::Measure { raw, meter } => self.measure(raw, meter),
             Verb::ReadMeters => self.read_meters(role),
             Verb::Edit(key, edit) => self.net.edit(role, key, *edit),
+            Verb::PutBack(directory) => self.net.put_back(role, *directory),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
             Verb::Note(note) => self.net.note(self.now, &note),

@@ -82,6 +82,7 @@ impl Server {
             "uptime": now.since(self.started).as_micros() / 1_000_000,
             "ready": self.is_ready(),
             "stopping": self.stopping.is_some(),
+            "unconfirmed": self.trial.seconds_left(now),
             "doors": doors.collect::<Vec<_>>(),
             "licenses": self.config.directory.len(),
             "sessions": self.sessions.len(),
