@@ -21,8 +21,8 @@ use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, ReloadArgs, StatusArgs,
-    UninstallArgs,
+    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, PlanArgs, ReloadArgs,
+    StatusArgs, UninstallArgs,
 };
 pub use install::{InstallArgs, Line, Runs};
 
@@ -37,7 +37,9 @@ pub enum Command {
     License(LicenseCommand),
     /// `nt map ...`: look after the mappings that stand in a license.
     Map(MapCommand),
-    /// `nt reload`: have a running server look at its files.
+    /// `nt plan`: what other licenses would change.
+    Plan(PlanArgs),
+    /// `nt reload`: have a running server look at its files, or take others.
     Reload(ReloadArgs),
     /// `nt status`: say how a running server is.
     Status(StatusArgs),
@@ -346,6 +348,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Version(_) => Ok(Command::Version),
         Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(status) => Ok(Command::Status(status)),
+        Word::Plan(plan) => Ok(Command::Plan(plan)),
         Word::Reload(reload) => Ok(Command::Reload(reload)),
         Word::Doctor(_) => not_yet("doctor", "the log of `nt -c` says what it waits for"),
         Word::Bench(_) => not_yet("bench", "measure through a mapping with a tool of your own"),

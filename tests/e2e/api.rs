@@ -13,10 +13,10 @@ use super::process::{eventually, mortal, need};
 use super::rest::Nt;
 
 /// What a server answered: status, head, body.
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -43,7 +43,7 @@ fn request(method: &str, target: &str, more: &str, body: &str) -> String {
 }
 
 /// Asks on the socket in the state directory.
-fn ask(server: &Server, method: &str, target: &str, body: &str) -> Answer {
+pub fn ask(server: &Server, method: &str, target: &str, body: &str) -> Answer {
     let stream = UnixStream::connect(server.folder.join("state/admin.sock")).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let answer = exchange(stream, &request(method, target, "", body));
@@ -51,7 +51,7 @@ fn ask(server: &Server, method: &str, target: &str, body: &str) -> Answer {
     answer
 }
 
-fn get(server: &Server, target: &str) -> Value {
+pub fn get(server: &Server, target: &str) -> Value {
     let answer = ask(server, "GET", target, "");
     assert_eq!(answer.status, 200, "{target}: {}", answer.body);
     answer.json()
