@@ -417,35 +417,6 @@ impl Note {
             other => other.to_string(),
         }
     }
-
-    /// What tells two notes of one kind apart: the reason, or the login.
-    pub fn detail(&self) -> u64 {
-        match self {
-            Self::Ready { login, .. } => *login,
-            Self::OfferRefused { target, .. }
-            | Self::ExitRefused { target, .. }
-            | Self::ExitFailed { target, .. } => {
-                target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
-            }
-            Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
-            Self::LicensesRead { count } => *count as u64,
-            Self::Banned { visitor, .. } => {
-                visitor.to_string().bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
-            }
-            Self::NotListening { reason, .. }
-            | Self::SessionAway { reason, .. }
-            | Self::SessionOver { reason, .. }
-            | Self::LoginRefused { reason, .. }
-            | Self::StrangerClosed { reason, .. }
-            | Self::MappingDown { reason, .. }
-            | Self::VisitFailed { reason, .. }
-            | Self::AcceptPaused { reason }
-            | Self::Disconnected { reason, .. }
-            | Self::NotReady { reason, .. }
-            | Self::RealServerFailed { reason, .. } => u64::from(reason.code()),
-            _ => 0,
-        }
-    }
 }
 
 impl fmt::Display for Note {

@@ -116,7 +116,7 @@ impl<'a> Trial<'a> {
         let what = |why: &str| format!("license `{}`, mapping {}: {why}{more}", entry.name, mapping.route());
         match why {
             Wrong::Unknown => {
-                let why = format!("whether the server may open port {port} cannot be told by this user");
+                let why = format!("port {port} is below 1024, and could not be tried by this user");
                 found.warnings.push(what(&why));
             }
             Wrong::Taken(by) => found.faults.push(what(&format!("port {port} {by}"))),

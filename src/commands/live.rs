@@ -174,7 +174,8 @@ pub(super) fn may_change(
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
     // Who does not answer has nothing to say.
-    if control::get(state, STATUS).is_ok_and(|status| !status["unconfirmed"].is_null()) {
+    let Ok(status) = control::get(state, STATUS) else { return Ok(()) };
+    if !status["unconfirmed"].is_null() {
         return Err(UNCONFIRMED.to_owned());
     }
     let found = dry::try_places(state, &Picture::of(before), after);
