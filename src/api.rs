@@ -7,11 +7,16 @@ use serde_json::{Map, Value};
 use crate::dashboard::Part;
 use crate::directory::SETTINGS;
 use crate::edit::{Edit, Settings};
-use crate::limits::{DEMAND_TTL, DEMAND_TTL_MAX, DEMAND_TTL_MIN};
+use crate::limits::{DEMAND_TTL, DEMAND_TTL_MAX, DEMAND_TTL_MIN, TRIAL_SECS};
 use crate::text::{did_you_mean, quote};
+use crate::time::Span;
 
 /// What the API promises, for programs.
 pub const OPENAPI: &str = include_str!("../docs/openapi.json");
+
+/// Why the licenses are not changed while others are tried out.
+pub const UNCONFIRMED: &str =
+    "a change waits to be confirmed: `nt reload` keeps it; until then nothing else is changed";
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +30,10 @@ pub enum Call {
     /// To cut a visitor.
     Cut(u64),
     /// To look at the files now.
-    Reload,
+    Reload {
+        /// What holds then is tried out for so long; otherwise it is kept.
+        confirm: Option<Span>,
+    },
 }
 
 /// What is to be bound on demand.
@@ -145,7 +153,7 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
             (["bind"], "POST") => return bind(body),
             (["bind"], _) => Some(Methods(&["POST"])),
             (["binds"], "GET") => return view(View::Binds),
-            (["reload"], "POST") => return Ok(Call::Reload),
+            (["reload"], "POST") => return reload(body),
             (["reload"], _) => Some(Methods(&["POST"])),
             (["sessions"], "GET") => return view(View::Sessions),
             (["mappings"], "GET") => return view(View::Mappings),
@@ -308,6 +316,16 @@ fn set(name: String, body: &[u8]) -> Result<Call, Refusal> {
     Ok(Call::Edit(Edit::Set { name, settings }))
 }
 
+fn reload(body: &[u8]) -> Result<Call, Refusal> {
+    let seconds = match fields(body, &["confirm"])?.get("confirm") {
+        None => return Ok(Call::Reload { confirm: None }),
+        Some(seconds) => seconds.as_u64().filter(|seconds| TRIAL_SECS.contains(seconds)),
+    };
+    let (least, most) = (TRIAL_SECS.start(), TRIAL_SECS.end());
+    let fault = || Refusal::bad(format!("`confirm` has to be a number of seconds from {least} to {most}"));
+    Ok(Call::Reload { confirm: Some(Span::from_secs(seconds.ok_or_else(fault)?)) })
+}
+
 fn rotate(name: String, body: &[u8]) -> Result<Call, Refusal> {
     match fields(body, &["now"])?.get("now") {
         None => Ok(Call::Edit(Edit::Rotate { name, now: false })),
@@ -337,7 +355,13 @@ mod tests {
             ("GET", "/?x", "", Ok(Call::View(View::Page(Part::Page)))),
             ("GET", "/api/v1/history", "", Ok(Call::View(View::History))),
             ("DELETE", "/api/v1/visitors/4294967297", "", Ok(Call::Cut(4_294_967_297))),
-            ("POST", "/api/v1/reload", "", Ok(Call::Reload)),
+            ("POST", "/api/v1/reload", "", Ok(Call::Reload { confirm: None })),
+            (
+                "POST",
+                "/api/v1/reload",
+                r#"{"confirm":60}"#,
+                Ok(Call::Reload { confirm: Some(Span::from_secs(60)) }),
+            ),
             ("DELETE", "/api/v1/licenses/nas", "", edit(Edit::Remove { name: name() })),
             ("POST", "/api/v1/licenses/nas/revoke", "", edit(Edit::Revoke { name: name() })),
             (
@@ -409,6 +433,15 @@ mod tests {
             ),
             ("POST", "/api/v1/licenses", "{\"name\":\"a\",\"map\":\"80\"}", 400, "`map` has to be a list"),
             ("PATCH", "/api/v1/licenses/a", "{\"rate\":true}", 400, "`rate` has to be a string, a number"),
+            (
+                "POST",
+                "/api/v1/reload",
+                "{\"confirm\":4}",
+                400,
+                "`confirm` has to be a number of seconds from 5 to 3600",
+            ),
+            ("POST", "/api/v1/reload", "{\"confirm\":true}", 400, "`confirm` has to be"),
+            ("POST", "/api/v1/reload", "{\"confrim\":60}", 400, "there is no field `confrim` here; did you"),
             ("POST", "/api/v1/licenses/a/rotate", "{\"now\":1}", 400, "`now` has to be true or false"),
         ] {
             let refusal = call(method, target, body.as_bytes()).expect_err(target);

@@ -22,8 +22,8 @@ use crate::via::Via;
 
 pub use flags::{
     CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, ReloadArgs, StatusArgs,
-    UninstallArgs,
+    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, PlanArgs, ReloadArgs,
+    StatusArgs, UninstallArgs,
 };
 pub use install::{InstallArgs, Line, Runs};
 pub use trial::{BenchArgs, DoctorArgs, Examined};
@@ -39,7 +39,9 @@ pub enum Command {
     License(LicenseCommand),
     /// `nt map ...`: look after the mappings that stand in a license.
     Map(MapCommand),
-    /// `nt reload`: have a running server look at its files.
+    /// `nt plan`: what other licenses would change.
+    Plan(PlanArgs),
+    /// `nt reload`: have a running server look at its files, or take others.
     Reload(ReloadArgs),
     /// `nt status`: say how a running server is.
     Status(StatusArgs),
@@ -351,6 +353,7 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
         Word::Version(_) => Ok(Command::Version),
         Word::Map(map) => Ok(Command::Map(map.command)),
         Word::Status(status) => Ok(Command::Status(status)),
+        Word::Plan(plan) => Ok(Command::Plan(plan)),
         Word::Reload(reload) => Ok(Command::Reload(reload)),
     }
 }

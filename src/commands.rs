@@ -1,6 +1,8 @@
 //! What the commands do that need no tunnel: the licenses of a server, a look at a file, a service, the version.
 
+mod dry;
 mod install;
+mod live;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -9,7 +11,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, ReloadArgs, StatusArgs};
+use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, StatusArgs};
 use crate::clients;
 use crate::config::{self, Config, MapText};
 use crate::control;
@@ -27,6 +29,7 @@ use crate::status::{Seen, client_text};
 use crate::text::{did_you_mean, quote, show_bytes};
 
 pub use install::{Machine, Run, install, uninstall};
+pub use live::{plan, reload};
 
 /// Longest file that [`read_source`] reads, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 20;
@@ -74,20 +77,26 @@ fn open(state: Option<&String>) -> Result<StateDir, String> {
 /// Makes a change, and says so.
 fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, String> {
     let state = open(state)?;
-    let edited = state.edit(&edit, &new_license(), os::day_clock().today()).map_err(|trouble| {
+    let mut warnings = Vec::new();
+    let may = |before: &Directory, after: &Directory| live::may_change(&state, before, after, &mut warnings);
+    let edited = state.edit_if(&edit, &new_license(), os::day_clock().today(), may).map_err(|trouble| {
         // As the flag that said so.
         let flag = trouble.setting.map(|setting| format!("--{}: ", setting.replace('_', "-")));
         flag.unwrap_or_default() + &trouble.what
     })?;
     let added = matches!(edit, Edit::Add { .. });
-    match (edited.license, edited.entry) {
+    let mut output = match (edited.license, edited.entry) {
         (Some(license), Some(entry)) => {
             let place = || format!("License `{}` is in {}.", entry.name, state.path().display());
             let what = if added { place() } else { edited.what };
-            Ok(handed_out(&state, &what, &license, &entry, terminal))
+            handed_out(&state, &what, &license, &entry, terminal)
         }
-        _ => Ok(said(&state, &edited.what)),
+        _ => said(&state, &edited.what),
+    };
+    for warning in warnings {
+        let _ = writeln!(output.stderr, "Warning: {warning}");
     }
+    Ok(output)
 }
 
 /// A word such as `rate=2M`.
@@ -129,16 +138,6 @@ pub fn map(command: &MapCommand) -> Result<Output, String> {
             Ok(Output { stdout, stderr: String::new() })
         }
     }
-}
-
-/// Does what `nt reload` asks for.
-///
-/// # Errors
-/// No server runs, or what is wrong with its files.
-pub fn reload(args: &ReloadArgs) -> Result<Output, String> {
-    let answer = control::ask(&open(args.state.as_ref())?, "POST", "/api/v1/reload", "")?;
-    let said = answer["message"].as_str().unwrap_or_default();
-    Ok(Output { stdout: String::new(), stderr: format!("{said}\n") })
 }
 
 /// What `nt status` shows.

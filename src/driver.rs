@@ -227,6 +227,7 @@ impl<N: Net> Driver<N> {
                 }
                 self.enqueue(key);
             }
+            Event::PutBack(role, result) => self.feed(role, Input::PutBack(result)),
             Event::Edited(role, key, result) => self.feed(role, Input::Edited(key, result)),
             Event::Resolved(role, query, addresses) => self.feed(role, Input::Resolved(query, addresses)),
             Event::Reload => {

@@ -158,7 +158,7 @@ pub fn calls(bytes: &[u8]) {
             assert_eq!(Directory::parse(&directory.to_toml()), Ok(directory));
         }
         Ok(Call::Bind(wish)) => assert!(wish.port > 0),
-        Ok(Call::View(_) | Call::Cut(_) | Call::Reload) => {}
+        Ok(Call::View(_) | Call::Cut(_) | Call::Reload { .. }) => {}
         Err(refusal) => assert!((400..500).contains(&refusal.status) && !refusal.what.is_empty()),
     }
 }

@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod license;
 pub mod mapping;
 pub mod names;
+pub mod plan;
 pub mod policy;
 pub mod table;
 pub mod text;

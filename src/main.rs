@@ -40,6 +40,7 @@ fn main() {
 }
 
 fn execute(command: Command) -> Result<i32, String> {
+    let mut code = 0;
     let output = match command {
         Command::Serve(args) => {
             let settings = args.clone().settle(&mut read_source)?;
@@ -58,6 +59,11 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Demo(args) => return run::demo(args.once),
         Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
         Command::Map(args) => commands::map(&args)?,
+        Command::Plan(args) => {
+            let (output, shown) = commands::plan(&args)?;
+            code = shown;
+            output
+        }
         Command::Reload(args) => commands::reload(&args)?,
         Command::Status(args) => return watch(&args),
         Command::Check(args) => commands::check(&args)?,
@@ -68,7 +74,7 @@ fn execute(command: Command) -> Result<i32, String> {
     say(&mut std::io::stderr(), &output.stderr);
     let mut stdout = std::io::stdout();
     let said = stdout.write_all(output.stdout.as_bytes()).and_then(|()| stdout.flush());
-    said.map(|()| 0).map_err(|error| {
+    said.map(|()| code).map_err(|error| {
         format!("what was asked for is done, but standard output took no answer ({error}): a license that was printed \
                  there is lost, and `nt license rotate NAME` makes a new one")
     })

@@ -28,6 +28,8 @@ pub enum Event {
     Resolved(usize, Query, Vec<SocketAddr>),
     /// What came of a change of the licenses, for a connection of the role with this number.
     Edited(usize, Key, Result<Box<Edited>, NotEdited>),
+    /// What came of writing the licenses of before, for the role with this number.
+    PutBack(usize, Result<(), String>),
     /// The operator wants the settings read again.
     Reload,
     /// The operator asks to stop.
@@ -254,6 +256,10 @@ pub trait Net {
 
     /// Changes the licenses, without waiting for a disk: [`Event::Edited`] tells what came of it.
     fn edit(&mut self, _role: usize, _key: Key, _edit: Edit) {}
+
+    /// Writes these licenses in the place of those in the file, without waiting for a disk: [`Event::PutBack`] tells
+    /// what came of it.
+    fn put_back(&mut self, _role: usize, _directory: Directory) {}
 
     /// The settings, read again; `None` where there is nothing to read.
     fn read_settings(&mut self) -> Option<Result<Settings, String>> {

@@ -4,6 +4,7 @@
 //! [`Note::cause`] are repetitions of each other for the log, which prints the first and counts the rest.
 
 mod fields;
+mod trial;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::reason::Reason;
 use crate::time::Span;
 pub use fields::Format;
+pub use trial::Trial;
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +187,8 @@ pub enum Note {
     },
     /// The license file cannot be read; the licenses of before hold.
     LicensesBad(String),
+    /// Other licenses are tried out.
+    Trial(Trial),
     /// The settings were read again, and cannot be taken; those of before hold.
     SettingsKept(String),
     /// The settings were read again.
@@ -374,6 +378,7 @@ impl Note {
             | Self::VisitFailed { .. }
             | Self::FlowOver { .. }
             | Self::Held { .. } => Level::Debug,
+            Self::Trial(trial) => trial.level(),
             Self::Plain(level, _) => *level,
         }
     }
@@ -416,35 +421,6 @@ impl Note {
             Self::FlowOver { .. } => "flows".into(),
             Self::LicensesRead { .. } => "licenses".into(),
             other => other.to_string(),
-        }
-    }
-
-    /// What tells two notes of one kind apart: the reason, or the login.
-    pub fn detail(&self) -> u64 {
-        match self {
-            Self::Ready { login, .. } => *login,
-            Self::OfferRefused { target, .. }
-            | Self::ExitRefused { target, .. }
-            | Self::ExitFailed { target, .. } => {
-                target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
-            }
-            Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
-            Self::LicensesRead { count } => *count as u64,
-            Self::Banned { visitor, .. } => {
-                visitor.to_string().bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
-            }
-            Self::NotListening { reason, .. }
-            | Self::SessionAway { reason, .. }
-            | Self::SessionOver { reason, .. }
-            | Self::LoginRefused { reason, .. }
-            | Self::StrangerClosed { reason, .. }
-            | Self::MappingDown { reason, .. }
-            | Self::VisitFailed { reason, .. }
-            | Self::AcceptPaused { reason }
-            | Self::Disconnected { reason, .. }
-            | Self::NotReady { reason, .. }
-            | Self::RealServerFailed { reason, .. } => u64::from(reason.code()),
-            _ => 0,
         }
     }
 }
@@ -593,6 +569,7 @@ impl fmt::Display for Note {
                     "asked to stop with {buffers} buffers lent and {connections} connections and listeners open"
                 )
             }
+            Self::Trial(trial) => trial.fmt(f),
             Self::Plain(_, text) => f.write_str(text),
         }
     }

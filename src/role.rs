@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::calendar::Clock;
+use crate::directory::Directory;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
 use crate::mapping::{Auth, Mapping};
@@ -85,13 +86,15 @@ pub enum Input<'a> {
     Clock(Clock),
     /// What came of [`Verb::Edit`], for the same connection.
     Edited(Key, Result<Box<Edited>, NotEdited>),
+    /// What came of [`Verb::PutBack`].
+    PutBack(Result<(), String>),
     /// The operator wants what may change read again: the settings, where there are any that can change, or why they
     /// cannot be taken.
     Reload(Option<Result<Settings, String>>),
     /// The operator asks to stop; the second time at once.
     Stop,
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
-    Licenses(Option<Result<crate::directory::Directory, String>>),
+    Licenses(Option<Result<Directory, String>>),
 }
 
 /// Settings of a client that may change while it runs.
@@ -306,6 +309,8 @@ pub enum Verb {
     ReadMeters,
     /// Change the licenses, for a connection of the role's.
     Edit(Key, Box<Edit>),
+    /// Write these licenses into the license file, in the place of what is there: [`Input::PutBack`].
+    PutBack(Box<Directory>),
     /// Keep this text where traffic is counted over restarts.
     KeepCounters(String),
     /// Look at the clock and at the license file: [`Input::Clock`], then [`Input::Licenses`].

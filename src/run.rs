@@ -108,6 +108,10 @@ impl os::Files for StateFiles {
     fn edit(&mut self, edit: &Edit) -> Result<Box<Edited>, NotEdited> {
         self.0.edit(edit, &new_license(), os::day_clock().today()).map(Box::new)
     }
+
+    fn put_back(&mut self, directory: &Directory) -> Result<(), String> {
+        self.0.put_licenses(directory)
+    }
 }
 
 /// Where the operator can ask: always on a socket in the state directory, and on a port where that is wanted.

@@ -162,6 +162,11 @@ impl StateDir {
         }
     }
 
+    /// Where the licenses are.
+    pub fn licenses(&self) -> PathBuf {
+        self.path.join(LICENSES)
+    }
+
     /// Where a running server can be asked.
     pub fn admin_socket(&self) -> PathBuf {
         self.path.join("admin.sock")
@@ -222,14 +227,70 @@ impl StateDir {
     /// # Errors
     /// What is wrong, or why the file could not be read or written; then the old one is whole.
     pub fn edit(&self, edit: &Edit, fresh: &License, today: Option<Date>) -> Result<Edited, NotEdited> {
+        self.edit_if(edit, fresh, today, |_, _| Ok(()))
+    }
+
+    /// The same, unless `may` says why not: it is shown what is there, and what would be.
+    ///
+    /// # Errors
+    /// As [`StateDir::edit`], and what `may` says.
+    pub fn edit_if(
+        &self,
+        edit: &Edit,
+        fresh: &License,
+        today: Option<Date>,
+        may: impl FnOnce(&Directory, &Directory) -> Result<(), String>,
+    ) -> Result<Edited, NotEdited> {
         let _lock = self.lock()?;
         let before = self.load_licenses()?;
         let mut directory = before.clone();
         let edited = edit.apply(&mut directory, fresh, today)?;
+        may(&before, &directory)?;
         if directory != before {
             self.write(LICENSES, directory.to_toml().as_bytes())?;
         }
         Ok(edited)
+    }
+
+    /// Puts these licenses in the place of those in the file, while nobody else changes it.
+    ///
+    /// # Errors
+    /// Why it could not be written; then the old file is whole.
+    pub fn put_licenses(&self, directory: &Directory) -> Result<(), String> {
+        let _lock = self.lock()?;
+        self.write(LICENSES, directory.to_toml().as_bytes())
+    }
+
+    /// Puts a text in the place of `licenses.toml`, while nobody else changes it: `before` is asked first, and `after`
+    /// when it is there. When that fails, the old file is put back as it was.
+    ///
+    /// # Errors
+    /// What they say, or why the file could not be written.
+    pub fn swap_licenses<T>(
+        &self,
+        text: &str,
+        before: impl FnOnce() -> Result<(), String>,
+        after: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let _lock = self.lock()?;
+        let path = self.path.join(LICENSES);
+        let old = match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(explain("read", &path, &error)),
+        };
+        before()?;
+        self.write(LICENSES, text.as_bytes())?;
+        after().map_err(|why| {
+            let undone = match old {
+                Some(bytes) => self.write(LICENSES, &bytes),
+                None => fs::remove_file(&path).map_err(|error| explain("remove", &path, &error)),
+            };
+            match undone {
+                Ok(()) => why,
+                Err(trouble) => format!("{why}; and the old file is not back: {trouble}"),
+            }
+        })
     }
 
     /// What a first start does: makes `license` the license `default`, unless there is a `licenses.toml`
@@ -416,8 +477,28 @@ pub fn secrecy_warning(path: &Path) -> Option<String> {
     })
 }
 
+/// Some licenses in a file, wherever that is: its text, and what it says.
+///
+/// # Errors
+/// A sentence that names the file, the line and what to do.
+pub fn read_licenses_at(path: &Path) -> Result<(String, Directory), String> {
+    let missing = || format!("there is no file {}", path.display());
+    let (text, _) = read_text(path)?.ok_or_else(missing)?;
+    let directory = parse_licenses(path, &text)?;
+    Ok((text, directory))
+}
+
 /// The directory that `path` holds and the stamp of just what was read; `None` without such a file.
 fn read_licenses(path: &Path) -> Result<Option<(Directory, Stamp)>, String> {
+    let Some((text, stamp)) = read_text(path)? else { return Ok(None) };
+    Ok(Some((parse_licenses(path, &text)?, stamp)))
+}
+
+fn parse_licenses(path: &Path, text: &str) -> Result<Directory, String> {
+    Directory::parse(text).map_err(|error| format!("{}, {error}", path.display()))
+}
+
+fn read_text(path: &Path) -> Result<Option<(String, Stamp)>, String> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|error| explain("read", path, &error))?,
@@ -433,8 +514,7 @@ fn read_licenses(path: &Path) -> Result<Option<(Directory, Stamp)>, String> {
         .map_err(|error| explain("read", path, &error))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("{} is damaged: it is not text; restore it from a copy", path.display()))?;
-    let directory = Directory::parse(&text).map_err(|error| format!("{}, {error}", path.display()))?;
-    Ok(Some((directory, Stamp::of(&about))))
+    Ok(Some((text, Stamp::of(&about))))
 }
 
 /// What could not be done, and what a person can do about it.

@@ -37,10 +37,15 @@ impl Seen {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "nt {}, up {}{}: {} of {} clients, {} visitors (room for {}), {} visits so far\n",
+            "nt {}, up {}{}{}: {} of {} clients, {} visitors (room for {}), {} visits so far\n",
             word(&self.status["version"]),
             span(number("uptime")),
             if self.status["stopping"] == true { ", stopping" } else { "" },
+            match self.status["unconfirmed"].as_u64() {
+                Some(left) =>
+                    format!(", licenses tried out for {left} s more unless `nt reload` confirms them"),
+                None => String::new(),
+            },
             number("sessions"),
             number("licenses"),
             number("visitors"),

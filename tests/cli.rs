@@ -226,7 +226,13 @@ fn commands_are_told_apart() {
             "Map(Remove(MapRemove { name: \"nas\", mapping: \"2222\", state: Some(\"s\") }))",
         ),
         ("map list nas", "Map(List(MapList { name: \"nas\", state: None }))"),
-        ("reload", "Reload(ReloadArgs { state: None })"),
+        ("plan", "Plan(PlanArgs { file: None, json: false, state: None })"),
+        ("plan new --json", "Plan(PlanArgs { file: Some(\"new\"), json: true, state: None })"),
+        ("reload", "Reload(ReloadArgs { file: None, confirm: None, state: None })"),
+        (
+            "reload new --confirm 60",
+            "Reload(ReloadArgs { file: Some(\"new\"), confirm: Some(\"60\"), state: None })",
+        ),
         ("status --json", "Status(StatusArgs { json: true, state: None })"),
         (
             "license set nas rate=2M expires=none",
@@ -281,6 +287,7 @@ fn help_is_everywhere() {
         "license",
         "map",
         "status",
+        "plan",
         "reload",
         "check",
         "doctor",

@@ -95,6 +95,8 @@ mod servers;
 mod strangers;
 #[path = "e2e/tcp.rs"]
 mod tcp;
+#[path = "e2e/trial.rs"]
+mod trial;
 #[path = "e2e/udp.rs"]
 mod udp;
 #[path = "e2e/unix.rs"]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nt::directory::{Directory, Entry};
+use nt::edit::Edit;
 use nt::license::License;
 use nt::state::{StateDir, secrecy_warning};
 use rustls::pki_types::PrivateKeyDer;
@@ -245,6 +246,48 @@ fn a_change_is_seen_once() {
     assert_eq!(file.changed(), None);
     fs::write(&path, "").expect("mine");
     assert_eq!(file.changed(), Some(Ok(Directory::default())));
+}
+
+#[test]
+fn licenses_are_swapped_whole_or_not_at_all() {
+    let scratch = Scratch::new();
+    let state = scratch.state();
+    let path = state.licenses();
+    let read = || fs::read_to_string(&path).ok();
+    let swap = |text: &str, before: Result<(), String>, after: Result<(), String>| {
+        let seen = || {
+            assert_eq!(
+                (read().as_deref(), mode(&path)),
+                (Some(text), 0o600),
+                "it is there when it is asked for"
+            );
+            after
+        };
+        state.swap_licenses(text, || before, seen)
+    };
+    let no = |why: &str| Err(why.to_owned());
+    // Where there was none, there is none again.
+    assert_eq!((swap("# one\n", no("early"), Ok(())), read()), (no("early"), None));
+    assert_eq!((swap("# one\n", Ok(()), no("late")), read()), (no("late"), None));
+    let mine = "# mine\n\n";
+    fs::write(&path, mine).expect("mine");
+    assert_eq!((swap("# one\n", no("early"), Ok(())), read().as_deref()), (no("early"), Some(mine)));
+    assert_eq!((swap("# one\n", Ok(()), no("late")), read().as_deref()), (no("late"), Some(mine)));
+    assert_eq!((swap("# one\n", Ok(()), Ok(())), read().as_deref()), (Ok(()), Some("# one\n")));
+}
+
+#[test]
+fn a_change_that_may_not_be_is_not_made() {
+    let scratch = Scratch::new();
+    let state = scratch.state();
+    let add = Edit::Add { name: "nas".to_owned(), settings: vec![], maps: vec![] };
+    let refused = state.edit_if(&add, &license(1), None, |before, after| {
+        assert_eq!((before.len(), after.len()), (0, 1));
+        Err("not now".to_owned())
+    });
+    assert_eq!(refused.map_err(|trouble| trouble.what), Err("not now".to_owned()));
+    assert!(!state.licenses().exists());
+    assert!(state.edit_if(&add, &license(1), None, |_, _| Ok(())).is_ok() && state.licenses().exists());
 }
 
 #[test]

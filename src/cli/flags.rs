@@ -8,10 +8,11 @@ use crate::config::{ServerConfig, parse_listen};
 use crate::note::Format;
 
 /// Every first word but the two roles.
-pub(super) const COMMANDS: [&str; 11] = [
+pub(super) const COMMANDS: [&str; 12] = [
     "license",
     "map",
     "status",
+    "plan",
     "reload",
     "check",
     "doctor",
@@ -25,7 +26,7 @@ pub(super) const COMMANDS: [&str; 11] = [
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 27] = [
+pub(super) const FLAGS: [&str; 28] = [
     "--config",
     "--listen",
     "--plain",
@@ -43,6 +44,7 @@ pub(super) const FLAGS: [&str; 27] = [
     "--map",
     "--max-mappings",
     "--max-visitors",
+    "--confirm",
     "--json",
     "--log",
     "--once",
@@ -156,6 +158,7 @@ pub(super) enum Word {
     License(LicenseArgs),
     Map(MapArgs),
     Status(StatusArgs),
+    Plan(PlanArgs),
     Reload(ReloadArgs),
     Check(CheckArgs),
     Demo(DemoArgs),
@@ -426,11 +429,45 @@ pub struct StatusArgs {
     pub state: Option<String>,
 }
 
-/// Has a running server look at its licenses and certificates now, and says what is wrong with them, with the line. By
-/// itself it looks every two seconds.
+/// Shows what would change if FILE took the place of licenses.toml, a line for each difference, and what is wrong with
+/// it: lines that cannot be read, ports that cannot be had. Nothing is changed. Exit 0 when it could be taken.
 #[derive(Debug, FromArgs)]
-#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "plan",
+    help_triggers("-h", "--help"),
+    example = "nt plan /root/licenses.new\nnt plan",
+    note = "Without FILE: what licenses.toml would change of what the running server holds."
+)]
+pub struct PlanArgs {
+    /// the file
+    #[argh(positional)]
+    pub file: Option<String>,
+    /// for programs
+    #[argh(switch)]
+    pub json: bool,
+    /// the state directory
+    #[argh(option)]
+    pub state: Option<String>,
+}
+
+/// Has a running server look at its licenses and certificates now, and says what is wrong with them, with the line. By
+/// itself it looks every two seconds. With FILE: that takes the place of licenses.toml, or is refused as a whole. What
+/// was tried out with --confirm is confirmed by `nt reload` alone.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "reload",
+    help_triggers("-h", "--help"),
+    example = "nt reload\nnt reload /root/licenses.new --confirm 60"
+)]
 pub struct ReloadArgs {
+    /// licenses that are to take the place of licenses.toml
+    #[argh(positional)]
+    pub file: Option<String>,
+    /// go back by itself after so many seconds, 5 to 3600, unless it is confirmed
+    #[argh(option)]
+    pub confirm: Option<String>,
     /// the state directory
     #[argh(option)]
     pub state: Option<String>,

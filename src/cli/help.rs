@@ -15,7 +15,8 @@ Commands:
   license add NAME                    make a license for one more client, and print it
   license list | show | revoke | rotate | remove
   map add | remove | list NAME        the mappings that stand in a license
-  reload                              have a running server look at its files now
+  plan [FILE]                         what would change if FILE were licenses.toml
+  reload [FILE] [--confirm SECONDS]   have a running server look at its files now, or take FILE
   status [--json]                     how a running server is: clients, mappings, traffic
   check FILE                          say what is wrong with nt.toml or licenses.toml
   doctor [LICENSE@HOST [MAPPING...]]  say why a tunnel does not work: of a client, or of this server

@@ -1,4 +1,4 @@
-//! Back to the first server: a client that had to go to another one looks now and then whether the first is there again.
+//! Back to the first server: a client that had to go to another one looks now and then whether that is there again.
 //!
 //! ```text
 //!             due                addresses             TLS is up
@@ -7,8 +7,8 @@
 //!      └─────────────────┴─────────────────────┘ not there: later, and each time twice as long
 //! ```
 //!
-//! Nobody is cut for it. The client takes its leave of the server that it is at, which sends no visitors any more; those
-//! who are on a visit stay on the connections that carry them, until they have done.
+//! Nobody is cut for it. The client takes its leave of the server that it is at, which sends no visitors any more;
+//! those who are on a visit stay on the connections that carry them, until they have done.
 
 use std::net::{IpAddr, SocketAddr};
 

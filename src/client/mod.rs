@@ -1,9 +1,9 @@
 //! The client: logs in, declares mappings, brings ProxyChannels, dials real servers.
 //!
 //! In reading order: this file routes inputs; [`login`] logs in and comes back, [`failback`] goes back to the first of
-//! several servers, [`reload`] takes other settings; [`report`] says how it is; [`tunnel`] keeps mappings and ProxyChannels; [`checks`] looks after
-//! real servers, [`visits`] dials them; [`exits`] hears from visitors which; [`visiting`] brings visitors of this machine
-//! to other clients.
+//! several servers, [`reload`] takes other settings, [`report`] says how it is; [`tunnel`] keeps mappings and
+//! ProxyChannels; [`checks`] looks after real servers, [`visits`] dials them; [`exits`] hears from visitors which;
+//! [`visiting`] brings visitors of this machine to other clients.
 //!
 //! Losing the CmdChannel costs nothing by itself: the client logs in again with the same instance, and
 //! visits go on over their own connections. Only when the server was silent for too long, or no longer
@@ -276,7 +276,8 @@ impl Role for Client {
             Input::Talk(key, talk) => self.body_passed(now, key, &talk, out),
             Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
             Input::Reload(settings) => self.reload(now, settings, out),
-            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) | Input::Edited(..) => {}
+            Input::Passed(_) | Input::Spent(_) | Input::Clock(_) => {}
+            Input::Edited(..) | Input::PutBack(_) => {}
         }
     }
 

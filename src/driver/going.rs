@@ -43,6 +43,14 @@ impl<N: Net> Driver<N> {
         }
     }
 
+    /// Closes a connection whose peer has the last word.
+    pub(super) fn close_patiently(&mut self, key: Key) {
+        if let Some(link) = self.link(key) {
+            link.patient = true;
+        }
+        self.close(key, Manner::End);
+    }
+
     /// All that was sent to a connection which its role has closed has left.
     pub(super) fn say_goodbye(&mut self, key: Key) {
         match self.link(key) {

@@ -7,7 +7,7 @@ use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
 use crate::note::Note;
 use crate::proxy_protocol::{self, Transport};
-use crate::role::{Input, Manner, Outbox, Place, Speech, Verb};
+use crate::role::{Input, Outbox, Place, Speech, Verb};
 use crate::slots::Key;
 
 impl<N: Net> Driver<N> {
@@ -47,12 +47,7 @@ impl<N: Net> Driver<N> {
             Verb::Resolve(query, host, port) => self.net.resolve(role, query, &host, port),
             Verb::Send(key, range) => self.send(key, &bytes[range], false),
             Verb::SendSoon(key, range) => self.send(key, &bytes[range], true),
-            Verb::TellDrained(key) => {
-                if let Some(link) = self.link(key) {
-                    link.tell_drained = true;
-                }
-                self.enqueue(key);
-            }
+            Verb::TellDrained(key) => self.tell_drained(key),
             Verb::Join { raw, proxy } => self.join(raw, proxy),
             Verb::Forward { raw, head, keep } => self.forward(raw, &bytes[head], keep),
             Verb::NextRequest(key) => self.next_request(key),
@@ -89,21 +84,24 @@ impl<N: Net> Driver<N> {
             Verb::Shut(key) => self.shut(key),
             Verb::Part(key, drain) => self.part(key, drain),
             Verb::Close(key, manner) => self.close(key, manner),
-            Verb::SeeOff(key) => {
-                if let Some(link) = self.link(key) {
-                    link.patient = true;
-                }
-                self.close(key, Manner::End);
-            }
+            Verb::SeeOff(key) => self.close_patiently(key),
             Verb::Meter { key, limits, within } => self.set_meter(role, key, limits, within),
             Verb::Measure { raw, meter } => self.measure(raw, meter),
             Verb::ReadMeters => self.read_meters(role),
             Verb::Edit(key, edit) => self.net.edit(role, key, *edit),
+            Verb::PutBack(directory) => self.net.put_back(role, *directory),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
+    }
+
+    fn tell_drained(&mut self, key: Key) {
+        if let Some(link) = self.link(key) {
+            link.tell_drained = true;
+        }
+        self.enqueue(key);
     }
 
     /// Certificates are the driver's, the clock and licenses the role's.

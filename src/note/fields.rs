@@ -1,4 +1,4 @@
-//! Notes for programs: their kind, and what they are about, each by a name of its own.
+//! Notes for programs: their kind, what they are about, each by a name of its own, and what tells them apart.
 
 use super::Note;
 use crate::text::{did_you_mean, quote};
@@ -104,6 +104,35 @@ impl Note {
                 vec![("target", target.clone()), ("reason", format!("{reason:?}"))]
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// What tells two notes of one kind apart: the reason, or the login.
+    pub fn detail(&self) -> u64 {
+        match self {
+            Self::Ready { login, .. } => *login,
+            Self::OfferRefused { target, .. }
+            | Self::ExitRefused { target, .. }
+            | Self::ExitFailed { target, .. } => {
+                target.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
+            }
+            Self::FlowOver { visitor, .. } => u64::from(visitor.port()),
+            Self::LicensesRead { count } => *count as u64,
+            Self::Banned { visitor, .. } => {
+                visitor.to_string().bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) & 0xFF_FFFF_FFFF)
+            }
+            Self::NotListening { reason, .. }
+            | Self::SessionAway { reason, .. }
+            | Self::SessionOver { reason, .. }
+            | Self::LoginRefused { reason, .. }
+            | Self::StrangerClosed { reason, .. }
+            | Self::MappingDown { reason, .. }
+            | Self::VisitFailed { reason, .. }
+            | Self::AcceptPaused { reason }
+            | Self::Disconnected { reason, .. }
+            | Self::NotReady { reason, .. }
+            | Self::RealServerFailed { reason, .. } => u64::from(reason.code()),
+            _ => 0,
         }
     }
 }

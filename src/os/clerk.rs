@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::poll::Bell;
+use crate::directory::Directory;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::slots::Key;
 
@@ -21,18 +22,26 @@ pub trait Files: Send {
     /// # Errors
     /// Why not.
     fn edit(&mut self, edit: &Edit) -> Result<Box<Edited>, NotEdited>;
+
+    /// Puts these licenses in the place of those that are kept.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn put_back(&mut self, directory: &Directory) -> Result<(), String>;
 }
 
 /// What is to be done.
 enum Job {
     Keep(String),
     Edit(usize, Key, Edit),
+    PutBack(usize, Directory),
 }
 
 /// What came of it.
 pub(super) enum Done {
     NotKept(String),
     Edited(usize, Key, Result<Box<Edited>, NotEdited>),
+    PutBack(usize, Result<(), String>),
 }
 
 /// How long it is waited for what is still to be written when the program ends.
@@ -63,6 +72,11 @@ impl Clerk {
         self.give(Job::Edit(role, key, edit), bell);
     }
 
+    /// Has other licenses kept; a role hears what came of it.
+    pub(super) fn put_back(&mut self, role: usize, directory: Directory, bell: &Bell) {
+        self.give(Job::PutBack(role, directory), bell);
+    }
+
     /// The thread begins with its first job.
     fn give(&mut self, job: Job, bell: &Bell) {
         if let Some(files) = self.files.take() {
@@ -89,6 +103,7 @@ fn work(mut files: Box<dyn Files>, jobs: &Receiver<Job>, tell: &Sender<Done>, be
     while let Ok(job) = jobs.recv() {
         let done = match job {
             Job::Keep(text) => files.keep_counters(&text).err().map(Done::NotKept),
+            Job::PutBack(role, directory) => Some(Done::PutBack(role, files.put_back(&directory))),
             Job::Edit(role, key, edit) => Some(Done::Edited(role, key, files.edit(&edit))),
         };
         if let Some(done) = done {

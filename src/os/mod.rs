@@ -1,6 +1,7 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
 //! `unsafe`.
 
+mod attempt;
 mod clerk;
 mod datagrams;
 mod folders;
@@ -46,6 +47,7 @@ use signals::{Signals, Wishes};
 use sockets::Pace;
 use stream::Stream;
 
+pub use attempt::try_port;
 pub use clerk::Files;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
@@ -212,6 +214,7 @@ impl Net for Os {
         while let Some(done) = self.clerk.done() {
             match done {
                 Done::NotKept(why) => self.log.note(now, &Note::CountersNotKept(why)),
+                Done::PutBack(role, result) => events.push(Event::PutBack(role, result)),
                 Done::Edited(role, key, result) => events.push(Event::Edited(role, key, result)),
             }
         }
@@ -382,6 +385,10 @@ impl Net for Os {
 
     fn edit(&mut self, role: usize, key: Key, edit: Edit) {
         self.clerk.edit(role, key, edit, &self.poll.bell());
+    }
+
+    fn put_back(&mut self, role: usize, directory: Directory) {
+        self.clerk.put_back(role, directory, &self.poll.bell());
     }
 
     fn read_settings(&mut self) -> Option<Result<Settings, String>> {

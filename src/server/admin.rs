@@ -23,7 +23,7 @@ use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::text::alike;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// A door for the operator.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ enum Stage {
 enum Waits {
     /// The meters are read, for what it wants to see.
     Meters(View),
-    /// The files are looked at.
-    Files,
+    /// The files are looked at; what holds then is kept, or tried out for so long.
+    Files(Option<Span>),
     /// Whatever it asked for is done.
     Work,
 }
@@ -257,9 +257,12 @@ impl Server {
                 self.answer_last(key, Refusal::new(401, what), out);
             }
             Ok(Call::Bind(wish)) => self.bind_on_demand(now, key, &wish, out),
-            Ok(Call::Edit(edit)) => out.push(Verb::Edit(key, Box::new(edit))),
-            Ok(Call::Reload) => {
-                admin.stage = Stage::Asked(Asked { waits: Waits::Files, ..asked });
+            Ok(Call::Edit(edit)) => match self.trial.refusal() {
+                Some(refusal) => self.answer_admin(now, key, refusal.into(), out),
+                None => out.push(Verb::Edit(key, Box::new(edit))),
+            },
+            Ok(Call::Reload { confirm }) => {
+                admin.stage = Stage::Asked(Asked { waits: Waits::Files(confirm), ..asked });
                 out.push(Verb::LookAround);
             }
             Ok(Call::Cut(id)) => {
@@ -288,26 +291,34 @@ impl Server {
 
     /// The files were looked at: whoever asked for that hears what came of it.
     pub(super) fn reloaded(&mut self, now: Time, changed: bool, out: &mut Outbox<'_>) {
-        let waits = |channel: &Channel| {
-            matches!(
-                channel,
-                Channel::Admin(Admin { stage: Stage::Asked(Asked { waits: Waits::Files, .. }), .. })
-            )
+        let waits = |channel: &Channel| match channel {
+            Channel::Admin(Admin {
+                stage: Stage::Asked(Asked { waits: Waits::Files(confirm), .. }), ..
+            }) => Some(*confirm),
+            _ => None,
         };
-        let waiting = self.channels.iter().filter(|(_, channel)| waits(channel)).map(|(key, _)| key);
-        for key in waiting.collect::<Vec<_>>() {
-            let answer = match (&self.licenses_trouble, changed) {
-                (Some(why), _) => {
-                    Refusal::new(409, format!("{why}; the licenses of before still hold")).into()
-                }
-                (None, true) => {
-                    let count = self.config.directory.len();
-                    Answer::json(200, &json!({ "message": format!("licenses.toml read: {count} licenses") }))
-                }
-                (None, false) => Answer::json(200, &json!({ "message": "nothing has changed" })),
-            };
+        let waiting = self.channels.iter().filter_map(|(key, channel)| Some((key, waits(channel)?)));
+        for (key, confirm) in waiting.collect::<Vec<_>>() {
+            let answer = self.looked_at(now, changed, confirm, out).unwrap_or_else(Answer::from);
             self.answer_admin(now, key, answer, out);
         }
+    }
+
+    fn looked_at(
+        &mut self,
+        now: Time,
+        changed: bool,
+        confirm: Option<Span>,
+        out: &mut Outbox<'_>,
+    ) -> Result<Answer, Refusal> {
+        if let Some(why) = &self.licenses_trouble {
+            return Err(Refusal::new(409, format!("{why}; the licenses of before still hold")));
+        }
+        let trial = self.keep_or_try(now, confirm, out)?;
+        let read = changed.then(|| format!("licenses.toml read: {} licenses", self.config.directory.len()));
+        let said: Vec<String> = read.into_iter().chain(trial).collect();
+        let said = if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") };
+        Ok(Answer::json(200, &json!({ "message": said })))
     }
 
     /// The licenses were changed, or not.

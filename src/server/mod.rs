@@ -5,8 +5,8 @@
 //! [`names`]; [`visits`] pairs visitors with ProxyChannels, which [`ends`]; [`callers`] takes those who speak HTTP
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
 //! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes,
-//! [`history`] in each minute, and [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`], and
-//! has a [`demand`] bound.
+//! [`history`] in each minute, and [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`],
+//! has a [`demand`] bound, and may have other licenses on [`trial`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -33,6 +33,7 @@ mod places;
 mod private;
 mod report;
 mod session;
+mod trial;
 mod visits;
 
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ use groups::Member;
 use names::Names;
 use private::Fellow;
 use session::{Home, Session};
+use trial::Trial;
 
 /// What a server is made from.
 #[derive(Debug)]
@@ -122,6 +124,8 @@ pub struct Server {
     events: Events,
     /// Why the license file, as it is now, does not count.
     licenses_trouble: Option<String>,
+    /// Whether the licenses that hold are there to stay.
+    trial: Trial,
     started: Time,
     stopping: Option<Time>,
 }
@@ -245,6 +249,8 @@ enum Due {
     Orders(Key),
     /// The license file is to be looked at.
     Licenses,
+    /// Licenses that are tried out have had their time.
+    Trial,
     /// What has passed is to be kept.
     Counters,
     /// What is bound on demand may not be used any more.
@@ -258,7 +264,9 @@ impl Due {
     fn session(self) -> Option<Key> {
         match self {
             Self::Pulse(session) | Self::Bind(session) | Self::Orders(session) => Some(session),
-            Self::Channels | Self::Licenses | Self::Counters | Self::Demands | Self::Stop => None,
+            Self::Channels | Self::Licenses | Self::Trial | Self::Counters | Self::Demands | Self::Stop => {
+                None
+            }
         }
     }
 }
@@ -311,6 +319,7 @@ impl Server {
                 out.push(Verb::LookAround);
             }
             Input::Bytes(key, bytes) => self.admin_said(now, key, bytes, out),
+            Input::PutBack(result) => self.put_back(now, result, out),
             Input::Edited(key, result) => self.edited(now, key, result, out),
             Input::Dialed(_) | Input::Resolved(..) => {}
         }
@@ -344,6 +353,7 @@ impl Server {
             demands: Demands::default(),
             events: Events::default(),
             licenses_trouble: None,
+            trial: Trial::Nothing,
             started: Time::default(),
             stopping: None,
         }
@@ -397,6 +407,7 @@ impl Server {
                     out.push(Verb::LookAround);
                     self.timers.remind(now + LICENSES_POLL_EVERY, Due::Licenses);
                 }
+                Due::Trial => self.trial_due(now, out),
                 Due::Counters => self.keep_counters(now, out),
                 Due::Demands => self.demands_due(now, out),
                 Due::Stop => self.leave(0, out),
@@ -491,15 +502,20 @@ impl Server {
         }
     }
 
+    /// From now on these licenses hold.
+    fn hold(&mut self, now: Time, directory: Directory, out: &mut Outbox<'_>) {
+        self.licenses_trouble = None;
+        self.config.directory = directory;
+        self.enforce(now, out);
+        self.review_all(out);
+    }
+
     fn licenses(&mut self, now: Time, result: Option<Result<Directory, String>>, out: &mut Outbox<'_>) {
         let changed = matches!(result, Some(Ok(_)));
         match result {
             Some(Ok(directory)) => {
                 out.note(Note::LicensesRead { count: directory.iter().count() });
-                self.licenses_trouble = None;
-                self.config.directory = directory;
-                self.enforce(now, out);
-                self.review_all(out);
+                self.hold(now, directory, out);
             }
             Some(Err(why)) => {
                 self.licenses_trouble = Some(why.clone());

@@ -87,6 +87,7 @@ impl Server {
             "uptime": now.since(self.started).as_micros() / 1_000_000,
             "ready": self.is_ready(),
             "stopping": self.stopping.is_some(),
+            "unconfirmed": self.trial.seconds_left(now),
             "doors": doors.collect::<Vec<_>>(),
             "public_host": self.public_host,
             "licenses": self.config.directory.len(),
