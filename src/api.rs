@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows a socket or a server: a method, a path and a body become a [`Call`], or a [`Refusal`].
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::dashboard::Part;
 use crate::directory::SETTINGS;
@@ -184,6 +184,40 @@ pub fn call(method: &str, target: &str, body: &[u8]) -> Result<Call, Refusal> {
         }
         None => Refusal::new(404, format!("there is nothing at {}: see /api/v1/openapi.json", quote(path))),
     })
+}
+
+/// How a change is asked for: method, target and body.
+pub fn request_of(edit: &Edit) -> (&'static str, String, String) {
+    let of = |name: &str, more: &str| format!("/api/v1/licenses/{}{more}", encoded(name));
+    let object = |settings: &Settings| -> Map<String, Value> {
+        settings.iter().map(|(setting, text)| ((*setting).to_owned(), Value::from(text.clone()))).collect()
+    };
+    match edit {
+        Edit::Add { name, settings, maps } => {
+            let mut fields = object(settings);
+            fields.insert("name".to_owned(), Value::from(name.clone()));
+            fields.insert("map".to_owned(), Value::from(maps.clone()));
+            ("POST", "/api/v1/licenses".to_owned(), Value::Object(fields).to_string())
+        }
+        Edit::Set { name, settings } => ("PATCH", of(name, ""), Value::Object(object(settings)).to_string()),
+        Edit::Rotate { name, now } => ("POST", of(name, "/rotate"), json!({ "now": now }).to_string()),
+        Edit::Revoke { name } => ("POST", of(name, "/revoke"), String::new()),
+        Edit::Remove { name } => ("DELETE", of(name, ""), String::new()),
+        Edit::AddMap { name, mapping } => {
+            ("POST", of(name, "/mappings"), json!({ "mapping": mapping }).to_string())
+        }
+        Edit::RemoveMap { name, mapping } => {
+            ("DELETE", of(name, &format!("/mappings/{}", encoded(mapping))), String::new())
+        }
+    }
+}
+
+/// A part of a path, percent-encoded but for what stands for itself (RFC 3986 section 2.3).
+fn encoded(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    part.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// A part of a path, with its percent-encoding resolved (RFC 3986 section 2.1).
@@ -405,6 +439,10 @@ mod tests {
             ),
         ] {
             assert_eq!(call(method, target, body.as_bytes()), asked, "{method} {target} {body}");
+            if let Ok(Call::Edit(edit)) = &asked {
+                let (method, target, body) = request_of(edit);
+                assert_eq!(call(method, &target, body.as_bytes()), asked, "{method} {target} {body}");
+            }
         }
     }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::api;
 use crate::cli::{CheckArgs, LicenseAdd, LicenseCommand, MapCommand, StatusArgs};
 use crate::clients;
 use crate::config::{self, Config, MapText};
 use crate::control;
 use crate::directory::{Directory, Entry, SETTINGS};
-use crate::edit::{self, Edit};
+use crate::edit::{self, Edit, Edited, NotEdited};
 use crate::entropy::Entropy;
 use crate::ledger::Account;
 use crate::license::{LICENSE_BYTES, License};
@@ -78,8 +79,11 @@ fn open(state: Option<&String>) -> Result<StateDir, String> {
 fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, String> {
     let state = open(state)?;
     let mut warnings = Vec::new();
-    let may = |before: &Directory, after: &Directory| live::may_change(&state, before, after, &mut warnings);
-    let edited = state.edit_if(&edit, &new_license(), os::day_clock().today(), may).map_err(|trouble| {
+    let edited = match control::runs(&state) {
+        true => changed_by_server(&state, &edit, &mut warnings),
+        false => state.edit(&edit, &new_license(), os::day_clock().today()),
+    };
+    let edited = edited.map_err(|trouble| {
         // As the flag that said so.
         let flag = trouble.setting.map(|setting| format!("--{}: ", setting.replace('_', "-")));
         flag.unwrap_or_default() + &trouble.what
@@ -97,6 +101,24 @@ fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, 
         let _ = writeln!(output.stderr, "Warning: {warning}");
     }
     Ok(output)
+}
+
+/// Has the running server make a change, after a look at what it would come to.
+fn changed_by_server(state: &StateDir, edit: &Edit, warnings: &mut Vec<String>) -> Result<Edited, NotEdited> {
+    let before = state.load_licenses()?;
+    let mut after = before.clone();
+    let edited = edit.apply(&mut after, &new_license(), os::day_clock().today())?;
+    live::may_change(state, &before, &after, warnings)?;
+    let (method, target, body) = api::request_of(edit);
+    let answer = control::ask(state, method, &target, &body)?;
+    let license = match answer["text"].as_str() {
+        Some(text) => {
+            Some(License::parse(text).map_err(|_| "the server's answer has no license in it".to_owned())?)
+        }
+        None => None,
+    };
+    let what = answer["message"].as_str().map_or(edited.what, str::to_owned);
+    Ok(Edited { license, what, ..edited })
 }
 
 /// A word such as `rate=2M`.

@@ -21,6 +21,15 @@ pub fn get(state: &StateDir, target: &str) -> Result<Value, String> {
     ask(state, "GET", target, "")
 }
 
+/// Whether a server runs that has its state there.
+pub fn runs(state: &StateDir) -> bool {
+    match UnixStream::connect(state.admin_socket()) {
+        Ok(_) => true,
+        // One that this user may not ask is there all the same.
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
+}
+
 /// What a running server answers.
 ///
 /// # Errors

@@ -29,7 +29,7 @@ use crate::mapping::{self, Mapping, Target};
 use crate::names::bracketed;
 use crate::net::Net;
 use crate::note::{Format, Level, Note};
-use crate::os::{self, LicenseFile, Os, SettingsFiles};
+use crate::os::{self, Handed, LicenseFile, Os, SettingsFiles};
 use crate::policy::Allow;
 use crate::role::Role;
 use crate::server::{self, AdminDoor, Server, Token};
@@ -42,12 +42,14 @@ use crate::tls::{Security, Trust};
 /// # Errors
 /// A sentence for the person who started it.
 pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, String> {
+    let handed = Handed::take()?;
     let plan = means(
         End::Server { http: settings.http.is_some() || settings.https.is_some() },
         settings.visitors,
         settings.memory,
     )?;
-    let listen = free_address(settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into()))?;
+    let listen = settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into());
+    let listen = if handed.has(listen) { listen } else { free_address(listen)? };
     let state = StateDir::open(settings.state.as_deref())?;
     let cert = match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => Some((cert.as_path(), key.as_path())),
@@ -78,7 +80,7 @@ pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, Strin
         tell(&mut os, Level::Warn, warning);
     }
     let admin = admin_doors(&state, settings.admin)?;
-    let mut os = os.with_files(Box::new(StateFiles(state))).with_settings(again);
+    let mut os = os.with_files(Box::new(StateFiles(state))).with_settings(again).with_handed(handed);
     tell(&mut os, Level::Info, plan.to_string());
     // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
     let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));

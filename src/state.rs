@@ -227,25 +227,10 @@ impl StateDir {
     /// # Errors
     /// What is wrong, or why the file could not be read or written; then the old one is whole.
     pub fn edit(&self, edit: &Edit, fresh: &License, today: Option<Date>) -> Result<Edited, NotEdited> {
-        self.edit_if(edit, fresh, today, |_, _| Ok(()))
-    }
-
-    /// The same, unless `may` says why not: it is shown what is there, and what would be.
-    ///
-    /// # Errors
-    /// As [`StateDir::edit`], and what `may` says.
-    pub fn edit_if(
-        &self,
-        edit: &Edit,
-        fresh: &License,
-        today: Option<Date>,
-        may: impl FnOnce(&Directory, &Directory) -> Result<(), String>,
-    ) -> Result<Edited, NotEdited> {
         let _lock = self.lock()?;
         let before = self.load_licenses()?;
         let mut directory = before.clone();
         let edited = edit.apply(&mut directory, fresh, today)?;
-        may(&before, &directory)?;
         if directory != before {
             self.write(LICENSES, directory.to_toml().as_bytes())?;
         }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nt::directory::{Directory, Entry};
-use nt::edit::Edit;
 use nt::license::License;
 use nt::state::{StateDir, secrecy_warning};
 use rustls::pki_types::PrivateKeyDer;
@@ -274,20 +273,6 @@ fn licenses_are_swapped_whole_or_not_at_all() {
     assert_eq!((swap("# one\n", no("early"), Ok(())), read().as_deref()), (no("early"), Some(mine)));
     assert_eq!((swap("# one\n", Ok(()), no("late")), read().as_deref()), (no("late"), Some(mine)));
     assert_eq!((swap("# one\n", Ok(()), Ok(())), read().as_deref()), (Ok(()), Some("# one\n")));
-}
-
-#[test]
-fn a_change_that_may_not_be_is_not_made() {
-    let scratch = Scratch::new();
-    let state = scratch.state();
-    let add = Edit::Add { name: "nas".to_owned(), settings: vec![], maps: vec![] };
-    let refused = state.edit_if(&add, &license(1), None, |before, after| {
-        assert_eq!((before.len(), after.len()), (0, 1));
-        Err("not now".to_owned())
-    });
-    assert_eq!(refused.map_err(|trouble| trouble.what), Err("not now".to_owned()));
-    assert!(!state.licenses().exists());
-    assert!(state.edit_if(&add, &license(1), None, |_, _| Ok(())).is_ok() && state.licenses().exists());
 }
 
 #[test]

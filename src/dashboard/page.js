@@ -180,7 +180,7 @@ function show(now, events) {
   put(up, `up ${span(status.uptime)}, `);
   put(state, status.stopping ? "stopping" : status.ready ? "ready" : "not ready: clients cannot come in");
   paint(state, status.ready ? "good" : "bad");
-  const online = now.sessions.sessions.filter((session) => session.state === "online").length;
+  const online = now.licenses.licenses.filter((license) => license.online).length;
   figure("down", pace(all.down));
   figure("up", pace(all.up));
   figure("visits", `${status.visitors} of ${status.visitors_max}`);
@@ -195,15 +195,28 @@ function figure(name, text) {
   put($("figures").querySelector(`[data-figure=${name}]`), text);
 }
 
+// The clients of a license as one: what they have together, and how many are there where there may be several.
+function together(license, sessions) {
+  const clients = sessions.filter((session) => session.state !== "guest");
+  if (!clients.length) return null;
+  const first = clients.find((session) => session.state === "online") || clients[0];
+  const several = license.clients > 1 ? ` ${license.clients_online} of ${license.clients}` : "";
+  return {
+    state: first.state, said: first.state + several,
+    address: clients.map((session) => session.address).join(", "),
+    visitors: clients.reduce((sum, session) => sum + session.visitors, 0),
+  };
+}
+
 function stateOf(license, session) {
   const { quota, trouble } = license;
   const spent = quota?.used >= quota?.bytes ? ", over quota" : "";
   if (trouble) return [/expired|revoked/.exec(trouble)?.[0] || "refused", "bad"];
   if (!session) return ["offline" + spent, spent ? "warn" : "off"];
-  return [session.state + spent, session.state === "online" && !spent ? "good" : "warn"];
+  return [session.said + spent, session.state === "online" && !spent ? "good" : "warn"];
 }
 
-const MAPPING = { live: "good", binding: "warn", offered: "warn", down: "bad", declined: "bad" };
+const MAPPING = { live: "good", sick: "bad", binding: "warn", offered: "warn", down: "bad", declined: "bad" };
 
 function rowsOf(license, session, mappings, rate) {
   const { name } = license;
@@ -216,7 +229,8 @@ function rowsOf(license, session, mappings, rate) {
   if (license.trouble) rows.push({ key: "why", why: license.trouble });
   const there = new Set();
   for (const one of mappings) {
-    const key = `${one.declared_by} ${one.index} ${one.mapping}`;
+    const what = `${one.declared_by} ${one.index} ${one.mapping}`;
+    const key = rows.some((row) => row.key === what) ? `${what} ${rows.length}` : what;
     const byServer = one.declared_by === "server";
     if (byServer) there.add(one.mapping);
     const some = one.places > 1 ? ` ${one.places_live} of ${one.places}` : "";
@@ -234,15 +248,20 @@ function rowsOf(license, session, mappings, rate) {
 }
 
 function showClients(now, rate) {
-  const sessions = new Map(now.sessions.sessions.map((session) => [session.license, session]));
-  const mappings = new Map();
-  for (const one of now.mappings.mappings) mappings.set(one.license, [...(mappings.get(one.license) || []), one]);
+  const [sessions, mappings] = [byLicense(now.sessions.sessions), byLicense(now.mappings.mappings)];
   const items = now.licenses.licenses.map((license) => ({ key: license.name, license }));
   patch($("clients"), items, () => el("tbody"), (body, { license }) => {
-    const rows = rowsOf(license, sessions.get(license.name), mappings.get(license.name) || [], rate);
+    const session = together(license, sessions.get(license.name) || []);
+    const rows = rowsOf(license, session, mappings.get(license.name) || [], rate);
     patch(body, rows, buildRow, updateRow);
   });
   none("clients", items);
+}
+
+function byLicense(all) {
+  const map = new Map();
+  for (const one of all) map.set(one.license, [...(map.get(one.license) || []), one]);
+  return map;
 }
 
 function none(table, { length }) {

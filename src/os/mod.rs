@@ -5,6 +5,7 @@ mod attempt;
 mod clerk;
 mod datagrams;
 mod folders;
+mod handed;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
 mod log;
@@ -49,6 +50,7 @@ use stream::Stream;
 
 pub use attempt::try_port;
 pub use clerk::Files;
+pub use handed::Handed;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
 pub use looks::{clock_is_steered, resent};
@@ -97,6 +99,7 @@ pub struct Os {
     log: Log,
     ear: Option<Ear>,
     notify: Notify,
+    handed: Handed,
     /// Somebody with a [`Stopper`] asked.
     asked: Arc<AtomicBool>,
 }
@@ -128,6 +131,7 @@ impl Os {
             log,
             ear: None,
             notify: Notify::of_system(),
+            handed: Handed::default(),
             asked: Arc::default(),
         })
     }
@@ -136,6 +140,12 @@ impl Os {
     #[must_use]
     pub fn with_certificates(self, certificates: CertificateFiles) -> Self {
         Self { certificates: Some(certificates), ..self }
+    }
+
+    /// The same with listeners that are there already.
+    #[must_use]
+    pub fn with_handed(self, handed: Handed) -> Self {
+        Self { handed, ..self }
     }
 
     /// The same with somebody who reads the settings again.
@@ -226,7 +236,11 @@ impl Net for Os {
         address: SocketAddr,
         speech: Speech,
     ) -> Result<(TcpListener, SocketAddr), Reason> {
-        let listener = sockets::listen(address, speech).map_err(|error| reason_of(&error))?;
+        let listener = match self.handed.find(address) {
+            Some(handed) => sockets::adopt(handed, speech),
+            None => sockets::listen(address, speech),
+        };
+        let listener = listener.map_err(|error| reason_of(&error))?;
         let address = listener.local_addr().map_err(|error| reason_of(&error))?;
         self.poll.add(&listener, key.token(), Interest::Read).map_err(|error| reason_of(&error))?;
         Ok((listener, address))

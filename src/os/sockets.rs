@@ -58,6 +58,13 @@ pub(super) fn listen(address: SocketAddr, speech: Speech) -> io::Result<TcpListe
     Ok(listener)
 }
 
+/// Listens by a handle of a listener that is there already.
+pub(super) fn adopt(listener: io::Result<TcpListener>, speech: Speech) -> io::Result<TcpListener> {
+    let listener = listener?;
+    tune(&listener, speech, false);
+    Ok(listener)
+}
+
 fn bind(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     let socket = socket(address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;

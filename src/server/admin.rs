@@ -106,6 +106,7 @@ impl Answer {
             201 => "Created",
             400 => "Bad Request",
             401 => "Unauthorized",
+            403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
             409 => "Conflict",
@@ -246,9 +247,12 @@ impl Server {
         admin.heard = heard[head + length..].to_vec();
         admin.stage = Stage::Asked(asked.clone());
         match call {
-            Ok(Call::View(view)) if knows || view.is_open() => {
+            Ok(Call::View(view)) if view.is_open() || (knows && !is_foreign(&request)) => {
                 admin.stage = Stage::Asked(Asked { waits: Waits::Meters(view), ..asked });
                 out.push(Verb::ReadMeters);
+            }
+            _ if is_foreign(&request) => {
+                self.answer_last(key, Refusal::new(403, "a page of another site may not ask this"), out);
             }
             _ if !knows => {
                 out.note(Note::AdminRefused { peer: admin.peer });
@@ -398,6 +402,14 @@ impl Server {
             self.hear_admin(now, key, out);
         }
     }
+}
+
+/// Whether a browser asks for a page that did not come from here (RFC 6454 section 7, and Fetch Metadata). Whoever has
+/// the socket forwarded to a desk wants to ask itself, and not have asked whatever else it looks at.
+fn is_foreign(request: &Request<'_>) -> bool {
+    let host = request.values("host").next().unwrap_or_default();
+    request.values("origin").any(|origin| origin.strip_prefix(b"http://") != Some(host))
+        || request.values("sec-fetch-site").any(|site| site == b"cross-site")
 }
 
 /// Whether a request brings the token (RFC 6750 section 2.1). Compared in constant time.

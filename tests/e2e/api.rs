@@ -348,6 +348,17 @@ fn by_a_port_it_is_asked_by_who_knows_the_token() {
     }
     assert_eq!((ask("/healthz", "").status, ask("/readyz", "").status), (200, 200), "they say nothing");
     assert_eq!(ask("/metrics", "").status, 401);
+    // A page of another site may not ask, whatever it knows; the own one, which is at the host `nt` here, may.
+    for (more, status) in [
+        ("Origin: http://nt\r\n", 200),
+        ("Sec-Fetch-Site: same-origin\r\n", 200),
+        ("Origin: http://nt.example\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\n", 403),
+    ] {
+        let answer = ask("/api/v1/status", &format!("Authorization: Bearer {token}\r\n{more}"));
+        assert_eq!(answer.status, status, "{more}");
+    }
     // It is not for everybody to see.
     let output = mortal(nt()).args(["-s", "--admin", "0.0.0.0:9001"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,5 +1,8 @@
 //! What a service manager is told, by the protocol of systemd.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
@@ -105,14 +108,14 @@ fn the_ports_are_open_when_a_server_says_that_it_is_ready() {
     let manager = Manager::at_path(&folder);
     let _server = manager.start(server(&folder).arg("--http").arg(format!("127.0.0.1:{names}")));
     manager.hears("READY=1");
-    assert!(std::net::TcpStream::connect(("127.0.0.1", names)).is_ok());
+    assert!(TcpStream::connect(("127.0.0.1", names)).is_ok());
 }
 
 #[test]
 fn a_server_that_cannot_listen_is_never_ready() {
     let folder = Folder::new();
     let manager = Manager::at_path(&folder);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server =
         manager.start(server(&folder).arg("--http").arg(taken.local_addr().unwrap().to_string()));
     assert_eq!(server.wait(SOON).code(), Some(1));
@@ -129,4 +132,56 @@ fn a_manager_that_is_told_how_it_goes_learns_no_secret() {
     let _client = manager.start(command.arg("-c").arg(format!("@{}", license.display())));
     let before = manager.hears("STATUS=");
     assert!(before.iter().all(|told| !told.contains(&LICENSE[3..])), "{before:?}");
+}
+
+// ── Listeners that are handed over ──────────────────────────────────────────────────────────────────────────────────
+
+/// A server that is started as a service manager does it: with this listener as its third file, for its own process.
+fn handed(folder: &Folder, socket: &impl AsFd, port: u16) -> Process {
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd());
+    let mut command = mortal("sh");
+    let words = format!("exec 3<&{fd}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"");
+    command.arg("-c").arg(words).arg(nt()).args(["-s", "--listen", &format!("127.0.0.1:{port}")]);
+    command.arg("--state").arg(folder.join("state"));
+    let process = Process::start(&mut command);
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC).unwrap();
+    process
+}
+
+#[test]
+fn clients_come_to_a_listener_that_was_there_before() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Who comes before the server runs waits for it.
+    let mut early = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut server = handed(&folder, &listener, port);
+    server.wait_for(&format!("clients are served on 127.0.0.1:{port} (TLS)"), SOON);
+    early.set_read_timeout(Some(SOON)).unwrap();
+    early.write_all(b"no TLS at all").unwrap();
+    let answer = early.read(&mut [0; 64]).map_err(|error| error.kind());
+    assert_ne!(answer, Err(ErrorKind::WouldBlock), "somebody answers, by an alert, the end or a reset");
+    let line = server.wait_for("nt -c nt1", SOON);
+    let license = line.split("nt -c ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let mut command = mortal(nt());
+    let client = Process::start(command.arg("-c").arg(license).arg("0:9"));
+    client.wait_for("logged in", SOON);
+    // It is started again: nobody is refused meanwhile.
+    server.kill();
+    let waits = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    assert!(waits.is_ok(), "the manager's listener is there all the time");
+    let again = handed(&folder, &listener, port);
+    again.wait_for("logged in", SOON);
+}
+
+#[test]
+fn what_nobody_can_listen_at_is_said() {
+    let folder = Folder::new();
+    let wrong = UnixDatagram::unbound().unwrap();
+    let server = handed(&folder, &wrong, port());
+    server.wait_for(
+        "has handed over file 3, at which nt cannot listen: it is no listening stream socket",
+        SOON,
+    );
 }

@@ -102,7 +102,7 @@ impl<R: Role> Stage<R> {
                 Verb::Send(key, range) | Verb::SendSoon(key, range) => {
                     self.sent.push((key, bytes[range].to_vec()))
                 }
-                Verb::Close(key, _) => self.closed.push(key),
+                Verb::Close(key, _) | Verb::SeeOff(key) => self.closed.push(key),
                 Verb::Dial(key, address, speech, _) => {
                     self.dialed.push(key);
                     self.dials.push((key, Place::Ip(address), speech));
