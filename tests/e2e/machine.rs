@@ -207,13 +207,14 @@ fn a_limit_on_the_size_of_files_leaves_every_file_whole_and_the_server_running()
     let state = tunnel.server.folder.join("state");
     let licenses = state.join("licenses.toml");
     let before = std::fs::read(&licenses).unwrap();
+    // Where a server runs, it is the one that writes.
+    tunnel.server.process.kill();
     let mut add = Command::new(nt());
     add.args(["license", "add", "late", "--state"]).arg(state);
     let output = limited(&add).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(std::fs::read(&licenses).unwrap() == before);
 
-    tunnel.server.process.kill();
     let log = tunnel.server.folder.join("log");
     let ports = tunnel.server.tunnel_ports();
     let mut server = limited(&Server::command(&tunnel.server.folder, ports[0], ports[1]));
