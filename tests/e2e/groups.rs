@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -181,8 +182,8 @@ fn names_and_datagrams_are_divided_too() {
 }
 
 /// A real server that can be ill: what it answers is said by a file of its own.
-fn moody(answer: &std::sync::Arc<std::sync::Mutex<&'static str>>) -> Backend {
-    let answer = std::sync::Arc::clone(answer);
+fn moody(answer: &Arc<Mutex<&'static str>>) -> Backend {
+    let answer = Arc::clone(answer);
     web::backend(move |talk| {
         let asked = talk.hear()?;
         let status =
@@ -194,7 +195,7 @@ fn moody(answer: &std::sync::Arc<std::sync::Mutex<&'static str>>) -> Backend {
 
 #[test]
 fn a_real_server_that_is_not_well_gets_no_visitors() {
-    let answer = std::sync::Arc::new(std::sync::Mutex::new("503 Service Unavailable"));
+    let answer = Arc::new(Mutex::new("503 Service Unavailable"));
     let (sick, well) = (moody(&answer), web::mirror("well"));
     let mut group = Group::of(Kind::Tls, b"", &[]);
     group.join(well.port, ",check=tcp");
@@ -213,19 +214,24 @@ fn a_real_server_that_is_not_well_gets_no_visitors() {
 }
 
 #[test]
-fn whoever_comes_where_nobody_is_well_is_told_so() {
+fn whoever_comes_where_nobody_is_well_is_turned_away() {
     for kind in BOTH {
+        let answer = Arc::new(Mutex::new("503 Service Unavailable"));
+        let backend = moody(&answer);
         let mut group = Group::of(kind, b"", &[]);
-        // Nothing listens there yet.
-        let target = port();
-        group.join(target, ",check=tcp");
-        group.clients[0].wait_for("fails its check", SOON);
+        group.join(backend.port, ",check=http:/health");
+        group.clients[0]
+            .wait_for("fails its check, and gets no visitors: its answer is none of success", SOON);
         group.server.process.wait_for("fails its check (`check=` of the mapping)", SOON);
-        assert!(who(group.public).is_err(), "{kind:?}");
-        let _backend = Backend::at((Ipv4Addr::LOCALHOST, target).into(), |mut stream| {
-            let _ = stream.write_all(b"x");
-        });
+        // It would answer whoever came to it.
+        let served = |group: &Group| {
+            let mut talk = web::Talk::new(visit(group.public));
+            talk.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            talk.hear().is_ok()
+        };
+        assert!((0..3).all(|_| !served(&group)), "{kind:?}");
+        *answer.lock().unwrap() = "200 OK";
         group.clients[0].wait_for("passes its check again", SOON * 2);
-        eventually("visitors are let in", SOON, || who(group.public).is_ok_and(|(name, _)| name == b'x'));
+        eventually("visitors are let in", SOON, || served(&group));
     }
 }
