@@ -194,7 +194,7 @@ pub const BANS_MAX: usize = 4_096;
 
 /// A real server that is looked after is checked so often …
 pub const CHECK_EVERY: Span = Span::from_secs(10);
-/// … and, when a check has failed, once more after this.
+/// … and, when the last check has failed, after this.
 pub const CHECK_AGAIN: Span = Span::from_secs(1);
 /// A check that takes longer has failed.
 pub const CHECK_TIMEOUT: Span = Span::from_secs(5);

@@ -90,18 +90,20 @@ impl Checked {
 }
 
 impl Client {
-    /// The client has logged in, or has other mappings: what is to be checked is, from now on.
-    pub(super) fn look_after(&mut self, now: Time, anew: bool, out: &mut Outbox<'_>) {
+    /// The client has logged in: what is under way is of a session before this one, and all is checked again at once.
+    pub(super) fn check_anew(&mut self, now: Time, out: &mut Outbox<'_>) {
         for index in self.checks.keys().copied().collect::<Vec<_>>() {
-            let stays = self.is_wanted(index);
-            if anew || !stays {
-                self.give_up_check(index, out);
-            }
-            match self.checks.get_mut(&index) {
-                Some(checked) if stays && anew => (checked.stage, checked.due) = (Stage::Resting, now),
-                Some(_) if !stays => _ = self.checks.remove(&index),
-                _ => {}
-            }
+            self.give_up_check(index, out);
+        }
+        self.checks.values_mut().for_each(|checked| (checked.stage, checked.due) = (Stage::Resting, now));
+        self.look_after(now, out);
+    }
+
+    /// The mappings may be others: what is to be checked is, from now on, and nothing else.
+    pub(super) fn look_after(&mut self, now: Time, out: &mut Outbox<'_>) {
+        for index in self.checks.keys().copied().filter(|&index| !self.is_wanted(index)).collect::<Vec<_>>() {
+            self.give_up_check(index, out);
+            self.checks.remove(&index);
         }
         for (&index, known) in self.mappings.iter() {
             if let Some(check) = &known.mapping.options.check {
@@ -258,7 +260,8 @@ impl Client {
         self.give_up_check(index, out);
         let Some(checked) = self.checks.get_mut(&index) else { return };
         let found = checked.conclude(result);
-        let again = if matches!(found, Found::Well { failed: true }) { CHECK_AGAIN } else { CHECK_EVERY };
+        // Nobody is to wait long for one that is well again.
+        let again = if found == (Found::Well { failed: false }) { CHECK_EVERY } else { CHECK_AGAIN };
         (checked.stage, checked.due) = (Stage::Resting, now + again);
         let before = std::mem::replace(&mut checked.found, found);
         let target = checked.target.to_string();

@@ -10,8 +10,9 @@
 //! Nobody is cut for it. The client takes its leave of the server that it is at, which sends no visitors any more;
 //! those who are on a visit stay on the connections that carry them, until they have done.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use super::login::literal;
 use super::tunnel::OWN;
 use super::{Channel, Client, Cmd, Coming, Due, ProxyChannel, Purpose, Stop};
 use crate::limits::{CONNECT_TIMEOUT, FAILBACK_FIRST, FAILBACK_MAX, PEER_SILENCE_MAX, RESOLVE_TIMEOUT};
@@ -85,9 +86,9 @@ impl Client {
 
     fn look_for_first(&mut self, now: Time, out: &mut Outbox<'_>) {
         let (host, port) = self.place_of(0);
-        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(ip) => self.dial_first(now, vec![SocketAddr::new(ip, port)], out),
-            Err(_) => {
+        match literal(&host) {
+            Some(ip) => self.dial_first(now, vec![SocketAddr::new(ip, port)], out),
+            None => {
                 let query = self.query();
                 self.until(Stage::Resolving(query), now + RESOLVE_TIMEOUT);
                 out.push(Verb::Resolve(query, host, port));

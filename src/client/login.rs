@@ -21,14 +21,19 @@ use crate::slots::Key;
 use crate::time::{Span, Time};
 use crate::wire::{Frame, GUEST, Hello, MAC_BYTES, Reject, SIGNATURE_BYTES, VERSION, Welcome};
 
+/// The address that a host is, where it is no name.
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
 impl Client {
     pub(super) fn attempt(&mut self, now: Time, out: &mut Outbox<'_>) {
         let (host, port) = self.place_of(self.server);
         let query = self.query();
         self.set_cmd(Cmd::Resolving { query: query.0, deadline: now + RESOLVE_TIMEOUT });
-        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(ip) => self.dial_server(now, vec![SocketAddr::new(ip, port)], Reason::Unreachable, out),
-            Err(_) => out.push(Verb::Resolve(query, host, port)),
+        match literal(&host) {
+            Some(ip) => self.dial_server(now, vec![SocketAddr::new(ip, port)], Reason::Unreachable, out),
+            None => out.push(Verb::Resolve(query, host, port)),
         }
     }
 
@@ -201,7 +206,7 @@ impl Client {
             self.lost.clear();
         }
         self.declare_all(resumed, out);
-        self.look_after(now, true, out);
+        self.check_anew(now, out);
         self.watch_first(now);
         true
     }
@@ -237,7 +242,7 @@ impl Client {
             }
             Frame::Map(map) => {
                 let good = self.offered(&map, out);
-                self.look_after(now, false, out);
+                self.look_after(now, out);
                 good
             }
             Frame::Open { first, count } => {

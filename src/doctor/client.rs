@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
 use super::report::{Finding, Report};
-use super::tunnel::{NotFound, Tunnel, connect, resolve};
+use super::tunnel::{Tunnel, connect, resolve};
 use super::words::{self, millis, split};
 use crate::cli::ClientPlan;
 use crate::entropy::Entropy;
@@ -278,29 +278,10 @@ fn look_up(host: &str, port: u16, report: &mut Report<'_>) -> Vec<SocketAddr> {
             let says = format!("{} in {took}", shown.join(", "));
             (Finding::ok("dns", host, says), addresses)
         }
-        Err(why) => (nowhere("dns", host, &why), Vec::new()),
+        Err(why) => (words::nowhere("dns", host, &why), Vec::new()),
     };
     report.add(finding);
     addresses
-}
-
-/// A name that leads nowhere.
-pub(super) fn nowhere(check: &'static str, host: &str, why: &NotFound) -> Finding {
-    match why {
-        NotFound::Name => Finding::bad(check, host, "no such host", "check the name, or write its address"),
-        NotFound::Resolver(words) => Finding::bad(
-            check,
-            host,
-            format!("the resolver has no answer ({words})"),
-            "see whether this machine has DNS at all (/etc/resolv.conf), or write the address",
-        ),
-        NotFound::Silent => Finding::bad(
-            check,
-            host,
-            "the resolver does not answer in time",
-            "see which resolver /etc/resolv.conf names and whether it can be reached, or write the address",
-        ),
-    }
 }
 
 /// How long the way takes, and how much gets lost on it: by connections that say nothing.

@@ -4,10 +4,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 
-use super::client::nowhere;
 use super::report::{Finding, Report};
 use super::tunnel::{connect, resolve};
-use super::words::{millis, of_io, split};
+use super::words::{self, millis, of_io, split};
 use crate::cli::ClientPlan;
 use crate::files::Folder;
 use crate::limits::{TRIED_PER_RANGE_MAX, TRY_TIMEOUT};
@@ -59,7 +58,7 @@ fn addresses_of(host: &Host) -> Result<Vec<IpAddr>, Finding> {
         Host::Ip(ip) => Ok(vec![*ip]),
         Host::Name(name) => match resolve(name, 0) {
             Ok(addresses) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
-            Err(why) => Err(nowhere("backend", name, &why)),
+            Err(why) => Err(words::nowhere("backend", name, &why)),
         },
     }
 }
@@ -194,7 +193,7 @@ fn leads_to(name: &str, servers: &[SocketAddr]) -> Finding {
             "let it lead to the server, unless a front there passes visitors on",
         ),
         Err(why) => {
-            let finding = nowhere("public", name, &why);
+            let finding = words::nowhere("public", name, &why);
             Finding::bad("public", name, finding.says, format!("let its DNS lead to the server, {here}"))
         }
     }

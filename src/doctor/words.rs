@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use super::report::Finding;
-use super::tunnel::Failure;
+use super::tunnel::{Failure, NotFound};
 use crate::calendar::Clock;
 use crate::license::Transport;
 use crate::limits::{CLOCK_YEAR_MAX, CLOCK_YEAR_MIN, CONNECT_TIMEOUT};
@@ -165,6 +165,25 @@ pub(super) fn of_login(server: &str, failure: &Failure) -> Finding {
 fn shown(heard: &[u8]) -> String {
     let line = heard.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or(heard);
     if heard.is_empty() { "nothing".to_owned() } else { format!("`{}`", line.escape_ascii()) }
+}
+
+/// A name that leads nowhere.
+pub(super) fn nowhere(check: &'static str, host: &str, why: &NotFound) -> Finding {
+    match why {
+        NotFound::Name => Finding::bad(check, host, "no such host", "check the name, or write its address"),
+        NotFound::Resolver(words) => Finding::bad(
+            check,
+            host,
+            format!("the resolver has no answer ({words})"),
+            "see whether this machine has DNS at all (/etc/resolv.conf), or write the address",
+        ),
+        NotFound::Silent => Finding::bad(
+            check,
+            host,
+            "the resolver does not answer in time",
+            "see which resolver /etc/resolv.conf names and whether it can be reached, or write the address",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::groups::Entering;
-use super::session::{Home, Login, Session};
+use super::session::{Entering, Home, Login, Session};
 use super::{Channel, ProxyChannel, Server, Stranger};
 use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
@@ -149,14 +148,14 @@ impl Server {
             return self.reject(now, key, Reason::Denied, |_| [0; MAC_BYTES], out);
         };
         let prove = |answer: &[u8]| verifier.mac_answer(transport, &binding, signed, answer);
-        let trouble = self.login_trouble(entry, license, hello);
+        let guest = hello.capabilities & wire::GUEST != 0;
+        let entering = self.entering(entry, &hello.instance, guest);
+        let trouble = self.login_trouble(entry, license, hello, entering);
         if let Some(reason) = trouble {
             out.note(Note::LoginRefused { peer, reason });
             return self.reject(now, key, reason, prove, out);
         }
 
-        let guest = hello.capabilities & wire::GUEST != 0;
-        let entering = self.entering(entry, &hello.instance, guest);
         let mut id = [0; 16];
         self.entropy.fill(&mut id);
         let attach = verifier.attach_key(transport, &binding, &id);
@@ -201,8 +200,13 @@ impl Server {
     }
 
     /// Why a client that has proved its license is not let in, if so.
-    fn login_trouble(&self, entry: &Entry, license: LicenseId, hello: &Hello) -> Option<Reason> {
-        let entering = self.entering(entry, &hello.instance, hello.capabilities & wire::GUEST != 0);
+    fn login_trouble(
+        &self,
+        entry: &Entry,
+        license: LicenseId,
+        hello: &Hello,
+        entering: Entering,
+    ) -> Option<Reason> {
         let stale = match entering {
             Entering::Resumes(old) => {
                 self.sessions.get(old).is_some_and(|old| old.login.counter >= hello.counter)

@@ -5,7 +5,7 @@
 //! comes beside those, to measure or to look: it replaces nobody, and shares no place.
 
 use super::mappings::{Mapping, State};
-use super::session::Session;
+use super::session::{Entering, Session};
 use super::{Carries, Channel, Server};
 use crate::channel::visitor::{Effect, Event, Visitor};
 use crate::directory::Entry;
@@ -17,17 +17,6 @@ use crate::time::Time;
 
 /// A place as a client has it: its session, and the place's index there.
 pub(super) type Member = (Key, u16);
-
-/// What a login means for those that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entering {
-    /// It comes beside them.
-    Beside,
-    /// It is one of them, again.
-    Resumes(Key),
-    /// It is another one in the place of this.
-    Replaces(Key),
-}
 
 impl Server {
     /// All sessions of a license, in the order of their first login.

@@ -44,9 +44,9 @@ impl Route {
 
     /// Whether both are the same, served by different clients of one license.
     fn is_shared_with(&self, other: &Self) -> bool {
-        let whose = |route: &Self| (route.whole, route.license.clone(), route.path.clone());
+        let same = (self.whole, &self.license, &self.path) == (other.whole, &other.license, &other.path);
         let apart = self.members.iter().all(|(key, _)| other.members.iter().all(|(other, _)| other != key));
-        whose(self) == whose(other) && apart
+        same && apart
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use super::groups::Entering;
 use super::mappings::Mapping;
 use super::{Channel, Due, Server};
 use crate::channel::cmd::{Beat, Pulse};
@@ -143,6 +142,17 @@ impl Waiting {
         self.visitors.retain(|&key| stays(key));
         self.flows.retain(|&key| stays(key));
     }
+}
+
+/// What a login means for those that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entering {
+    /// It comes beside them.
+    Beside,
+    /// It is one of them, again.
+    Resumes(Key),
+    /// It is another one in the place of this.
+    Replaces(Key),
 }
 
 /// What a login brings.

@@ -444,8 +444,10 @@ impl Server {
         if free {
             self.pool(now, owner, key, out);
         }
-        match (local, visitor.zip(visit)) {
-            _ if elsewhere.is_some() => elsewhere.into_iter().for_each(|to| self.serve(now, to, out)),
+        if let Some(to) = elsewhere {
+            self.serve(now, to, out);
+        }
+        match (local, visitor.zip(visit).filter(|_| elsewhere.is_none())) {
             (Local::End, Some((caller, visit))) => self.ask_again(now, caller, visit, Reason::Ended, out),
             (Local::Cut(reason), Some((caller, visit))) => self.ask_again(now, caller, visit, reason, out),
             (Local::Leave | Local::Shut, _) | (_, None) => {}
