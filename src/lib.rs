@@ -22,6 +22,7 @@ pub mod api;
 pub mod calendar;
 pub mod dashboard;
 pub mod directory;
+pub mod door;
 pub mod edit;
 pub mod exit;
 pub mod http;

@@ -91,6 +91,8 @@ mod rest;
 mod scratch;
 #[path = "e2e/servers.rs"]
 mod servers;
+#[path = "e2e/settings.rs"]
+mod settings;
 #[path = "e2e/strangers.rs"]
 mod strangers;
 #[path = "e2e/tcp.rs"]

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use nt::client::Client;
 use nt::directory::{Directory, Entry};
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::license::Transport;
 use nt::limits::SERVER_MAPPING_BIT;
@@ -29,7 +30,7 @@ fn directory(edit: impl Fn(&mut Entry)) -> Directory {
 }
 
 fn server(directory: Directory) -> Stage<Server> {
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory, visitors_max: 100, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);

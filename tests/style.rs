@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("directory", &["calendar", "license", "mapping", "policy", "table", "text"]),
     ("ledger", &["calendar", "license", "limits", "meter", "table", "text"]),
     ("edit", &["calendar", "directory", "license", "policy", "text"]),
+    ("door", &["http", "license"]),
     ("dashboard", &[]),
     ("plan", &["directory", "license", "mapping", "policy", "reason", "text"]),
     ("api", &["dashboard", "directory", "edit", "limits", "text", "time"]),
@@ -45,6 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "calendar",
             "directory",
+            "door",
             "edit",
             "http",
             "mapping",
@@ -68,6 +70,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "channel",
             "dashboard",
             "directory",
+            "door",
             "edit",
             "entropy",
             "http",

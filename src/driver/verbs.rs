@@ -92,6 +92,10 @@ impl<N: Net> Driver<N> {
             Verb::PutBack(directory) => self.net.put_back(role, *directory),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
+            Verb::ReadSettings => {
+                let settings = self.net.read_settings();
+                self.outcomes.push_back((role, Input::Reload(settings)));
+            }
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
@@ -109,9 +113,9 @@ impl<N: Net> Driver<N> {
         match self.net.poll_certificates() {
             Some(Ok(certificates)) => {
                 let count = certificates.len();
-                if self.security.serve_visitors(certificates).is_ok() {
-                    self.net.note(self.now, &Note::CertificatesRead { count });
-                }
+                let served = self.security.serve(certificates);
+                let note = served.map_or_else(Note::CertificatesBad, |()| Note::CertificatesRead { count });
+                self.net.note(self.now, &note);
             }
             Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
             None => {}

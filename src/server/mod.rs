@@ -43,6 +43,7 @@ use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
 use crate::channel::visitor::Visitor;
 use crate::directory::Directory;
+use crate::door::Door;
 use crate::entropy::Entropy;
 use crate::http::Scheme;
 use crate::license::Transport;
@@ -56,11 +57,10 @@ use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
 use accounts::Accounts;
 use admin::Admin;
-pub use admin::{AdminDoor, Token};
 use bans::Bans;
 use callers::Caller;
 use demand::Demands;
-use doors::Door;
+use doors::OpenDoor;
 use events::Events;
 use fronts::Front;
 use greeters::Greeter;
@@ -73,8 +73,8 @@ use trial::Trial;
 /// What a server is made from.
 #[derive(Debug)]
 pub struct Config {
-    /// Where clients are served.
-    pub doors: Vec<(SocketAddr, Transport)>,
+    /// What it listens at of its own.
+    pub doors: Vec<Door>,
     /// Who may log in.
     pub directory: Directory,
     /// Visitors at once, in all.
@@ -93,14 +93,10 @@ pub struct Server {
     earliest: Earliest,
     /// Every connection, by its key.
     channels: Table<Channel>,
-    /// The listeners for clients, and those for visitors who are told apart by name.
-    doors: Table<(Door, SocketAddr)>,
-    /// Where the operator comes.
-    admin_doors: Vec<AdminDoor>,
+    /// The listeners of its own.
+    doors: Table<OpenDoor>,
     /// What the line to paste calls this machine, where the operator has said so.
     public_host: Option<String>,
-    /// Where the latter are wanted.
-    name_doors: Vec<(SocketAddr, Scheme)>,
     /// Who serves which name, by what is spoken at the door.
     names: BTreeMap<Scheme, Names>,
     /// The listeners for visitors, and who serves them: clients of one license.
@@ -124,6 +120,8 @@ pub struct Server {
     events: Events,
     /// Why the license file, as it is now, does not count.
     licenses_trouble: Option<String>,
+    /// What came of reading the settings again: what has changed, or why they do not count.
+    settings_read: Result<Option<String>, String>,
     /// Whether the licenses that hold are there to stay.
     trial: Trial,
     started: Time,
@@ -311,13 +309,7 @@ impl Server {
             // What has passed tells whose mark it was, and what then.
             Input::Spent(_) => out.push(Verb::ReadMeters),
             Input::Stop => self.stop(now, out),
-            // What else may change stands in files that are looked at.
-            Input::Reload(settings) => {
-                if let Some(Err(why)) = settings {
-                    out.note(Note::SettingsKept(why));
-                }
-                out.push(Verb::LookAround);
-            }
+            Input::Reload(settings) => self.reload(now, settings, out),
             Input::Bytes(key, bytes) => self.admin_said(now, key, bytes, out),
             Input::PutBack(result) => self.put_back(now, result, out),
             Input::Edited(key, result) => self.edited(now, key, result, out),
@@ -334,9 +326,7 @@ impl Server {
             earliest: Earliest::default(),
             channels: Table::default(),
             doors: Table::default(),
-            admin_doors: Vec::new(),
             public_host: None,
-            name_doors: Vec::new(),
             names: BTreeMap::new(),
             ports: Table::default(),
             ports_max: usize::MAX,
@@ -353,6 +343,7 @@ impl Server {
             demands: Demands::default(),
             events: Events::default(),
             licenses_trouble: None,
+            settings_read: Ok(None),
             trial: Trial::Nothing,
             started: Time::default(),
             stopping: None,
@@ -363,18 +354,6 @@ impl Server {
     #[must_use]
     pub fn within(self, ports_max: usize) -> Self {
         Self { ports_max, ..self }
-    }
-
-    /// The same with listeners for visitors who are told apart by name.
-    #[must_use]
-    pub fn with_names(self, name_doors: Vec<(SocketAddr, Scheme)>) -> Self {
-        Self { name_doors, ..self }
-    }
-
-    /// The same with doors for the operator.
-    #[must_use]
-    pub fn with_admin(self, admin_doors: Vec<AdminDoor>) -> Self {
-        Self { admin_doors, ..self }
     }
 
     /// The same, called so in the line to paste.
