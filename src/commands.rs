@@ -78,9 +78,8 @@ fn open(state: Option<&String>) -> Result<StateDir, String> {
 /// Makes a change, and says so.
 fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, String> {
     let state = open(state)?;
-    let mut warnings = Vec::new();
     let edited = match control::runs(&state) {
-        true => changed_by_server(&state, &edit, &mut warnings),
+        true => changed_by_server(&state, &edit),
         false => state.edit(&edit, &new_license(), os::day_clock().today()),
     };
     let edited = edited.map_err(|trouble| {
@@ -89,26 +88,20 @@ fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, 
         flag.unwrap_or_default() + &trouble.what
     })?;
     let added = matches!(edit, Edit::Add { .. });
-    let mut output = match (edited.license, edited.entry) {
+    Ok(match (edited.license, edited.entry) {
         (Some(license), Some(entry)) => {
             let place = || format!("License `{}` is in {}.", entry.name, state.path().display());
             let what = if added { place() } else { edited.what };
             handed_out(&state, &what, &license, &entry, terminal)
         }
         _ => said(&state, &edited.what),
-    };
-    for warning in warnings {
-        let _ = writeln!(output.stderr, "Warning: {warning}");
-    }
-    Ok(output)
+    })
 }
 
-/// Has the running server make a change, after a look at what it would come to.
-fn changed_by_server(state: &StateDir, edit: &Edit, warnings: &mut Vec<String>) -> Result<Edited, NotEdited> {
-    let before = state.load_licenses()?;
-    let mut after = before.clone();
+/// Has the running server make a change, after a look at what is wrong with it.
+fn changed_by_server(state: &StateDir, edit: &Edit) -> Result<Edited, NotEdited> {
+    let mut after = state.load_licenses()?;
     let edited = edit.apply(&mut after, &new_license(), os::day_clock().today())?;
-    live::may_change(state, &before, &after, warnings)?;
     let (method, target, body) = api::request_of(edit);
     let answer = control::ask(state, method, &target, &body)?;
     let license = match answer["text"].as_str() {

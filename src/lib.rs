@@ -23,6 +23,7 @@ pub mod calendar;
 pub mod dashboard;
 pub mod directory;
 pub mod door;
+pub mod dry;
 pub mod edit;
 pub mod exit;
 pub mod http;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::calendar::Clock;
 use crate::directory::Directory;
 use crate::door::Door;
+use crate::dry::Port;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
 use crate::mapping::{Auth, Mapping};
@@ -94,6 +95,8 @@ pub enum Input<'a> {
     Reload(Option<Result<Settings, String>>),
     /// The operator asks to stop; the second time at once.
     Stop,
+    /// What came of [`Verb::TryPorts`]: of each port why it cannot be had, if so.
+    Tried(Vec<Option<Reason>>),
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
     Licenses(Option<Result<Directory, String>>),
 }
@@ -334,6 +337,8 @@ pub enum Verb {
     KeepCounters(String),
     /// Look at the clock and at the license file: [`Input::Clock`], then [`Input::Licenses`].
     LookAround,
+    /// Each of these ports is opened for a moment, to see whether it could be had.
+    TryPorts(Vec<Port>),
     /// The settings are read again: [`Input::Reload`].
     ReadSettings,
     /// Say something to the operator.

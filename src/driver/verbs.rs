@@ -92,6 +92,10 @@ impl<N: Net> Driver<N> {
             Verb::PutBack(directory) => self.net.put_back(role, *directory),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
+            Verb::TryPorts(ports) => {
+                let tried = ports.into_iter().map(|(address, udp)| self.net.try_port(address, udp).err());
+                self.outcomes.push_back((role, Input::Tried(tried.collect())));
+            }
             Verb::ReadSettings => {
                 let settings = self.net.read_settings();
                 self.outcomes.push_back((role, Input::Reload(settings)));

@@ -401,6 +401,10 @@ impl Net for Os {
         self.clerk.put_back(role, directory, &self.poll.bell());
     }
 
+    fn try_port(&mut self, address: SocketAddr, udp: bool) -> Result<(), Reason> {
+        try_port(address, udp)
+    }
+
     fn read_settings(&mut self) -> Option<Result<Settings, String>> {
         self.sources.settings()
     }

@@ -245,7 +245,7 @@ impl Server {
             Ok(Call::Bind(wish)) => self.bind_on_demand(now, key, &wish, out),
             Ok(Call::Edit(edit)) => match self.trial.refusal() {
                 Some(refusal) => self.answer_admin(now, key, refusal.into(), out),
-                None => out.push(Verb::Edit(key, Box::new(edit))),
+                None => self.edit(now, key, edit, out),
             },
             Ok(Call::Reload { confirm }) => {
                 admin.stage = Stage::Asked(Asked { waits: Waits::Files(confirm), ..asked });
@@ -300,7 +300,7 @@ impl Server {
         if let Err(why) = &self.settings_read {
             return Err(Refusal::new(409, format!("{why}; the settings of before still hold")));
         }
-        if let Some(why) = &self.licenses_trouble {
+        if let Some(why) = self.licenses.trouble() {
             return Err(Refusal::new(409, format!("{why}; the licenses of before still hold")));
         }
         let trial = self.keep_or_try(now, confirm, out)?;

@@ -67,6 +67,7 @@ impl Server {
             }
             Some(Ok(Settings::Client(_))) | None => Ok(None),
         };
+        self.try_refused(now, out);
         out.push(Verb::LookAround);
     }
 

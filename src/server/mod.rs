@@ -6,7 +6,7 @@
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
 //! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes,
 //! [`history`] in each minute, and [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`],
-//! has a [`demand`] bound, and may have other licenses on [`trial`].
+//! has a [`demand`] bound, and may have other [`licenses`] on [`trial`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -27,6 +27,7 @@ mod fronts;
 mod greeters;
 mod groups;
 mod history;
+mod licenses;
 mod mappings;
 mod names;
 mod places;
@@ -65,6 +66,7 @@ use events::Events;
 use fronts::Front;
 use greeters::Greeter;
 use groups::Member;
+use licenses::Licenses;
 use names::Names;
 use private::Fellow;
 use session::{Home, Session};
@@ -118,8 +120,7 @@ pub struct Server {
     bans: Bans,
     demands: Demands,
     events: Events,
-    /// Why the license file, as it is now, does not count.
-    licenses_trouble: Option<String>,
+    licenses: Licenses,
     /// What came of reading the settings again: what has changed, or why they do not count.
     settings_read: Result<Option<String>, String>,
     /// Whether the licenses that hold are there to stay.
@@ -305,6 +306,7 @@ impl Server {
             Input::Drained(key) => self.drained(now, key, out),
             Input::Clock(clock) => self.clock(now, clock, out),
             Input::Licenses(result) => self.licenses(now, result, out),
+            Input::Tried(results) => self.tried(now, results, out),
             Input::Passed(passed) => self.passed(now, &passed, out),
             // What has passed tells whose mark it was, and what then.
             Input::Spent(_) => out.push(Verb::ReadMeters),
@@ -342,7 +344,7 @@ impl Server {
             bans: Bans::default(),
             demands: Demands::default(),
             events: Events::default(),
-            licenses_trouble: None,
+            licenses: Licenses::default(),
             settings_read: Ok(None),
             trial: Trial::Nothing,
             started: Time::default(),
@@ -478,33 +480,6 @@ impl Server {
                 self.visitors -= 1;
                 self.stop_if_idle(out);
             }
-        }
-    }
-
-    /// From now on these licenses hold.
-    fn hold(&mut self, now: Time, directory: Directory, out: &mut Outbox<'_>) {
-        self.licenses_trouble = None;
-        self.config.directory = directory;
-        self.enforce(now, out);
-        self.review_all(out);
-    }
-
-    fn licenses(&mut self, now: Time, result: Option<Result<Directory, String>>, out: &mut Outbox<'_>) {
-        let changed = matches!(result, Some(Ok(_)));
-        match result {
-            Some(Ok(directory)) => {
-                out.note(Note::LicensesRead { count: directory.iter().count() });
-                self.hold(now, directory, out);
-            }
-            Some(Err(why)) => {
-                self.licenses_trouble = Some(why.clone());
-                out.note(Note::LicensesBad(why));
-            }
-            None => {}
-        }
-        self.reloaded(now, changed, out);
-        for (key, hello) in std::mem::take(&mut self.unknown) {
-            self.judge_unknown(now, key, &hello, out);
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::api::get;
+use super::api::{ask, get};
 use super::certificates::certificate;
 use super::harness::{Backend, Folder, Kind, SOON, Server, echoes, nt, port, visit};
 use super::operator::{download, unhurried};
@@ -90,6 +90,9 @@ fn a_server_takes_other_doors_and_loses_no_byte_of_what_runs() {
     eventually("the new ones are open", SOON, || opens(moved) && opens(plain));
     eventually("the old ones are closed", SOON, || !opens(http) && !opens(admin));
     assert_eq!(get(&settled.server, "/api/v1/status")["public_host"], "vps.example.com");
+    let target = format!("{{\"host\":\"127.0.0.1\",\"port\":{}}}", site.port);
+    let bound = ask(&settled.server, "POST", "/api/v1/bind", &target).json();
+    assert_eq!(bound["host"], "vps.example.com", "{bound}");
     eventually("the name is served there", SOON, || {
         web::Talk::new(visit(moved)).get("a.example", "/").from() == "site"
     });
@@ -157,10 +160,7 @@ fn settings_are_taken_as_a_whole_or_refused_as_a_whole() {
             "line 3: `limits` has changed, and counts when".into(),
         ),
         ([good.clone(), "state = \"/nowhere\"".into()], String::new()),
-        (
-            [good.clone(), "certs = \"/nowhere\"".into()],
-            "cannot read the folder of certificates /nowhere".into(),
-        ),
+        ([good, "certs = \"/nowhere\"".into()], "cannot read the folder of certificates /nowhere".into()),
     ] {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let (accepted, said) = settled.take(&settings);
