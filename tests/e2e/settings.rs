@@ -74,12 +74,16 @@ fn at(setting: &str, port: u16) -> String {
 
 #[test]
 fn a_server_takes_other_doors_and_loses_no_byte_of_what_runs() {
-    let [http, moved, plain, admin, public] = [port(), port(), port(), port(), port()];
+    let [http, moved, plain, admin, public, web] = [(); 6].map(|()| port());
     let (site, source) = (web::mirror("site"), unhurried());
     let mut settled = Settled::new(&[&at("http", http), &at("admin", admin)]);
-    let maps = [format!("a.example:{}", site.port), format!("{public}:127.0.0.1:{}", source.port)];
+    let maps = [
+        format!("a.example:{}", site.port),
+        format!("{public}:127.0.0.1:{}", source.port),
+        format!("{web}:127.0.0.1:{}/http", site.port),
+    ];
     let client = settled.server.client_with(Kind::Tls, &settled.server.license, &maps, |_| {});
-    eventually("both are ready", SOON, || client.log().count(" ready") == 2);
+    eventually("all are ready", SOON, || client.log().count(" ready") == 3);
     let visits: Vec<_> = (0..100).map(|_| download(public)).collect();
     let mut stays = web::Talk::new(visit(http));
     assert_eq!(stays.get("a.example", "/").from(), "site");
@@ -102,17 +106,21 @@ fn a_server_takes_other_doors_and_loses_no_byte_of_what_runs() {
         assert_eq!(visit.recv_timeout(SOON).unwrap(), (40 * 100 * 1024, Ok(())));
     }
     assert_eq!(client.log().count("logged in"), 1);
-    assert_eq!(settled.server.process.log().count(&format!("{public} -> ")), 1, "it was bound again");
+    for same in [public, web] {
+        assert_eq!(settled.server.process.log().count(&format!("{same} -> ")), 1, "{same} was bound again");
+    }
 
     // Without it no name is served, and the client is told; when it is there again, it is served again.
     let (taken, said) = settled.take(&[&at("plain", plain)]);
     assert!(taken && said.starts_with("settings read: 0 listeners opened, 1 closed"), "{said}");
     eventually("it is down", SOON, || settled.mapping("a.example")["reason"].is_string());
+    eventually("nor is HTTP spoken elsewhere", SOON, || !opens(web));
     let (taken, said) = settled.take(&[&at("plain", plain), &at("http", http)]);
     assert!(taken && said == "settings read: 1 listeners opened, 0 closed\n", "{said}");
     eventually("it is served again", SOON, || {
         opens(http) && web::Talk::new(visit(http)).get("a.example", "/").from() == "site"
     });
+    eventually("and HTTP spoken", SOON, || opens(web));
     let (taken, said) = settled.take(&[&at("plain", plain), &at("http", http)]);
     assert!(taken && said == "nothing has changed\n", "{said}");
     assert_eq!(client.log().count("logged in"), 1);
