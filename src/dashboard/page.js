@@ -245,10 +245,11 @@ function rowsOf(license, session, mappings, rate) {
     const byServer = one.declared_by === "server";
     if (byServer) there.add(one.mapping);
     const some = one.places > 1 ? ` ${one.places_live} of ${one.places}` : "";
+    const stands = byServer && license.map.includes(one.mapping);
     rows.push({
       key, name: one.public, state: [one.state + some, MAPPING[one.state]], place: one.target, ever: [one.down, one.up],
-      ...rate((counters) => counters[name]?.mappings[one.mapping]), said: "by the " + one.declared_by,
-      license, mapping: byServer && one.mapping,
+      ...rate((counters) => counters[name]?.mappings[one.mapping]), license, mapping: stands && one.mapping,
+      said: byServer && !stands ? "on demand" : "by the " + one.declared_by,
     });
     if (one.reason) rows.push({ key: key + " why", why: one.reason });
   }

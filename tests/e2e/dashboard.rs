@@ -128,7 +128,8 @@ fn shop(desk: &Desk) -> (Nt, Backend, u16) {
     let (echo, public) = (Backend::echo(), port());
     let license = desk.server.license(&["add", "shop", "--quota", "1G", "--rate", "90M"]);
     let mappings = [format!("{public}:127.0.0.1:{}", echo.port), "22:127.0.0.1:22".to_owned()];
-    let client = desk.server.client_with(Kind::Tls, &license, &mappings, |_| {});
+    let allow = |command: &mut Command| _ = command.args(["--allow", "loopback"]);
+    let client = desk.server.client_with(Kind::Tls, &license, &mappings, allow);
     client.wait_for(" ready", SOON);
     client.wait_for("not ready", SOON);
     (client, echo, public)
@@ -182,6 +183,11 @@ fn who_knows_the_token_sees_what_there_is_and_cuts_a_visitor() {
     assert_eq!(first.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     desk.no_row(&address);
     echo_once(&mut second);
+    // What is bound on demand stands in no license, so that there is nothing to be removed.
+    let wish = json!({ "license": "shop", "host": "127.0.0.1", "port": echo.port });
+    let bound = ask(&desk.server, "POST", "/api/v1/bind", &wish.to_string()).json();
+    desk.row(&[&bound["port"].to_string(), "live", "on demand"]);
+    assert_eq!(browser.run("return document.querySelectorAll('tr.mapping button').length"), 0);
     desk.is_content();
 
     browser.click("#leave");
