@@ -71,6 +71,8 @@ mod netns;
 mod notify;
 #[path = "e2e/operator.rs"]
 mod operator;
+#[path = "e2e/picture.rs"]
+mod picture;
 #[path = "e2e/private.rs"]
 mod private;
 #[path = "e2e/process.rs"]
