@@ -260,7 +260,8 @@ function rowsOf(license, session, mappings, rate) {
 }
 
 function showClients(now, rate) {
-  const byLicense = (all) => Map.groupBy(all, (one) => one.license);
+  const add = (map, one) => map.set(one.license, [...(map.get(one.license) || []), one]);
+  const byLicense = (all) => all.reduce(add, new Map());
   const [sessions, mappings] = [byLicense(now.sessions.sessions), byLicense(now.mappings.mappings)];
   const items = now.licenses.licenses.map((license) => ({ key: license.name, license }));
   patch($("clients"), items, () => el("tbody"), (body, { license }) => {

@@ -106,8 +106,8 @@ fn a_server_takes_other_doors_and_loses_no_byte_of_what_runs() {
         assert_eq!(visit.recv_timeout(SOON).unwrap(), (40 * 100 * 1024, Ok(())));
     }
     assert_eq!(client.log().count("logged in"), 1);
-    for same in [public, web] {
-        assert_eq!(settled.server.process.log().count(&format!("{same} -> ")), 1, "{same} was bound again");
+    for same in [format!("{public} -> "), format!("{web}/http -> ")] {
+        assert_eq!(settled.server.process.log().count(&same), 1, "{same}: it was bound again");
     }
 
     // Without it no name is served, and the client is told; when it is there again, it is served again.
