@@ -168,8 +168,8 @@ impl Picture {
         changes
     }
 
-    /// The mappings of `after` that have a place which their license has not here; and their lines, where they were read
-    /// from a text.
+    /// The mappings of `after` that have a place which their license has not here; and their lines, where they were
+    /// read from a text.
     pub fn new_places<'a>(
         &'a self,
         after: &'a Directory,

@@ -90,6 +90,7 @@ impl Server {
             "ready": self.is_ready(),
             "stopping": self.stopping.is_some(),
             "unconfirmed": self.trial.seconds_left(now),
+            "licenses_trouble": self.licenses.trouble(),
             "doors": doors.collect::<Vec<_>>(),
             "public_host": self.public_host,
             "licenses": self.config.directory.len(),

@@ -234,6 +234,13 @@ fn what_an_editor_writes_or_a_program_asks_for_is_tried_before_it_holds() {
             get(&server, "/api/v1/licenses")["licenses"].as_array().unwrap().len() == 1 && echoes(public)
         );
     }
+    let status = done(&run(&server, &["status"]));
+    assert!(status.contains(&format!("does not count: licenses.toml, line {line}: ")), "{status}");
+    let listed = run(&server, &["license", "list"]);
+    assert!(
+        text(&listed.stderr).contains("the server goes on with the licenses of before: licenses.toml, line")
+    );
+    assert!(text(&listed.stdout).contains("good, online"), "{}", text(&listed.stdout));
     drop(taken);
     assert_eq!(text(&run(&server, &["reload"]).stderr), "licenses.toml read: 2 licenses\n");
     assert_eq!(text(&run(&server, &["reload"]).stderr), "nothing has changed\n");
