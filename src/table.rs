@@ -27,7 +27,7 @@ impl std::error::Error for FileError {}
 
 /// A text and the tables in it, not yet looked into.
 pub struct Document<'t> {
-    text: &'t str,
+    lines: Lines,
     root: Spanned<DeTable<'t>>,
 }
 
@@ -37,10 +37,11 @@ impl<'t> Document<'t> {
     /// # Errors
     /// Where `text` stops being TOML.
     pub fn parse(text: &'t str) -> Result<Self, FileError> {
+        let lines = Lines::of(text);
         match DeTable::parse(text) {
-            Ok(root) => Ok(Self { text, root }),
+            Ok(root) => Ok(Self { lines, root }),
             Err(error) => {
-                let line = error.span().map_or(1, |span| line_of(text, span.start));
+                let line = error.span().map_or(1, |span| lines.at(span.start));
                 let first = error.message().lines().next().unwrap_or_default();
                 Err(FileError { line, what: format!("this is not TOML: {}", hide_secrets(first)) })
             }
@@ -52,7 +53,7 @@ impl<'t> Document<'t> {
     /// # Errors
     /// The first field that is not known.
     pub fn fields(&self, known: &[&str]) -> Result<Fields<'_>, FileError> {
-        Fields::new(self.text, 1, self.root.get_ref(), known)
+        Fields::new(&self.lines, 1, self.root.get_ref(), known)
     }
 
     /// Whether there is a field or table `key` outside of any table.
@@ -63,13 +64,13 @@ impl<'t> Document<'t> {
     /// The line of the field or table `key` outside of any table.
     pub fn line_of(&self, key: &str) -> Option<usize> {
         let (name, _) = self.root.get_ref().get_key_value(key)?;
-        Some(line_of(self.text, name.span().start))
+        Some(self.lines.at(name.span().start))
     }
 }
 
 /// The fields of one table.
 pub struct Fields<'d> {
-    text: &'d str,
+    lines: &'d Lines,
     line: usize,
     table: &'d DeTable<'d>,
 }
@@ -98,14 +99,14 @@ impl<'d> Fields<'d> {
         self.table.contains_key(key)
     }
 
-    fn new(text: &'d str, line: usize, table: &'d DeTable<'d>, known: &[&str]) -> Result<Self, FileError> {
+    fn new(lines: &'d Lines, line: usize, table: &'d DeTable<'d>, known: &[&str]) -> Result<Self, FileError> {
         let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         if let Some(key) = unknown.min_by_key(|key| key.span().start) {
             let name = key.get_ref();
             let what = format!("there is no setting {} here{}", quote(name), did_you_mean(name, known));
-            return Err(FileError { line: line_of(text, key.span().start), what });
+            return Err(FileError { line: lines.at(key.span().start), what });
         }
-        Ok(Self { text, line, table })
+        Ok(Self { lines, line, table })
     }
 
     /// The line at which this table begins.
@@ -172,7 +173,7 @@ impl<'d> Fields<'d> {
             return Ok(Vec::new());
         };
         let string = |value: &'d Spanned<DeValue<'d>>| {
-            let line = line_of(self.text, value.span().start);
+            let line = self.lines.at(value.span().start);
             match value.get_ref().as_str() {
                 Some(text) => Ok(Found { value: text, line }),
                 None => Err(FileError { line, what: format!("`{key}` has to be {EXPECTED}") }),
@@ -188,7 +189,7 @@ impl<'d> Fields<'d> {
     pub fn table(&self, key: &str, known: &[&str]) -> Result<Option<Self>, FileError> {
         match self.find(key, "a table, as in [limits]", DeValue::as_table)? {
             None => Ok(None),
-            Some(table) => Self::new(self.text, table.line, table.value, known).map(Some),
+            Some(table) => Self::new(self.lines, table.line, table.value, known).map(Some),
         }
     }
 
@@ -201,9 +202,9 @@ impl<'d> Fields<'d> {
             return Ok(Vec::new());
         };
         let table = |value: &'d Spanned<DeValue<'d>>| {
-            let line = line_of(self.text, value.span().start);
+            let line = self.lines.at(value.span().start);
             match value.get_ref().as_table() {
-                Some(table) => Self::new(self.text, line, table, known),
+                Some(table) => Self::new(self.lines, line, table, known),
                 None => Err(FileError { line, what: format!("`{key}` has to be tables, as in [[{key}]]") }),
             }
         };
@@ -219,7 +220,7 @@ impl<'d> Fields<'d> {
         let Some(value) = self.table.get(key) else {
             return Ok(None);
         };
-        let line = line_of(self.text, value.span().start);
+        let line = self.lines.at(value.span().start);
         match read(value.get_ref()) {
             Some(value) => Ok(Some(Found { value, line })),
             None => Err(FileError { line, what: format!("`{key}` has to be {expected}") }),
@@ -242,8 +243,18 @@ pub fn quoted(text: &str) -> String {
     string
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+/// Where lines end in a text: it is asked for the line of every value of a file that may have a hundred thousand.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of what begins there, counted from 1.
+    fn at(&self, offset: usize) -> usize {
+        self.0.partition_point(|&end| end < offset) + 1
+    }
 }
 
 #[cfg(test)]
