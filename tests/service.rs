@@ -571,3 +571,7 @@ fn the_program_prints_a_unit_for_whoever_asks() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("/nt -c @${CREDENTIALS_DIRECTORY}/license 2222:22\n"), "{said}");
 }
+    // Below root's folder for it, where `nt status` looks.
+    has(client, &["RuntimeDirectory=nt/nt", "RuntimeDirectoryMode=0700"]);
+    has(&format!("{client} --name two --visit nas/ssh:22"), &["RuntimeDirectory=nt/two"]);
+    assert!(!unit("-s").contains("RuntimeDirectory"), "a server is asked by its state's socket");

@@ -105,8 +105,17 @@ fn rights(service: &Service) -> String {
             };
             format!("{state}{may}")
         }
-        End::Client { low_ports: true, .. } => capabilities(low, BIND),
-        End::Client { .. } => "CapabilityBoundingSet=\nPrivateUsers=yes\n".to_owned(),
+        End::Client { low_ports, .. } => {
+            let may = match low_ports {
+                true => capabilities(low, BIND),
+                false => "CapabilityBoundingSet=\nPrivateUsers=yes\n".to_owned(),
+            };
+            format!(
+                "# Where `nt status` asks it how it is, as root.\n\
+                 RuntimeDirectory=nt/{}\nRuntimeDirectoryMode=0700\n{may}",
+                service.name
+            )
+        }
     }
 }
 
