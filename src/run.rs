@@ -48,7 +48,7 @@ pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, Strin
         settings.visitors,
         settings.memory,
     )?;
-    let listen = settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into());
+    let listen = settings.tunnel();
     let listen = if handed.has(listen) { listen } else { free_address(listen)? };
     let state = StateDir::open(settings.state.as_deref())?;
     let cert = match (&settings.cert, &settings.key) {
