@@ -99,8 +99,9 @@ impl System {
                 vec![
                     Act::must(&["systemctl", "daemon-reload"]),
                     Act::must(&["systemctl", "enable", &port, &service]),
-                    // In one go: an older service gives the ports back first.
-                    Act::must(&["systemctl", "restart", &port, &service]),
+                    // Ports are not opened for a service that runs, and may have them itself.
+                    Act::must(&["systemctl", "stop", &port, &service]),
+                    Act::must(&["systemctl", "start", &port, &service]),
                 ]
             }
             Self::Systemd => vec![

@@ -403,12 +403,14 @@ fn systemd_holds_the_ports_of_a_server_where_that_is_wished() {
     assert!(socket.starts_with(&format!("# {MARK}\n")) && scratch.mode(SOCKET) == 0o644, "{socket}");
     assert!(!socket.contains("network-online"), "{socket}");
     let unit = scratch.file(UNIT);
-    for line in ["Wants=nt.socket", "After=nt.socket", "AmbientCapabilities=CAP_NET_BIND_SERVICE"] {
+    for line in
+        ["Wants=nt.socket", "After=nt.socket", "PartOf=nt.socket", "AmbientCapabilities=CAP_NET_BIND_SERVICE"]
+    {
         assert!(unit.lines().any(|own| own == line), "{line}: {unit}");
     }
-    let ran = ["daemon-reload", "enable nt.socket nt.service", "restart nt.socket nt.service"]
-        .map(|act| format!("systemctl {act}"));
-    assert_eq!(*scratch.ran.borrow(), ran);
+    let ran = ["enable", "stop", "start"].map(|act| format!("systemctl {act} nt.socket nt.service"));
+    assert_eq!(scratch.ran.borrow()[0], "systemctl daemon-reload");
+    assert_eq!(scratch.ran.borrow()[1..], ran);
     scratch.ran.borrow_mut().clear();
     let output = scratch.ok("uninstall");
     assert!(output.stderr.contains(&format!("{UNIT} and {SOCKET} are gone")), "{}", output.stderr);

@@ -63,7 +63,8 @@ pub(super) fn unit(service: &Service) -> String {
     let after = match service.socket_text() {
         Some(_) => format!(
             "# It has its ports from there, or, should that fail, opens them itself. Stopped alone it is started by \
-             the next\n# who comes: systemctl stop {name}.socket {name}\nWants={name}.socket\nAfter={name}.socket\n"
+             the next\n# who comes; both stop by: systemctl stop {name}.socket\n\
+             Wants={name}.socket\nAfter={name}.socket\nPartOf={name}.socket\n"
         ),
         None => String::new(),
     };
