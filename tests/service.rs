@@ -255,6 +255,16 @@ fn every_word_comes_to_the_program_as_it_was_written() {
 }
 
 #[test]
+fn openrc_has_a_service_read_its_files_again_and_needs_no_service_called_net() {
+    let script = nasty().text(System::OpenRc);
+    let stubs = "ebegin() { :; }; eend() { :; }; want() { printf 'want %s\\0' \"$@\"; }; RC_SVCNAME=nt
+                 supervise() { printf '%s\\0' \"$@\"; }; use() { :; }; after() { :; }; need() { exit 1; }\n";
+    let script = script.replace("supervise-daemon \"", "supervise \"");
+    let told = shell(&format!("{stubs}{script}\n$extra_started_commands; depend\n"));
+    assert_eq!(told, ["nt", "--signal", "HUP", "want net"]);
+}
+
+#[test]
 fn a_file_that_is_handed_over_may_have_any_path() {
     let word = Word::File { before: "@", path: "/etc/50% off/it's $5".to_owned(), id: "license" };
     let service = Service { words: vec![Word::Plain("-c".to_owned()), word], ..nasty() };
