@@ -1,9 +1,9 @@
 #!/bin/sh
-# nt as a service of Debian 12, in a virtual machine with a disk of its own: `make vm-check`, as root.
+# nt as a service of Debian, in a virtual machine with a disk of its own: `make vm-check`, as root.
 #   tests/vm/run.sh NT systemd|openrc
-# The machine is built once, in target/vm: its packages are unpacked here and set up in it, so that nothing of them, a
-# service manager least of all, ever runs outside. It has no network. What is checked stands in inside-*.sh, which runs
-# there at two boots of one disk; NT is put in at each boot.
+# The machine is built once, in target/vm, of the packages of this machine's release (to build it anew: remove that
+# folder). They are unpacked, and nothing of them, a service manager least of all, ever runs outside. It has no network.
+# What is checked stands in inside-*.sh, which runs there at two boots of one disk; NT is put in at each.
 set -eu
 nt=$1 system=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,8 +14,9 @@ for need in qemu-system-x86_64:qemu-system-x86 cpio:cpio mke2fs:e2fsprogs apt-ge
     command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
 done
 [ -z "$missing" ] || { echo "vm-check wants these packages of Debian:$missing"; exit 1; }
+[ "$(dpkg --print-architecture)" = amd64 ] || { echo "vm-check knows the kernel of amd64 only"; exit 1; }
 [ "$(id -u)" = 0 ] || { echo "vm-check wants to be root: it makes a disk with files of root"; exit 1; }
-# Without /dev/kvm, or with NT_VM_ACCEL=tcg where that does not work, it is some ten times slower.
+# Where /dev/kvm is missing or does not do (NT_VM_ACCEL=tcg), every instruction is emulated: that takes some minutes.
 [ -w /dev/kvm ] && accel=kvm || accel=tcg
 accel=${NT_VM_ACCEL:-$accel}
 mkdir -p "$vm"
@@ -50,6 +51,7 @@ if [ ! -e "$vm/start" ]; then
 	until [ -e /dev/vda ]; do sleep 0.1; done
 	mount -t ext4 /dev/vda /disk
 	cp -a /overlay/. /disk/
+	mount -o move /dev /disk/dev
 	exec switch_root /disk /sbin/init
 	END
     chmod +x "$vm/first/init"
@@ -63,14 +65,14 @@ if [ ! -e "$base" ]; then
         systemd) manager=systemd-sysv ;;
         openrc) manager="openrc sysvinit-core" ;;
     esac
-    rm -rf "$vm/tree" "$vm/debs" && mkdir -p "$vm/tree/usr" "$vm/debs/partial"
+    rm -rf "$vm/tree" "$vm/debs" && mkdir -p "$vm/tree/usr" "$vm/debs/archives/partial"
     : >"$vm/none"
     # shellcheck disable=SC2086
-    apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$vm/none" -o Dir::Cache::archives="$vm/debs" \
+    apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$vm/none" -o Dir::Cache="$vm/debs" \
         install $manager base-files base-passwd bash coreutils curl dash diffutils findutils grep iproute2 mount \
         netcat-openbsd procps sed util-linux
     for folder in bin sbin lib lib64; do mkdir "$vm/tree/usr/$folder" && ln -s "usr/$folder" "$vm/tree/$folder"; done
-    for deb in "$vm"/debs/*.deb; do
+    for deb in "$vm"/debs/archives/*.deb; do
         dpkg --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$vm/tree"
     done
     cp "$vm/tree/usr/share/base-passwd/passwd.master" "$vm/tree/etc/passwd"
