@@ -1,8 +1,8 @@
-//! The certificates with which TLS of visitors ends here: PEM files in a folder, looked at again when they change.
+//! The certificates with which TLS ends here: PEM files, looked at again when they change.
 //!
 //! A certificate and its key are `NAME.crt` (or `NAME.pem`) and `NAME.key`, or `fullchain.pem` and `privkey.pem` in a
 //! folder of their own, as ACME clients leave them. For which names one is stands in it. The server's own comes last:
-//! it is shown for names that stand in none, and browsers warn of it.
+//! it is what clients are shown, and visitors for names that stand in none; browsers warn of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::tls::Certificates;
 /// Most certificates of one folder.
 const CERTIFICATES_MAX: usize = 1_000;
 
-/// A folder of certificates.
+/// Where certificates are.
 #[derive(Debug)]
-pub struct CertificateFolder {
+pub struct CertificateFiles {
     folder: Option<PathBuf>,
-    own: Identity,
+    own: (PathBuf, PathBuf),
     /// What was there when it was looked at last; nothing before the first time.
     seen: Option<Vec<Pair>>,
 }
@@ -30,9 +30,9 @@ struct Pair {
     key: (PathBuf, Option<SystemTime>),
 }
 
-impl CertificateFolder {
-    /// A folder, if there is one, and what is shown where nothing in it fits.
-    pub fn new(folder: Option<PathBuf>, own: Identity) -> Self {
+impl CertificateFiles {
+    /// A folder, if there is one, and the server's own certificate and key.
+    pub fn new(folder: Option<PathBuf>, own: (PathBuf, PathBuf)) -> Self {
         Self { folder, own, seen: None }
     }
 
@@ -41,31 +41,37 @@ impl CertificateFolder {
     /// # Errors
     /// A sentence that names the file, what is wrong with it and what to do.
     pub fn changed(&mut self) -> Option<Result<Certificates, String>> {
-        let pairs = match self.folder.as_deref().map_or(Ok(Vec::new()), pairs) {
+        let mut pairs = match self.folder.as_deref().map_or(Ok(Vec::new()), pairs) {
             Ok(pairs) => pairs,
             Err(what) => return Some(Err(what)),
         };
+        let (certificate, key) = self.own.clone();
+        pairs.push(Pair { certificate: stamped(certificate), key: stamped(key) });
         if self.seen.as_ref() == Some(&pairs) {
             return None;
         }
-        let certificates = self.read(&pairs);
+        let certificates = read(&pairs);
         // What is wrong is said once, and looked at again when it has changed.
         self.seen = Some(pairs);
         Some(certificates)
     }
+}
 
-    fn read(&self, pairs: &[Pair]) -> Result<Certificates, String> {
-        let mut certificates = Certificates::default();
-        for Pair { certificate: (certificate, _), key: (key, _) } in pairs {
-            let Identity { chain, key: secret } = read_identity(certificate, key)?;
-            certificates
-                .add(chain, secret)
-                .map_err(|error| format!("{} cannot be used: {error}", certificate.display()))?;
-        }
-        let own = certificates.add(self.own.chain.clone(), self.own.key.clone_key());
-        own.map_err(|error| format!("the server's own certificate cannot be used: {error}"))?;
-        Ok(certificates)
+fn read(pairs: &[Pair]) -> Result<Certificates, String> {
+    let mut certificates = Certificates::default();
+    for Pair { certificate: (certificate, _), key: (key, _) } in pairs {
+        let Identity { chain, key: secret } = read_identity(certificate, key)?;
+        certificates
+            .add(chain, secret)
+            .map_err(|error| format!("{} cannot be used: {error}", certificate.display()))?;
     }
+    Ok(certificates)
+}
+
+/// A file, and when it was changed last.
+fn stamped(path: PathBuf) -> (PathBuf, Option<SystemTime>) {
+    let changed = fs::metadata(&path).and_then(|about| about.modified()).ok();
+    (path, changed)
 }
 
 fn pairs(folder: &Path) -> Result<Vec<Pair>, String> {
@@ -79,10 +85,6 @@ fn pairs(folder: &Path) -> Result<Vec<Pair>, String> {
             _ => (path.join("fullchain.pem"), path.join("privkey.pem")),
         };
         if certificate.is_file() && key.is_file() {
-            let stamped = |path: PathBuf| {
-                let changed = fs::metadata(&path).and_then(|about| about.modified()).ok();
-                (path, changed)
-            };
             pairs.push(Pair { certificate: stamped(certificate), key: stamped(key) });
         }
     }

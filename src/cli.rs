@@ -15,7 +15,7 @@ use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
 use crate::mapping::{self, Mapping, Visiting};
 use crate::note::Format;
 use crate::policy::Allow;
-use crate::role::Settings;
+use crate::role::ClientSettings;
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
 use crate::via::Via;
@@ -104,19 +104,38 @@ impl ServeArgs {
         Ok(settings)
     }
 
-    /// Whether the file still says what it said.
+    /// The same once more, while a server runs that was started with `first`.
     ///
     /// # Errors
-    /// What is wrong with it, or that it counts when the server is started again.
+    /// What is wrong with the file, or what of it counts only when the server is started again.
     pub fn again(
         &self,
         first: &ServerConfig,
         read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
-    ) -> Result<Settings, String> {
-        if self.clone().settle(read)? != *first {
-            return Err(not_while_it_runs(self.config.as_ref(), "licenses and certificates"));
+    ) -> Result<ServerConfig, String> {
+        let settings = self.clone().settle(read)?;
+        match settings.counts_at_start(first) {
+            None => Ok(settings),
+            Some(setting) => {
+                let place = self.place_of(setting, read);
+                Err(format!("{place} has changed, and counts when nt is started again"))
+            }
         }
-        Ok(Settings::default())
+    }
+
+    /// Where a setting stands that has changed: what flags say cannot.
+    pub fn place_of(
+        &self,
+        setting: &str,
+        read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
+    ) -> String {
+        let Some(path) = &self.config else { return format!("`{setting}`") };
+        let shown = path.display().to_string();
+        let line = read(Source::File(&shown)).ok().and_then(|text| config::line_of(&text, setting));
+        line.map_or_else(
+            || format!("{shown}: `{setting}`"),
+            |line| format!("{shown}, line {line}: `{setting}`"),
+        )
     }
 }
 
@@ -182,7 +201,7 @@ impl ClientArgs {
         let word =
             self.server.clone().or_else(|| file.server.clone()).ok_or_else(|| help::NO_SERVER.to_string())?;
         let server = word.resolve(read)?;
-        let Settings { mappings: maps, allow } = self.changeable(&file)?;
+        let ClientSettings { mappings: maps, allow } = self.changeable(&file)?;
         let plain = self.plain || file.plain.unwrap_or(false);
         let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
         let visits = file.visit.into_iter().chain(self.visits).collect();
@@ -191,7 +210,7 @@ impl ClientArgs {
     }
 
     /// What of the file's settings and of the words may change while the client runs.
-    fn changeable(&self, file: &ClientConfig) -> Result<Settings, String> {
+    fn changeable(&self, file: &ClientConfig) -> Result<ClientSettings, String> {
         let mut mappings: Vec<Mapping> = Vec::new();
         for MapText(text) in file.map.iter().chain(&self.maps) {
             let mapping = mapping::parse(text).map_err(|error| error.to_string())?;
@@ -205,7 +224,7 @@ impl ClientArgs {
             return Err(format!("a client has at most {CLIENT_MAPPINGS_MAX} mappings, or ports of them"));
         }
         let allow = self.allow.as_ref().or(file.allow.as_ref()).cloned().unwrap_or_default();
-        Ok(Settings { mappings, allow })
+        Ok(ClientSettings { mappings, allow })
     }
 
     /// The same once more, of a file that may be another one since it was read as `first`.
@@ -216,11 +235,14 @@ impl ClientArgs {
         &self,
         first: &ClientConfig,
         read: &mut dyn FnMut(Source<'_>) -> Result<String, String>,
-    ) -> Result<Settings, String> {
+    ) -> Result<ClientSettings, String> {
         let file = self.read_file(read)?;
         let fixed = |file: &ClientConfig| ClientConfig { map: Vec::new(), allow: None, ..file.clone() };
         if fixed(&file) != fixed(first) {
-            return Err(not_while_it_runs(self.config.as_ref(), "`map` and `allow`"));
+            let place = self.config.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
+            return Err(format!(
+                "{place}something else than `map` and `allow` has changed, which counts when nt is started again"
+            ));
         }
         self.changeable(&file)
     }
@@ -235,11 +257,6 @@ impl ClientArgs {
     ) -> Result<ClientConfig, String> {
         Ok(read_config(self.config.as_ref(), read, config::parse_client)?.unwrap_or_default())
     }
-}
-
-fn not_while_it_runs(path: Option<&PathBuf>, can: &str) -> String {
-    let place = path.map_or_else(String::new, |path| format!("{}: ", path.display()));
-    format!("{place}something else than {can} has changed, which counts when nt is started again")
 }
 
 /// What the words ask for: `args` without the program's name, `env_license` from `NT_LICENSE`.

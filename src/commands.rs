@@ -22,6 +22,7 @@ use crate::entropy::Entropy;
 use crate::ledger::Account;
 use crate::license::{LICENSE_BYTES, License};
 use crate::mapping;
+use crate::meter::Traffic;
 use crate::os;
 use crate::policy::{Quota, Rates};
 use crate::server_ref::Source;
@@ -78,9 +79,8 @@ fn open(state: Option<&String>) -> Result<StateDir, String> {
 /// Makes a change, and says so.
 fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, String> {
     let state = open(state)?;
-    let mut warnings = Vec::new();
     let edited = match control::runs(&state) {
-        true => changed_by_server(&state, &edit, &mut warnings),
+        true => changed_by_server(&state, &edit),
         false => state.edit(&edit, &new_license(), os::day_clock().today()),
     };
     let edited = edited.map_err(|trouble| {
@@ -89,26 +89,20 @@ fn change(state: Option<&String>, edit: Edit, terminal: bool) -> Result<Output, 
         flag.unwrap_or_default() + &trouble.what
     })?;
     let added = matches!(edit, Edit::Add { .. });
-    let mut output = match (edited.license, edited.entry) {
+    Ok(match (edited.license, edited.entry) {
         (Some(license), Some(entry)) => {
             let place = || format!("License `{}` is in {}.", entry.name, state.path().display());
             let what = if added { place() } else { edited.what };
             handed_out(&state, &what, &license, &entry, terminal)
         }
         _ => said(&state, &edited.what),
-    };
-    for warning in warnings {
-        let _ = writeln!(output.stderr, "Warning: {warning}");
-    }
-    Ok(output)
+    })
 }
 
-/// Has the running server make a change, after a look at what it would come to.
-fn changed_by_server(state: &StateDir, edit: &Edit, warnings: &mut Vec<String>) -> Result<Edited, NotEdited> {
-    let before = state.load_licenses()?;
-    let mut after = before.clone();
+/// Has the running server make a change, after a look at what is wrong with it.
+fn changed_by_server(state: &StateDir, edit: &Edit) -> Result<Edited, NotEdited> {
+    let mut after = state.load_licenses()?;
     let edited = edit.apply(&mut after, &new_license(), os::day_clock().today())?;
-    live::may_change(state, &before, &after, warnings)?;
     let (method, target, body) = api::request_of(edit);
     let answer = control::ask(state, method, &target, &body)?;
     let license = match answer["text"].as_str() {
@@ -345,11 +339,12 @@ fn list(state: &StateDir) -> Result<Output, String> {
         );
         return Ok(said(state, &what));
     }
+    let held = Held::of(state);
     let mut rows = vec![["NAME", "STATE", "PORTS", "HOSTS", "MAPPINGS"].map(str::to_string)];
     rows.extend(directory.iter().map(|entry| {
         [
             entry.name.clone(),
-            state_of(entry).to_string(),
+            state_of(entry).to_owned() + &held.online(&entry.name),
             entry.ports.to_string(),
             entry.hosts.to_string(),
             entry.maps.len().to_string(),
@@ -357,7 +352,7 @@ fn list(state: &StateDir) -> Result<Output, String> {
     }));
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let mut output = Output::default();
+    let mut output = Output { stderr: held.warning(), ..Output::default() };
     for row in &rows {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
@@ -370,20 +365,12 @@ fn list(state: &StateDir) -> Result<Output, String> {
 fn show(state: &StateDir, name: &str) -> Result<Output, String> {
     let directory = state.load_licenses()?;
     let entry = directory.find(name)?;
-    let bound = |bound: Option<u32>| {
-        bound.map_or_else(
-            || {
-                "no \
-        bound"
-                    .to_string()
-            },
-            |bound| bound.to_string(),
-        )
-    };
+    let held = Held::of(state);
+    let bound = |bound: Option<u32>| bound.map_or_else(|| "no bound".to_owned(), |bound| bound.to_string());
     let mut lines = vec![
         ("name", entry.name.clone()),
         ("id", entry.id.to_string()),
-        ("state", state_of(entry).to_string()),
+        ("state", state_of(entry).to_owned() + &held.online(name)),
         ("ports", entry.ports.to_string()),
         ("hosts", entry.hosts.to_string()),
         ("visits", entry.visits.to_string()),
@@ -392,17 +379,60 @@ fn show(state: &StateDir, name: &str) -> Result<Output, String> {
         ("mappings at most", bound(entry.max_mappings)),
         ("visitors at most", bound(entry.max_visitors)),
     ];
-    lines.extend(bounds(entry, state.load_counters().0.get(&entry.name)));
+    let kept = state.load_counters().0;
+    lines.extend(bounds(entry, held.counted(name).as_ref().or_else(|| kept.get(name))));
     // Behind the first comma may be a password.
     lines.extend(entry.map_texts.iter().map(|text| match text.split_once(',') {
         Some((route, _)) => ("maps", format!("{route},...")),
         None => ("maps", text.clone()),
     }));
-    let mut output = Output::default();
+    let mut output = Output { stderr: held.warning(), ..Output::default() };
     for (key, value) in lines {
         let _ = writeln!(output.stdout, "{key:<18}{value}");
     }
     Ok(output)
+}
+
+/// What a running server tells of the licenses that it holds; nothing where none runs that could be asked.
+struct Held {
+    status: Value,
+    licenses: Value,
+}
+
+impl Held {
+    fn of(state: &StateDir) -> Self {
+        let told = |target| control::get(state, target).unwrap_or_default();
+        Self { status: told("/api/v1/status"), licenses: told("/api/v1/licenses") }
+    }
+
+    fn license(&self, name: &str) -> Option<&Value> {
+        self.licenses["licenses"].as_array()?.iter().find(|license| license["name"] == name)
+    }
+
+    /// Whether its clients are there, to be put behind what else is said of a license.
+    fn online(&self, name: &str) -> String {
+        match self.license(name).map(|license| license["clients_online"].as_u64().unwrap_or(0)) {
+            None => String::new(),
+            Some(0) => ", offline".to_owned(),
+            Some(1) => ", online".to_owned(),
+            Some(count) => format!(", {count} online"),
+        }
+    }
+
+    /// What has passed, until now.
+    fn counted(&self, name: &str) -> Option<Account> {
+        let license = self.license(name)?;
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let total = Traffic { down: number(&license["down"]), up: number(&license["up"]) };
+        Some(Account { total, month: number(&license["quota"]["used"]), ..Account::default() })
+    }
+
+    /// What is shown is not what holds.
+    fn warning(&self) -> String {
+        let trouble = self.status["licenses_trouble"].as_str();
+        let says = |why| format!("Warning: the server goes on with the licenses of before: {why}\n");
+        trouble.map_or_else(String::new, says)
+    }
 }
 
 /// What is said of how much may pass, and has, where something is.

@@ -117,6 +117,21 @@ impl ServerConfig {
         addresses
     }
 
+    /// The first setting that is another one than in `first`, and counts only when a server is started.
+    pub fn counts_at_start(&self, first: &Self) -> Option<&'static str> {
+        let by_name = |config: &Self| config.http.is_some() || config.https.is_some();
+        // Memory for visitors by name is set aside at the start, or not at all.
+        let new = by_name(self) && !by_name(first);
+        let changed = [
+            ("state", self.state != first.state),
+            ("log", self.log != first.log),
+            ("limits", (self.visitors, self.memory) != (first.visitors, first.memory)),
+            ("http", new && self.http.is_some()),
+            ("https", new),
+        ];
+        changed.into_iter().find(|(_, changed)| *changed).map(|(setting, _)| setting)
+    }
+
     /// Whether this version does what is asked.
     ///
     /// # Errors
@@ -298,6 +313,11 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     Err(format!("{} is not ADDRESS:PORT, as in `[::]:9002` or `127.0.0.1:9002`", quote(text)))
+}
+
+/// The line of a setting outside of any table, or of a table's head, where the text has it.
+pub fn line_of(text: &str, setting: &str) -> Option<usize> {
+    Document::parse(text).ok()?.line_of(setting)
 }
 
 fn read_log(fields: &Fields<'_>) -> Result<Option<Format>, FileError> {

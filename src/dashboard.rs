@@ -48,6 +48,7 @@ pub fn guard(kind: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::SETTINGS;
     use crate::limits::DASHBOARD_BYTES_MAX;
 
     const PARTS: [Part; 3] = [Part::Page, Part::Style, Part::Script];
@@ -77,6 +78,17 @@ mod tests {
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", ".style"]
         {
             assert!(!code.contains(call), "the script has {call}");
+        }
+    }
+
+    #[test]
+    fn every_setting_of_a_license_has_a_field() {
+        let code = Part::Script.text();
+        let (_, fields) = code.split_once("const SETTINGS = [").expect("the page has settings");
+        let (fields, _) = fields.split_once("\n];").expect("they end");
+        assert_eq!(fields.matches("[\"").count(), SETTINGS.len());
+        for setting in SETTINGS {
+            assert!(fields.contains(&format!("[\"{setting}\", ")), "{setting}");
         }
     }
 

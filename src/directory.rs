@@ -26,6 +26,8 @@
 //!
 //! The license itself is not in there: whoever reads the file cannot log in with it.
 
+mod fields;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -34,7 +36,8 @@ use crate::license::{License, LicenseId, Verifier};
 use crate::mapping::{self, Kind, Mapping, Public};
 use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
 use crate::table::{Document, Fields, FileError, quoted};
-use crate::text::{did_you_mean, hex, parse_bytes, parse_hex, quote, show_bytes};
+use crate::text::{did_you_mean, hex, quote, show_bytes};
+use fields::{read_key, read_old, read_quota, read_set};
 
 /// Longest name of a license in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -96,6 +99,8 @@ pub struct Entry {
     pub maps: Vec<Mapping>,
     /// The same as it was written.
     pub map_texts: Vec<String>,
+    /// Where they stand in the text that they were read from.
+    pub map_lines: Lines,
     /// The private mappings that it may visit.
     pub visits: VisitSet,
     /// Where visitors of its mappings may come from, whatever these say themselves.
@@ -120,6 +125,25 @@ pub struct Entry {
     pub revoked: bool,
 }
 
+/// Lines of a text, counted from 1. They are no part of what it says: one as another is equal.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The line of the item with this index, where that is known.
+    pub fn get(&self, index: usize) -> Option<usize> {
+        self.0.get(index).copied()
+    }
+}
+
+impl PartialEq for Lines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lines {}
+
 impl Entry {
     /// The entry of `license` under `name`, with the policy of a license for which nothing was said: any
     /// port from 1024, no names, no mappings, no bounds.
@@ -135,6 +159,7 @@ impl Entry {
             hosts: HostSet::default(),
             maps: Vec::new(),
             map_texts: Vec::new(),
+            map_lines: Lines::default(),
             visits: VisitSet::default(),
             visitors: Networks::default(),
             clients: 1,
@@ -183,6 +208,7 @@ impl Entry {
         match found[..] {
             [at] => {
                 self.map_texts.remove(at);
+                self.map_lines = Lines::default();
                 Ok(self.maps.remove(at).route().to_string())
             }
             [] => {
@@ -253,6 +279,7 @@ impl Entry {
             hosts: HostSet::default(),
             maps: Vec::new(),
             map_texts: Vec::new(),
+            map_lines: Lines::default(),
             visits: VisitSet::default(),
             visitors: Networks::default(),
             clients: 1,
@@ -284,7 +311,9 @@ impl Entry {
             entry.expires = Some(expires.read(Date::parse)?);
         }
         for map in fields.strings("map")? {
+            let line = map.line;
             map.read(|text| entry.add_map(text))?;
+            entry.map_lines.0.push(line);
         }
         Ok(entry)
     }
@@ -540,36 +569,6 @@ pub fn check_name(name: &str) -> Result<String, String> {
     ))
 }
 
-/// A set that stands in the file as a list: one item at a time for the line of what is wrong, all together for the set.
-fn read_set<'a, T>(
-    fields: &'a Fields<'_>,
-    key: &str,
-    of: impl Fn(Vec<&'a str>) -> Result<T, String>,
-) -> Result<T, FileError> {
-    let mut texts = Vec::new();
-    for item in fields.strings(key)? {
-        texts.push(item.value);
-        item.read(|text| of(vec![text]))?;
-    }
-    of(texts).map_err(|what| FileError { line: fields.line(), what })
-}
-
-fn read_key<const N: usize>(fields: &Fields<'_>, key: &str) -> Result<[u8; N], FileError> {
-    let fault =
-        || format!("`{key}` is not {} hexadecimal digits: restore the file, or rotate this license", 2 * N);
-    fields.need(key)?.read(|text| parse_hex(text).ok_or_else(fault))
-}
-
-/// What a license was before it was rotated, while that is good.
-fn read_old(fields: &Fields<'_>) -> Result<Option<(LicenseId, Verifier)>, FileError> {
-    if !OLD_FIELDS.iter().any(|key| fields.has(key)) {
-        return Ok(None);
-    }
-    let [id, public, mac] = OLD_FIELDS;
-    let verifier = Verifier { public: read_key(fields, public)?, mac: read_key(fields, mac)? };
-    Ok(Some((LicenseId(read_key(fields, id)?), verifier)))
-}
-
 /// How many clients may serve a license at once.
 ///
 /// # Errors
@@ -577,22 +576,4 @@ fn read_old(fields: &Fields<'_>) -> Result<Option<(LicenseId, Verifier)>, FileEr
 pub fn check_clients(clients: u32) -> Result<u32, String> {
     let fault = || format!("a license has from 1 to {LICENSE_CLIENTS_MAX} clients at once");
     Some(clients).filter(|clients| (1..=LICENSE_CLIENTS_MAX).contains(clients)).ok_or_else(fault)
-}
-
-fn read_quota(fields: &Fields<'_>) -> Result<Option<Quota>, FileError> {
-    let Some(bytes) = fields.string("quota")? else {
-        let stray = ["quota_day", "over_quota"].into_iter().find(|key| fields.has(key));
-        let what = |key| format!("`{key}` says nothing without `quota`");
-        return stray.map_or(Ok(None), |key| Err(FileError { line: fields.line(), what: what(key) }));
-    };
-    let bytes =
-        bytes.read(|text| parse_bytes(text).map_err(|what| format!("`quota`: {} {what}", quote(text))))?;
-    let day = fields.number("quota_day")?.unwrap_or(1);
-    let day = Quota::check_day(day)
-        .map_err(|what| FileError { line: fields.line(), what: format!("`quota_day`: {what}") })?;
-    let beyond = match fields.string("over_quota")? {
-        Some(beyond) => beyond.read(Quota::parse_beyond)?,
-        None => None,
-    };
-    Ok(Some(Quota { bytes, day, beyond }))
 }

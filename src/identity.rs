@@ -39,8 +39,17 @@ impl StateDir {
     /// # Errors
     /// A sentence that names the file, what is wrong with it and what to do.
     pub fn identity(&self, cert: Option<(&Path, &Path)>) -> Result<Identity, String> {
+        let (cert, key) = self.identity_files(cert)?;
+        read_identity(&cert, &key)
+    }
+
+    /// The files of that identity.
+    ///
+    /// # Errors
+    /// A sentence, where they cannot be made.
+    pub fn identity_files(&self, cert: Option<(&Path, &Path)>) -> Result<(PathBuf, PathBuf), String> {
         if let Some((cert, key)) = cert {
-            return read_identity(cert, key);
+            return Ok((cert.to_path_buf(), key.to_path_buf()));
         }
         let (cert, key) = (self.path().join(CERT_FILE), self.path().join(KEY_FILE));
         let _lock = self.lock()?;
@@ -60,7 +69,7 @@ impl StateDir {
                 self.make_certificate(&key_pair_of(&key)?)?;
             }
         }
-        read_identity(&cert, &key)
+        Ok((cert, key))
     }
 
     fn make_certificate(&self, pair: &KeyPair) -> Result<(), String> {

@@ -22,6 +22,8 @@ pub mod api;
 pub mod calendar;
 pub mod dashboard;
 pub mod directory;
+pub mod door;
+pub mod dry;
 pub mod edit;
 pub mod exit;
 pub mod http;

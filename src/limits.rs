@@ -233,8 +233,8 @@ pub const ADMIN_PIECE_BYTES: usize = 16 * 1024;
 pub const TRIAL_SECS: std::ops::RangeInclusive<u64> = 5..=3_600;
 /// Licenses of before that could not be written are tried again after this.
 pub const PUT_BACK_RETRY_EVERY: Span = Span::from_secs(10);
-/// Ports that are tried before other licenses are taken: the first of them.
-pub const TRIED_PORTS_MAX: usize = 16_384;
+/// Ports that are tried before other licenses are taken: the first of them. Each is opened, for about 10 µs.
+pub const TRIED_PORTS_MAX: usize = 4_096;
 /// Events that are remembered.
 pub const EVENTS_KEPT: usize = 200;
 /// Minutes of which it is remembered what passed in each: a day …

@@ -42,15 +42,8 @@ fn main() {
 fn execute(command: Command) -> Result<i32, String> {
     let mut code = 0;
     let output = match command {
-        Command::Serve(args) => {
-            let settings = args.clone().settle(&mut read_source)?;
-            let first = settings.clone();
-            return run::serve(&settings, Box::new(move || args.again(&first, &mut read_source)));
-        }
-        Command::Client(args) => {
-            let (plan, first) = (args.clone().settle(&mut read_source)?, args.read_file(&mut read_source)?);
-            return run::connect(plan, Box::new(move || args.again(&first, &mut read_source)));
-        }
+        Command::Serve(args) => return run::serve(args, read_source),
+        Command::Client(args) => return run::connect(args, read_source),
         Command::Doctor(args) => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             return doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());

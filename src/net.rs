@@ -262,6 +262,14 @@ pub trait Net {
     fn put_back(&mut self, _role: usize, _directory: Directory) {}
 
     /// The settings, read again; `None` where there is nothing to read.
+    /// Whether visitors could be served at this address, over UDP or over TCP.
+    ///
+    /// # Errors
+    /// Why not.
+    fn try_port(&mut self, _address: SocketAddr, _udp: bool) -> Result<(), Reason> {
+        Ok(())
+    }
+
     fn read_settings(&mut self) -> Option<Result<Settings, String>> {
         None
     }

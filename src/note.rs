@@ -198,7 +198,14 @@ pub enum Note {
         /// … and went.
         removed: usize,
     },
-    /// The certificates for visitors were read anew.
+    /// The settings of a server were read again, and are others.
+    ServerSettingsRead {
+        /// How many of its own listeners came …
+        opened: usize,
+        /// … and went.
+        closed: usize,
+    },
+    /// The certificates were read anew.
     CertificatesRead {
         /// How many there are.
         count: usize,
@@ -366,6 +373,7 @@ impl Note {
             | Self::QuotaFresh { .. }
             | Self::AdminAt { .. }
             | Self::SettingsRead { .. }
+            | Self::ServerSettingsRead { .. }
             | Self::LicensesRead { .. }
             | Self::CertificatesRead { .. }
             | Self::Connecting { .. }
@@ -514,7 +522,10 @@ impl fmt::Display for Note {
                     "settings read: {added} mappings added, {removed} removed; the others go on as they are"
                 )
             }
-            Self::CertificatesRead { count } => write!(f, "certificates for visitors read: {count}"),
+            Self::ServerSettingsRead { opened, closed } => {
+                write!(f, "settings read: {opened} listeners opened, {closed} closed")
+            }
+            Self::CertificatesRead { count } => write!(f, "certificates read: {count}"),
             Self::CertificatesBad(why) => write!(f, "{why}; the certificates of before still hold"),
             Self::Connecting { server } => write!(f, "connecting to {server}"),
             Self::Connected { server, resumed: false } => write!(f, "logged in to {server}"),

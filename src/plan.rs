@@ -168,15 +168,22 @@ impl Picture {
         changes
     }
 
-    /// The mappings of `after` that have a place which their license has not here.
-    pub fn new_places<'a>(&self, after: &'a Directory) -> Vec<(&'a Entry, &'a Mapping)> {
+    /// The mappings of `after` that have a place which their license has not here; and their lines, where they were
+    /// read from a text.
+    pub fn new_places<'a>(
+        &'a self,
+        after: &'a Directory,
+    ) -> impl Iterator<Item = (&'a Entry, &'a Mapping, Option<usize>)> {
         let has = |entry: &Entry, mapping: &Mapping| {
             let is_it = |(kind, public): &(Kind, Public)| *kind == mapping.kind && *public == mapping.public;
             let sketch = self.0.get(&entry.name);
             sketch.is_some_and(|sketch| sketch.maps.iter().any(|map| map.place.as_ref().is_some_and(is_it)))
         };
-        let all = after.iter().flat_map(|entry| entry.maps.iter().map(move |mapping| (entry, mapping)));
-        all.filter(|(entry, mapping)| !entry.revoked && !has(entry, mapping)).collect()
+        let all = after.iter().flat_map(|entry| {
+            let lined = entry.maps.iter().enumerate();
+            lined.map(move |(n, mapping)| (entry, mapping, entry.map_lines.get(n)))
+        });
+        all.filter(move |(entry, mapping, _)| !entry.revoked && !has(entry, mapping))
     }
 }
 
@@ -473,9 +480,10 @@ mod tests {
         let before = directory(&[add("nas", &[], &["2222:22", "5300:53/udp"])]);
         let after =
             directory(&[add("nas", &[], &["2222:23", "53000:53/udp"]), add("box", &[], &["2222:22"])]);
-        let new = Picture::of(&before).new_places(&after);
+        let before = Picture::of(&before);
+        let new = before.new_places(&after);
         let shown: Vec<String> =
-            new.iter().map(|(entry, mapping)| format!("{} {}", entry.name, mapping.route())).collect();
+            new.map(|(entry, mapping, _)| format!("{} {}", entry.name, mapping.route())).collect();
         assert_eq!(shown, ["box 2222:22", "nas 53000:53/udp"]);
     }
 }

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use crate::calendar::Clock;
 use crate::directory::Directory;
+use crate::door::Door;
+use crate::dry::Port;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
 use crate::mapping::{Auth, Mapping};
@@ -93,17 +95,37 @@ pub enum Input<'a> {
     Reload(Option<Result<Settings, String>>),
     /// The operator asks to stop; the second time at once.
     Stop,
+    /// What came of [`Verb::TryPorts`]: of each port why it cannot be had, if so.
+    Tried(Vec<Option<Reason>>),
     /// The license file was looked at; what it holds now if that changed, or why it cannot be read.
     Licenses(Option<Result<Directory, String>>),
 }
 
-/// Settings of a client that may change while it runs.
+/// Settings that may change while nt runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// A client's.
+    Client(ClientSettings),
+    /// A server's.
+    Server(ServerSettings),
+}
+
+/// What of a client's settings may change while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct ClientSettings {
     /// The mappings, ranges whole.
     pub mappings: Vec<Mapping>,
     /// Which targets the server may choose.
     pub allow: Allow,
+}
+
+/// What of a server's settings may change while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// What it listens at of its own.
+    pub doors: Vec<Door>,
+    /// What the line to paste calls this machine, where the operator has said so.
+    pub public_host: Option<String>,
 }
 
 /// What a ClientHello asks for (RFC 8446 section 4.1.2).
@@ -315,6 +337,10 @@ pub enum Verb {
     KeepCounters(String),
     /// Look at the clock and at the license file: [`Input::Clock`], then [`Input::Licenses`].
     LookAround,
+    /// Each of these ports is opened for a moment, to see whether it could be had.
+    TryPorts(Vec<Port>),
+    /// The settings are read again: [`Input::Reload`].
+    ReadSettings,
     /// Say something to the operator.
     Note(Note),
     /// End the program with this exit code.

@@ -1,187 +1,38 @@
 //! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
 
-use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+mod server;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::budget::{End, Means, Plan, plan, sessions};
-use crate::certificates::CertificateFolder;
-use crate::cli::ClientPlan;
+use crate::budget::{End, Means, Plan, plan};
+use crate::cli::{ClientArgs, ClientPlan};
 use crate::client::{self, Client};
 use crate::clients;
 use crate::commands::new_license;
-use crate::config::{Ca, ServerConfig};
+use crate::config::{Ca, ClientConfig};
 use crate::demo::{Fetch, Page};
 use crate::directory::{Directory, Entry};
+use crate::door::Door;
 use crate::driver::{Budget, Driver};
-use crate::edit::{Edit, Edited, NotEdited};
 use crate::entropy::Entropy;
 use crate::files::Folder;
-use crate::http::Scheme;
 use crate::identity::Identity;
-use crate::license::{License, Transport};
+use crate::license::Transport;
 use crate::limits::POOL_MAX;
 use crate::mapping::{self, Mapping, Target};
-use crate::names::bracketed;
 use crate::net::Net;
 use crate::note::{Format, Level, Note};
-use crate::os::{self, Handed, LicenseFile, Os, SettingsFiles};
+use crate::os::{self, Os, Sources};
 use crate::policy::Allow;
-use crate::role::Role;
-use crate::server::{self, AdminDoor, Server, Token};
-use crate::server_ref::{PLAIN_PORT, ServerRef, TLS_PORT};
-use crate::state::StateDir;
+use crate::role::{Role, Settings};
+use crate::server::Server;
+use crate::server_ref::{PLAIN_PORT, ServerRef, Source, TLS_PORT};
 use crate::tls::{Security, Trust};
-
-/// Runs a server until it is asked to stop; its exit code. `again` reads its settings once more.
-///
-/// # Errors
-/// A sentence for the person who started it.
-pub fn serve(settings: &ServerConfig, again: SettingsFiles) -> Result<i32, String> {
-    let handed = Handed::take()?;
-    let plan = means(
-        End::Server { http: settings.http.is_some() || settings.https.is_some() },
-        settings.visitors,
-        settings.memory,
-    )?;
-    let listen = settings.tunnel();
-    let listen = if handed.has(listen) { listen } else { free_address(listen)? };
-    let state = StateDir::open(settings.state.as_deref())?;
-    let cert = match (&settings.cert, &settings.key) {
-        (Some(cert), Some(key)) => Some((cert.as_path(), key.as_path())),
-        (None, None) => None,
-        _ => return Err("`cert` and `key` belong together: name both, or neither".to_owned()),
-    };
-    let own = state.identity(cert)?;
-    let mut security = Security::default().with_server(own.chain.clone(), own.key.clone_key())?;
-    let mut certificates = CertificateFolder::new(settings.certs.clone(), own);
-    if settings.https.is_some()
-        && let Some(found) = certificates.changed()
-    {
-        security.serve_visitors(found?)?;
-    }
-    if let Some(license) = first_license(&state)? {
-        // Not a matter of the log and its level: without this text the license is lost.
-        let text = welcome(&license, settings, listen, state.path());
-        let _ = writeln!(std::io::stderr(), "{text}");
-    }
-    let (directory, mut file) = state.open_licenses()?;
-    let os = start_os(settings.log.unwrap_or_default(), Some(Box::new(move || file.changed())))?;
-    let mut os = match settings.https {
-        Some(_) => os.with_certificates(Box::new(move || certificates.changed())),
-        None => os,
-    };
-    let (ledger, trouble) = state.load_counters();
-    for warning in state.warnings().into_iter().chain(trouble) {
-        tell(&mut os, Level::Warn, warning);
-    }
-    let admin = admin_doors(&state, settings.admin)?;
-    let mut os = os.with_files(Box::new(StateFiles(state))).with_settings(again).with_handed(handed);
-    tell(&mut os, Level::Info, plan.to_string());
-    // Where names over TLS are served on the same port, clients are told apart by what they offer to speak.
-    let tls = (settings.https != Some(listen)).then_some((listen, Transport::Tls));
-    let doors = tls.into_iter().chain(settings.plain.map(|address| (address, Transport::Plain))).collect();
-    let (visitors_max, sessions_max) = (plan.visitors, sessions(plan.visitors));
-    let config = server::Config { doors, directory, visitors_max, sessions_max };
-    let names = [(settings.http, Scheme::Http), (settings.https, Scheme::Https)];
-    let names = names.into_iter().filter_map(|(address, scheme)| Some((address?, scheme))).collect();
-    let server = Server::new(config, Entropy::from_os())
-        .within(plan.ports)
-        .with_names(names)
-        .with_ledger(ledger)
-        .with_admin(admin)
-        .with_public_host(settings.public_host.clone());
-    let role: Box<dyn Role> = Box::new(server);
-    Ok(Driver::new(os, vec![role], security, plan.budget).run())
-}
-
-/// The state directory, for a server that runs.
-struct StateFiles(StateDir);
-
-impl os::Files for StateFiles {
-    fn keep_counters(&mut self, text: &str) -> Result<(), String> {
-        self.0.keep_counters(text)
-    }
-
-    fn edit(&mut self, edit: &Edit) -> Result<Box<Edited>, NotEdited> {
-        self.0.edit(edit, &new_license(), os::day_clock().today()).map(Box::new)
-    }
-
-    fn put_back(&mut self, directory: &Directory) -> Result<(), String> {
-        self.0.put_licenses(directory)
-    }
-}
-
-/// Where the operator can ask: always on a socket in the state directory, and on a port where that is wanted.
-fn admin_doors(state: &StateDir, port: Option<SocketAddr>) -> Result<Vec<AdminDoor>, String> {
-    let mut doors = vec![AdminDoor::Unix(state.admin_socket().display().to_string())];
-    if let Some(address) = port {
-        doors.push(AdminDoor::Port(address, Token(state.admin_token()?)));
-    }
-    Ok(doors)
-}
-
-/// The address that clients will be served on, with its true port: whether it can be had is known before a
-/// license is made.
-fn free_address(wish: SocketAddr) -> Result<SocketAddr, String> {
-    let bound = TcpListener::bind(wish).and_then(|listener| listener.local_addr());
-    match bound {
-        Ok(address) => Ok(address),
-        // Without IPv6, every address is every IPv4 address; the loop will find that out as well.
-        Err(_) if wish.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            free_address(SocketAddr::from((Ipv4Addr::UNSPECIFIED, wish.port())))
-        }
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(format!(
-            "cannot serve clients on {wish}: the port is in use; stop the other program, or choose another port with \
-             --listen"
-        )),
-        Err(error) => {
-            Err(format!("cannot serve clients on {wish}: {error}; choose another address with --listen"))
-        }
-    }
-}
-
-/// The first start of a server makes a license `default`, so that one line on the other machine is enough.
-fn first_license(state: &StateDir) -> Result<Option<License>, String> {
-    if !state.load_licenses()?.is_empty() {
-        return Ok(None);
-    }
-    let license = new_license();
-    Ok(state.add_default(&license)?.then_some(license))
-}
-
-/// What the very first start tells; the only time that a license is printed by a server.
-fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state: &Path) -> String {
-    let guessed = settings.public_host.is_none() && listen.ip().to_canonical().is_unspecified();
-    let host = match &settings.public_host {
-        Some(host) => host.clone(),
-        None if guessed => own_address().map_or_else(|| "SERVER".to_owned(), |ip| ip.to_string()),
-        None => listen.ip().to_string(),
-    };
-    let host = bracketed(&host);
-    let port = if listen.port() == TLS_PORT { String::new() } else { format!(":{}", listen.port()) };
-    let name = if guessed {
-        format!("Put this server's public name or address for {host} if that is another. ")
-    } else {
-        String::new()
-    };
-    let flag =
-        settings.state.as_ref().map_or_else(String::new, |state| format!(" --state {}", state.display()));
-    format!(
-        "First start: there is a license `default` now, in {}.\n\n  \
-         On the machine behind NAT, to publish its port 22 as port 2222 here, paste\n\n    \
-         nt -c {}@{host}{port} 2222:22\n\n  \
-         {name}Open TCP port {} and the public ports in its firewall.\n  \
-         This license is not shown again; `nt license rotate default{flag}` makes a new one.\n",
-        state.display(),
-        license.text(),
-        listen.port(),
-    )
-}
+pub use server::serve;
 
 /// The address that this machine uses towards others: the kernel's choice of a route; nothing is sent.
 pub fn own_address() -> Option<IpAddr> {
@@ -190,11 +41,12 @@ pub fn own_address() -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// Runs a client until it is asked to stop; its exit code. `again` reads its settings once more.
+/// Runs a client until it is asked to stop; its exit code. `read` gives the text of a file.
 ///
 /// # Errors
 /// A sentence for the person who started it.
-pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String> {
+pub fn connect(args: ClientArgs, mut read: impl Read + 'static) -> Result<i32, String> {
+    let (settings, first) = (args.clone().settle(&mut read)?, args.read_file(&mut read)?);
     let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca, log } = settings;
     let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
         Target::Files(path) => Some(path),
@@ -203,7 +55,7 @@ pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String
     let folders: Vec<&String> = folders.collect();
     let plan = means(End::Client { folders: !folders.is_empty() || allow.permits_folders() }, None, None)?;
     let (transport, servers, security) = ways(&server, plain, ca.as_ref())?;
-    let mut os = start_os(log, None)?.with_settings(again);
+    let mut os = start_os(log, Box::new(ClientSources { args, read, first }))?;
     tell(&mut os, Level::Info, plan.to_string());
     if plain {
         let text = "the tunnel is NOT encrypted (--plain): whoever is on the way can read and change \
@@ -240,6 +92,25 @@ pub fn connect(settings: ClientPlan, again: SettingsFiles) -> Result<i32, String
     Ok(code)
 }
 
+/// Gives the text of a file, or of standard input.
+pub trait Read: FnMut(Source<'_>) -> Result<String, String> {}
+
+impl<R: FnMut(Source<'_>) -> Result<String, String>> Read for R {}
+
+/// The files of a client.
+struct ClientSources<R> {
+    args: ClientArgs,
+    read: R,
+    /// What they said at the start.
+    first: ClientConfig,
+}
+
+impl<R: Read> Sources for ClientSources<R> {
+    fn settings(&mut self) -> Option<Result<Settings, String>> {
+        Some(self.args.again(&self.first, &mut self.read).map(Settings::Client))
+    }
+}
+
 /// How a client goes to its servers: by which of their ports, and what TLS it speaks there.
 ///
 /// # Errors
@@ -272,7 +143,7 @@ pub fn connect_beside(
 ) -> Result<i32, String> {
     let means = means(End::Client { folders: false }, None, None)?;
     let (transport, servers, security) = ways(&plan.server, plan.plain, plan.ca.as_ref())?;
-    let os = start_os(plan.log, None)?.with_ear(ear);
+    let os = start_os(plan.log, Box::new(()))?.with_ear(ear);
     ready(os.stopper());
     let config = client::Config {
         servers,
@@ -330,8 +201,12 @@ pub fn demo(once: bool) -> Result<i32, String> {
     let (page, door) = (free_port(None)?, free_port(None)?);
     let public = free_port(Some(8080))?;
     let mapping = format!("{}:{}:{}", public.ip(), public.port(), page.port());
-    let server =
-        server::Config { doors: vec![(door, Transport::Tls)], directory, visitors_max: 64, sessions_max: 1 };
+    let server = crate::server::Config {
+        doors: vec![Door::Tunnel(door, Transport::Tls)],
+        directory,
+        visitors_max: 64,
+        sessions_max: 1,
+    };
     let client = client::Config {
         servers: vec![(door.ip().to_string(), door.port())],
         via: None,
@@ -352,7 +227,7 @@ pub fn demo(once: bool) -> Result<i32, String> {
     ];
     // Both ends of each visit are in this process.
     let budget = Budget { raws: 2 * 64, locals: 64, tunnels: 4 * (64 + POOL_MAX), callers: 0 };
-    Ok(Driver::new(start_os(Format::Text, None)?, roles, security, budget).run())
+    Ok(Driver::new(start_os(Format::Text, Box::new(()))?, roles, security, budget).run())
 }
 
 /// A port of loopback that is free now: this one, if it is.
@@ -382,8 +257,8 @@ fn level() -> Result<Level, String> {
     }
 }
 
-fn start_os(format: Format, licenses: Option<LicenseFile>) -> Result<Os, String> {
-    Os::new(level()?, format, licenses)
+fn start_os(format: Format, sources: Box<dyn Sources>) -> Result<Os, String> {
+    Os::new(level()?, format, sources)
         .map_err(|error| format!("the operating system gives no poller or signals: {error}"))
 }
 

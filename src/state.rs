@@ -6,6 +6,7 @@
 //! admin.sock      where a running server can be asked, see `api`
 //! admin.token     what whoever asks by a port has to know, secret
 //! licenses.lock   held while one of the files is changed
+//! licenses.before what licenses.toml was, while others are on trial
 //! server.key      the server's private key, Ed25519, PEM
 //! server.crt      its certificate, signed by itself, PEM
 //! ```
@@ -33,6 +34,7 @@ use crate::policy::HostSet;
 use crate::text::hex;
 
 const LICENSES: &str = "licenses.toml";
+const BEFORE: &str = "licenses.before";
 const COUNTERS: &str = "counters.toml";
 const ADMIN_TOKEN: &str = "admin.token";
 /// Shortest token that is believed to be secret.
@@ -237,13 +239,24 @@ impl StateDir {
         Ok(edited)
     }
 
-    /// Puts these licenses in the place of those in the file, while nobody else changes it.
+    /// Puts these licenses in the place of those in the file, while nobody else changes it: as they were written before
+    /// a trial, if they were.
     ///
     /// # Errors
     /// Why it could not be written; then the old file is whole.
     pub fn put_licenses(&self, directory: &Directory) -> Result<(), String> {
         let _lock = self.lock()?;
-        self.write(LICENSES, directory.to_toml().as_bytes())
+        let before = fs::read_to_string(self.path.join(BEFORE)).ok();
+        let before = before.filter(|text| Directory::parse(text).is_ok_and(|of_text| of_text == *directory));
+        self.write(LICENSES, before.unwrap_or_else(|| directory.to_toml()).as_bytes())?;
+        self.forget_before();
+        Ok(())
+    }
+
+    /// What is in `licenses.toml` is there to stay.
+    pub fn forget_before(&self) {
+        // Where it cannot be removed, it is of no use and does no harm: it is looked into only to be put back.
+        let _ = fs::remove_file(self.path.join(BEFORE));
     }
 
     /// Puts a text in the place of `licenses.toml`, while nobody else changes it: `before` is asked first, and `after`
@@ -265,12 +278,16 @@ impl StateDir {
             Err(error) => return Err(explain("read", &path, &error)),
         };
         before()?;
+        if let Some(bytes) = &old {
+            self.write(BEFORE, bytes)?;
+        }
         self.write(LICENSES, text.as_bytes())?;
         after().map_err(|why| {
             let undone = match old {
                 Some(bytes) => self.write(LICENSES, &bytes),
                 None => fs::remove_file(&path).map_err(|error| explain("remove", &path, &error)),
             };
+            self.forget_before();
             match undone {
                 Ok(()) => why,
                 Err(trouble) => format!("{why}; and the old file is not back: {trouble}"),

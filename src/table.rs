@@ -59,6 +59,12 @@ impl<'t> Document<'t> {
     pub fn has(&self, key: &str) -> bool {
         self.root.get_ref().contains_key(key)
     }
+
+    /// The line of the field or table `key` outside of any table.
+    pub fn line_of(&self, key: &str) -> Option<usize> {
+        let (name, _) = self.root.get_ref().get_key_value(key)?;
+        Some(line_of(self.text, name.span().start))
+    }
 }
 
 /// The fields of one table.

@@ -59,21 +59,26 @@ impl Security {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, String> {
-        let provider = provider();
-        let certified = CertifiedKey::from_der(chain, key, &provider)
+        let certified = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|e| format!("the server's certificate and key cannot be used: {e}"))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        self.serve_clients(Arc::new(certified))?;
+        Ok(self)
+    }
+
+    /// Has TLS of clients end here, with this certificate from now on.
+    fn serve_clients(&mut self, own: Arc<CertifiedKey>) -> Result<(), String> {
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| e.to_string())?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Shy(Arc::new(certified))));
+            .with_cert_resolver(Arc::new(Shy(own)));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.key_log = self.tap.clone();
         self.server = Some(Arc::new(config));
-        Ok(self)
+        Ok(())
     }
 
     /// Adds the client's end. `host` is the name that is asked for.
@@ -99,11 +104,14 @@ impl Security {
         Ok(self)
     }
 
-    /// Has TLS of visitors end here, with these certificates from now on.
+    /// Has TLS end here with these certificates from now on: that of visitors with the one for their name, that of
+    /// clients with the last, which is the server's own.
     ///
     /// # Errors
-    /// Nothing that was seen yet.
-    pub fn serve_visitors(&mut self, certificates: Certificates) -> Result<(), String> {
+    /// There is none.
+    pub fn serve(&mut self, certificates: Certificates) -> Result<(), String> {
+        let own = certificates.last().ok_or("there is no certificate of the server's own")?;
+        self.serve_clients(own)?;
         self.visitors = Some(visitors::config(certificates, self.tap.clone())?);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use nt::calendar::{Clock, Date};
 use nt::directory::{Directory, Entry};
+use nt::door::{Door, Token};
 use nt::entropy::Entropy;
 use nt::ledger::Ledger;
 use nt::license::Transport;
@@ -14,7 +15,7 @@ use nt::meter::{Limits, Traffic};
 use nt::policy::{Quota, Rates};
 use nt::reason::Reason;
 use nt::role::{Input, Keys, Role};
-use nt::server::{self, AdminDoor, Server, Token};
+use nt::server::{self, Server};
 use nt::slots::Key;
 use nt::time::Span;
 use nt::wire::{Frame, Map};
@@ -29,10 +30,11 @@ const DAY: u64 = 86_400;
 const TODAY: u64 = 20_767 * DAY;
 
 fn server(directory: Directory, ledger: Ledger) -> Stage<Server> {
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let admin = Door::Admin(SocketAddr::from(([127, 0, 0, 1], 9001)), Token("token".to_owned()));
+    let doors = doors.into_iter().chain([admin]).collect();
     let config = server::Config { doors, directory, visitors_max: 100, sessions_max: 10 };
-    let admin = vec![AdminDoor::Port(SocketAddr::from(([127, 0, 0, 1], 9001)), Token("token".to_owned()))];
-    let server = Server::new(config, Entropy::new([1; 32])).with_ledger(ledger).with_admin(admin);
+    let server = Server::new(config, Entropy::new([1; 32])).with_ledger(ledger);
     let mut stage = Stage::new(server);
     stage.step(Input::Start);
     stage.step(Input::Clock(Clock(TODAY)));

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use nt::directory::{Directory, Entry};
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::license::Transport;
 use nt::limits::{ANNOUNCE_TIMEOUT, SERVER_MAPPING_BIT};
@@ -22,7 +23,7 @@ mod stage;
 use stage::{BINDING, Stage, directory, license};
 
 fn server(directory: Directory, visitors_max: usize, sessions_max: usize) -> Stage<Server> {
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory, visitors_max, sessions_max };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);
@@ -240,7 +241,7 @@ fn channels_that_others_keep_spare_do_not_starve_a_visitor() {
 /// Listeners take open files that visitors and tunnel connections were promised.
 #[test]
 fn mappings_take_no_more_files_than_are_there_for_them() {
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory: directory(|_| {}), visitors_max: 10, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])).within(3));
     stage.step(Input::Start);

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use nt::directory::{Directory, Entry};
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::http::Scheme;
 use nt::license::Transport;
@@ -33,10 +34,12 @@ fn directory() -> Directory {
 /// A server with a door for clients, and one for each of these schemes.
 fn server(schemes: &[Scheme], visitors_max: usize) -> Stage<Server> {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let doors = vec![(local(9002), Transport::Tls)];
+    let names = schemes
+        .iter()
+        .map(|&scheme| Door::Names(local(if scheme == Scheme::Http { 80 } else { 443 }), scheme));
+    let doors = [Door::Tunnel(local(9002), Transport::Tls)].into_iter().chain(names).collect();
     let config = server::Config { doors, directory: directory(), visitors_max, sessions_max: 10 };
-    let names = schemes.iter().map(|&scheme| (local(if scheme == Scheme::Http { 80 } else { 443 }), scheme));
-    let server = Server::new(config, Entropy::new([1; 32])).with_names(names.collect());
+    let server = Server::new(config, Entropy::new([1; 32]));
     let mut stage = Stage::new(server);
     stage.step(Input::Start);
     for (key, address) in stage.listening.clone() {

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::license::Transport;
 use nt::policy::VisitSet;
@@ -26,7 +27,7 @@ fn server() -> (Stage<Server>, Key, Key) {
             entry.visits = VisitSet::parse("license1/box,license1/nobody,license9/box").unwrap();
         }
     });
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory, visitors_max: 10, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);

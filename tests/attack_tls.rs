@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use nt::arena::Arena;
 use nt::directory::Directory;
+use nt::door::Door;
 use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
 use nt::identity::Identity;
@@ -244,7 +245,7 @@ impl Tunnel {
 fn tls_server(visitors_max: usize) -> (Hand, Driver<Hand>) {
     let Identity { chain, key } = Identity::fresh().unwrap();
     let security = Security::default().with_server(chain, key).unwrap();
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let server = server::Config { doors, directory: directory(|_| {}), visitors_max, sessions_max: 4 };
     let role: Box<dyn Role> = Box::new(Server::new(server, Entropy::new([1; 32])));
     let hand = Hand::default();

@@ -71,6 +71,8 @@ mod netns;
 mod notify;
 #[path = "e2e/operator.rs"]
 mod operator;
+#[path = "e2e/picture.rs"]
+mod picture;
 #[path = "e2e/private.rs"]
 mod private;
 #[path = "e2e/process.rs"]
@@ -91,6 +93,8 @@ mod rest;
 mod scratch;
 #[path = "e2e/servers.rs"]
 mod servers;
+#[path = "e2e/settings.rs"]
+mod settings;
 #[path = "e2e/strangers.rs"]
 mod strangers;
 #[path = "e2e/tcp.rs"]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use nt::client::Client;
 use nt::directory::{Directory, Entry};
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::license::{License, Transport, plain_binding};
 use nt::limits::{HEADER_BYTES, REFUSED_BACKOFF_FIRST};
@@ -32,7 +33,7 @@ fn server() -> Stage<Server> {
     directory.add(Entry::new("one", &license()).expect("a name")).expect("a new name");
     directory.add(Entry::new("two", &neighbour()).expect("a name")).expect("a new name");
     let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let doors = vec![(here(9002), Transport::Tls), (here(9000), Transport::Plain)];
+    let doors = vec![Door::Tunnel(here(9002), Transport::Tls), Door::Tunnel(here(9000), Transport::Plain)];
     let config = server::Config { doors, directory, visitors_max: 10, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);

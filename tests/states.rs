@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use nt::client::Client;
 use nt::directory::{Directory, Entry};
+use nt::door::Door;
 use nt::entropy::Entropy;
 use nt::license::{License, Transport};
 use nt::policy::Allow;
@@ -26,7 +27,7 @@ fn license() -> License {
 fn stranger(known: bool) -> (Stage<Server>, Key) {
     let mut directory = Directory::default();
     directory.add(Entry::new("one", &license()).expect("a name")).expect("a new name");
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = vec![Door::Tunnel(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
     let config = server::Config { doors, directory, visitors_max: 10, sessions_max: 10 };
     let mut stage = Stage::new(Server::new(config, Entropy::new([1; 32])));
     stage.step(Input::Start);

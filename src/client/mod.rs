@@ -277,7 +277,7 @@ impl Role for Client {
             Input::Over(_) | Input::Greeted(..) | Input::Announced(..) | Input::Licenses(_) => {}
             Input::Reload(settings) => self.reload(now, settings, out),
             Input::Passed(_) | Input::Spent(_) | Input::Clock(_) => {}
-            Input::Edited(..) | Input::PutBack(_) => {}
+            Input::Edited(..) | Input::PutBack(_) | Input::Tried(_) => {}
         }
     }
 

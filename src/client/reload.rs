@@ -8,7 +8,7 @@ use super::{Client, Stop};
 use crate::channel::cmd::Cmd;
 use crate::mapping::Mapping;
 use crate::note::Note;
-use crate::role::{Manner, Outbox, Settings};
+use crate::role::{ClientSettings, Manner, Outbox, Settings};
 use crate::time::Time;
 
 impl Client {
@@ -18,10 +18,10 @@ impl Client {
         settings: Option<Result<Settings, String>>,
         out: &mut Outbox<'_>,
     ) {
-        let Settings { mappings, allow } = match settings {
-            Some(Ok(settings)) => settings,
+        let ClientSettings { mappings, allow } = match settings {
+            Some(Ok(Settings::Client(settings))) => settings,
             Some(Err(why)) => return out.note(Note::SettingsKept(why)),
-            None => return,
+            Some(Ok(Settings::Server(_))) | None => return,
         };
         let same_allow = std::mem::replace(&mut self.config.allow, allow) == self.config.allow;
         let (added, removed) = self.take_mappings(mappings);

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::dry::{self, Found};
+use super::dry;
 use super::{Output, open};
 use crate::api::UNCONFIRMED;
 use crate::cli::{PlanArgs, ReloadArgs};
 use crate::control;
-use crate::directory::Directory;
+use crate::dry::Found;
 use crate::edit;
 use crate::limits::TRIAL_SECS;
 use crate::plan::{Change, Picture};
@@ -109,6 +109,7 @@ pub fn reload(args: &ReloadArgs) -> Result<Output, String> {
         }
         (None, None) => {
             let said = ask(&state, None)?;
+            state.forget_before();
             Ok(Output { stdout: String::new(), stderr: format!("{said}\n") })
         }
     }
@@ -149,6 +150,9 @@ fn take(state: &StateDir, file: &Path, confirm: Option<u64>) -> Result<Output, S
         }
         return Err(why);
     }
+    if confirm.is_none() {
+        state.forget_before();
+    }
     let left = confirm.map_or_else(String::new, |seconds| {
         format!("; unless `nt reload` confirms it within {seconds} s, the licenses of before hold again")
     });
@@ -164,22 +168,4 @@ fn free(state: &StateDir) -> Result<(), String> {
 
 fn refuse(found: &Found) -> Result<(), String> {
     if found.faults.is_empty() { Ok(()) } else { Err(found.faults.join("\nnt: ")) }
-}
-
-/// Whether a change of the licenses may be made: with a running server in mind, if there is one.
-pub(super) fn may_change(
-    state: &StateDir,
-    before: &Directory,
-    after: &Directory,
-    warnings: &mut Vec<String>,
-) -> Result<(), String> {
-    // Who does not answer has nothing to say.
-    let Ok(status) = control::get(state, STATUS) else { return Ok(()) };
-    if !status["unconfirmed"].is_null() {
-        return Err(UNCONFIRMED.to_owned());
-    }
-    let found = dry::try_places(state, &Picture::of(before), after);
-    refuse(&found)?;
-    warnings.extend(found.warnings);
-    Ok(())
 }

@@ -10,6 +10,16 @@ const LIVE = 150; // looks that are drawn: five minutes
 const SHOWN = 200; // visitors and events
 const AWAY = "The server does not answer: it is not known whether this was done.";
 const NO_TOKEN = "The server does not take this token. The right one stands in admin.token in its state directory.";
+// What a license may, by its name in licenses.toml: what it is called here, what holds where nothing is said, an example.
+const SETTINGS = [
+  ["ports", "Ports", "1024-65535", "80,443,8000-8099"],
+  ["hosts", "Hosts", "none", "*.a.example"], ["visit", "May visit", "none", "box/ssh"],
+  ["visitors", "Visitors from", "any", "10.0.0.0/8"], ["connects", "Connects", "none", "30/10s"],
+  ["max_visitors", "Max visitors", "none", "100"], ["max_mappings", "Max mappings", "none", "10"],
+  ["clients", "Clients at once", "1", "3"], ["expires", "Expires", "none", "30d"],
+  ["rate", "Rate, down/up", "none", "10M/2M"], ["quota", "Quota a month", "none", "100G"],
+  ["quota_day", "Quota day", "1", "5"], ["over_quota", "Over quota", "stop", "64K"],
+];
 const RANGES = [["5 min", 300], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400]];
 
 const $ = (id) => document.getElementById(id);
@@ -102,8 +112,10 @@ function patch(parent, items, build, update) {
 
 // ── The server ──
 
+const refusal = (status, what) => Object.assign(new Error(status === 401 ? NO_TOKEN : what), { status });
+
 async function ask(method, path, body) {
-  if (!/^[\x21-\x7e]+$/.test(token || "")) throw Object.assign(new Error(NO_TOKEN), { status: 401 });
+  if (!/^[\x21-\x7e]+$/.test(token || "")) throw refusal(401);
   const answer = await fetch("/api/v1/" + path, {
     method,
     body: body && JSON.stringify(body),
@@ -112,8 +124,7 @@ async function ask(method, path, body) {
     signal: AbortSignal.timeout(PATIENCE),
   });
   const value = await answer.json();
-  if (answer.status === 401) throw Object.assign(new Error(NO_TOKEN), { status: 401 });
-  if (!answer.ok) throw Object.assign(new Error(value.error), { status: answer.status });
+  if (!answer.ok) throw refusal(answer.status, value.error);
   return value;
 }
 
@@ -136,7 +147,7 @@ async function look() {
     }
   } catch (error) {
     if (token !== asked) return;
-    if (error.status === 401) return leave(NO_TOKEN);
+    if (error.status === 401) return leave(error.message);
     gone ||= Date.now() / 1000;
     before = null;
   } finally {
@@ -234,10 +245,11 @@ function rowsOf(license, session, mappings, rate) {
     const byServer = one.declared_by === "server";
     if (byServer) there.add(one.mapping);
     const some = one.places > 1 ? ` ${one.places_live} of ${one.places}` : "";
+    const stands = byServer && license.map.includes(one.mapping);
     rows.push({
       key, name: one.public, state: [one.state + some, MAPPING[one.state]], place: one.target, ever: [one.down, one.up],
-      ...rate((counters) => counters[name]?.mappings[one.mapping]), said: "by the " + one.declared_by,
-      license, mapping: byServer && one.mapping,
+      ...rate((counters) => counters[name]?.mappings[one.mapping]), license, mapping: stands && one.mapping,
+      said: byServer && !stands ? "on demand" : "by the " + one.declared_by,
     });
     if (one.reason) rows.push({ key: key + " why", why: one.reason });
   }
@@ -248,6 +260,8 @@ function rowsOf(license, session, mappings, rate) {
 }
 
 function showClients(now, rate) {
+  const add = (map, one) => map.set(one.license, [...(map.get(one.license) || []), one]);
+  const byLicense = (all) => all.reduce(add, new Map());
   const [sessions, mappings] = [byLicense(now.sessions.sessions), byLicense(now.mappings.mappings)];
   const items = now.licenses.licenses.map((license) => ({ key: license.name, license }));
   patch($("clients"), items, () => el("tbody"), (body, { license }) => {
@@ -256,12 +270,6 @@ function showClients(now, rate) {
     patch(body, rows, buildRow, updateRow);
   });
   none("clients", items);
-}
-
-function byLicense(all) {
-  const map = new Map();
-  for (const one of all) map.set(one.license, [...(map.get(one.license) || []), one]);
-  return map;
 }
 
 function none(table, { length }) {
@@ -274,12 +282,12 @@ function buildRow(item) {
   const row = el("tr", { class: item.quota !== undefined ? "license" : "mapping" });
   const labels = ["", "", "", "visitors", "down", "up", "ever", "", ""];
   row.append(...labels.map((label) => el("td", label && { "data-label": label })));
-  [3, 4, 5, 6].forEach((at) => row.children[at].classList.add("n"));
+  row.children[3].className = "n";
   row.children[0].className = "first";
   row.children[1].append(el("span"));
   row.children[8].className = "does";
   const { name } = item.license;
-  if (item.quota !== undefined) row.children[8].append(button("Manage", name, () => manage(row.item)));
+  if (item.quota !== undefined) row.children[8].append(button("Manage", name, () => raiseLicense(row.item.license)));
   else if (item.mapping) row.children[8].append(button("Remove", `${item.mapping} of ${name}`, () => removeMapping(row.item)));
   return row;
 }
@@ -423,7 +431,7 @@ async function act(work, refuse = say) {
     else say(answer.message);
     look();
   } catch (error) {
-    if (error.status === 401) leave(NO_TOKEN);
+    if (error.status === 401) leave(error.message);
     else refuse(error.status ? error.message : AWAY);
   }
 }
@@ -435,13 +443,14 @@ function raise(dialog) {
   dialog.showModal();
 }
 
-// What the server has against it stands beside the form, in its own words; the field that it names is marked.
+// What the server has against it stands beside the form, in its own words; the field that it names is marked, or the only one.
 function wrong(form, text) {
   put(form.querySelector(".error"), text);
   const named = /^`(\w+)`/.exec(text)?.[1] || (/^(the name|there is a license) /.test(text) ? "name" : "");
-  for (const field of form.elements) {
+  const fields = [...form.elements].filter((field) => field.name);
+  for (const field of fields) {
     field.removeAttribute("aria-invalid");
-    if (text && field.name && (field.name === named || form.elements.length === 3)) {
+    if (text && (field.name === named || fields.length === 1)) {
       field.setAttribute("aria-invalid", "true");
       field.focus();
     }
@@ -488,25 +497,47 @@ async function copy() {
   }
 }
 
-// The settings of a license, by their names in licenses.toml.
-function manage({ license }) {
-  managed = license.name;
-  put($("t-manage"), managed);
-  const facts = ["id", "ports", "hosts", "visit", "visitors", "max_mappings", "max_visitors", "rate", "quota", "connects", "expires"];
-  $("bounds").replaceChildren(...facts.flatMap((name) => {
-    const value = license[name]?.text || license[name];
-    const text = value === null ? "no bound" : Array.isArray(value) ? value.join(", ") || "none" : String(value);
-    return [el("dt", {}, name), el("dd", {}, text)];
-  }));
-  $("manage").showModal();
+// One form for two: a license that is new, and one that is there, with what it may as it stands.
+function raiseLicense(license) {
+  managed = license?.name || "";
+  put($("t-license"), managed || "New license");
+  put($("public"), license?.id || "");
+  put($("save"), license ? "Save" : "Make it");
+  $("fresh").hidden = Boolean(license);
+  $("deeds").hidden = !license;
+  const { text: quota, day: quota_day, beyond: over_quota } = license?.quota || {};
+  // No list of networks permits anybody, an empty one nobody.
+  const visitors = license?.visitors && (String(license.visitors) || "none");
+  const now = { ...license, visitors, quota, quota_day, over_quota };
+  for (const [name] of SETTINGS) $("f-" + name).defaultValue = now[name] ?? "";
+  raise($("license"));
 }
 
-function sure(title, what, yes, work, leaked = false) {
+// What is other than it was when the form was raised. A setting that is blank now is to be what it usually is.
+function changed(form) {
+  const wish = {};
+  for (const { name, value, defaultValue, placeholder } of form.elements) {
+    if (name && value.trim() !== defaultValue) wish[name] = value.trim() || placeholder;
+  }
+  // What is said of a quota goes with it.
+  if (wish.quota === "none") delete wish.quota_day, delete wish.over_quota;
+  return wish;
+}
+
+function saveLicense(form) {
+  const wish = changed(form);
+  if (!managed) return ask("POST", "licenses", { name: "", ...wish, map: wish.map?.split(/\s*\n\s*/) });
+  if (!Object.keys(wish).length) return { message: "Nothing was changed." };
+  return ask("PATCH", path(managed), wish);
+}
+
+// Asks whether it is to be done, and with `more`, the id of a label, that too.
+function sure(title, what, yes, work, more) {
   agreed = work;
   put($("t-ask"), title);
   put($("what"), what);
   put($("yes"), yes);
-  $("leaked").hidden = !leaked;
+  for (const id of ["one", "leaked"]) $(id).hidden = id !== more;
   raise($("ask"));
 }
 
@@ -516,12 +547,10 @@ function removeMapping({ license, mapping }) {
 }
 
 const DEEDS = {
-  add: (name) => {
-    put($("whose"), name);
-    raise($("add"));
-  },
-  rotate: (name) => sure(`Rotate ${name}?`, "It gets a new text, which is shown once. The old one is good until the new one is used.",
-    "Rotate", () => ask("POST", path(name, "rotate"), { now: $("f-now").checked }), true),
+  add: (name) => sure(`Add a mapping to ${name}`, "The client takes it where its --allow covers the target.", "Add it",
+    ({ mapping }) => ask("POST", path(name, "mappings"), { mapping: mapping.value.trim() }), "one"),
+  rotate: (name) => sure(`Rotate ${name}?`, "Its new text is shown once. The old one is good until the new one is used.",
+    "Rotate", ({ now }) => ask("POST", path(name, "rotate"), { now: now.checked }), "leaked"),
   revoke: (name) => sure(`Revoke ${name}?`, "Its client is refused, and its visitors are cut, at once. It is good again when it is rotated.",
     "Revoke", () => ask("POST", path(name, "revoke"))),
   remove: (name) => sure(`Remove ${name}?`, "The license is forgotten, with what it may and what has passed. Its client is refused.",
@@ -543,6 +572,10 @@ function leave(why = "") {
   put($("refused"), why);
   $("token").value = "";
   $("token").focus();
+}
+
+function on(selector, act) {
+  for (const node of document.querySelectorAll(selector)) node.addEventListener("click", () => act(node));
 }
 
 function board(there) {
@@ -569,8 +602,6 @@ async function enter(event) {
 }
 
 function begin() {
-  $("facts").append(el("span"), el("span"), el("span"));
-  $("legend").append(el("span"), el("span", { class: "down" }), el("span", { class: "up" }));
   for (const [name, label] of [["down", "Down now"], ["up", "Up now"], ["visits", "Visitors"], ["online", "Clients online"]]) {
     $("figures").append(el("div", {}, el("dt", {}, label), el("dd", { "data-figure": name, class: name }, "–")));
   }
@@ -583,26 +614,23 @@ function begin() {
     node.setAttribute("aria-pressed", one === range);
     return node;
   }));
+  $("settings").append(...SETTINGS.map(([name, label, usual, example]) => {
+    const id = "f-" + name;
+    const words = el("label", { for: id }, label + " ", el("small", {}, "e.g. " + example));
+    return el("div", {}, words, el("input", { id, name, placeholder: usual }));
+  }));
   $("enter").addEventListener("submit", enter);
-  $("leave").addEventListener("click", () => leave());
-  $("new").addEventListener("click", () => raise($("make")));
-  $("copy").addEventListener("click", copy);
-  $("paste").addEventListener("close", () => { $("line").value = ""; });
-  for (const node of document.querySelectorAll("[data-close]")) node.addEventListener("click", () => node.closest("dialog").close());
-  for (const node of document.querySelectorAll("[data-do]")) {
-    node.addEventListener("click", () => {
-      $("manage").close();
-      DEEDS[node.dataset.do](managed);
-    });
-  }
-  onSubmit($("make"), (form) => {
-    const wish = { name: "" };
-    for (const [name, value] of new FormData(form)) if (value.trim()) wish[name] = value.trim();
-    if (wish.map) wish.map = wish.map.split(/\s*\n\s*/);
-    return ask("POST", "licenses", wish);
+  on("#leave", () => leave());
+  on("#new", () => raiseLicense(null));
+  on("#copy", copy);
+  on("[data-close]", (node) => node.closest("dialog").close());
+  on("[data-do]", (node) => {
+    $("license").close();
+    DEEDS[node.dataset.do](managed);
   });
-  onSubmit($("add"), (form) => ask("POST", path(managed, "mappings"), { mapping: form.elements.mapping.value.trim() }));
-  onSubmit($("ask"), () => agreed());
+  $("paste").addEventListener("close", () => { $("line").value = ""; });
+  onSubmit($("license"), saveLicense);
+  onSubmit($("ask"), (form) => agreed(form.elements));
   document.addEventListener("visibilitychange", look);
   new ResizeObserver(() => seen && draw()).observe($("chart"));
   board(Boolean(token));

@@ -1,6 +1,7 @@
 //! Roles: each is given one input at a time, and what it wants is carried out before the next.
 
 use super::{Driver, Slot};
+use crate::dry::Port;
 use crate::http::Exchange;
 use crate::limits::{LINGER_TIMEOUT, SEND_SOON};
 use crate::link::{Held, Payload, Phase};
@@ -92,9 +93,21 @@ impl<N: Net> Driver<N> {
             Verb::PutBack(directory) => self.net.put_back(role, *directory),
             Verb::KeepCounters(text) => self.net.keep_counters(text),
             Verb::LookAround => self.look_around(role),
+            Verb::TryPorts(ports) => self.try_ports(role, ports),
+            Verb::ReadSettings => self.read_settings(role),
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
         }
+    }
+
+    fn read_settings(&mut self, role: usize) {
+        let settings = self.net.read_settings();
+        self.outcomes.push_back((role, Input::Reload(settings)));
+    }
+
+    fn try_ports(&mut self, role: usize, ports: Vec<Port>) {
+        let tried = ports.into_iter().map(|(address, udp)| self.net.try_port(address, udp).err());
+        self.outcomes.push_back((role, Input::Tried(tried.collect())));
     }
 
     fn tell_drained(&mut self, key: Key) {
@@ -109,9 +122,9 @@ impl<N: Net> Driver<N> {
         match self.net.poll_certificates() {
             Some(Ok(certificates)) => {
                 let count = certificates.len();
-                if self.security.serve_visitors(certificates).is_ok() {
-                    self.net.note(self.now, &Note::CertificatesRead { count });
-                }
+                let served = self.security.serve(certificates);
+                let note = served.map_or_else(Note::CertificatesBad, |()| Note::CertificatesRead { count });
+                self.net.note(self.now, &note);
             }
             Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
             None => {}

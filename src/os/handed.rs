@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use rustix::net::{SocketType, sockopt};
 
@@ -15,8 +16,8 @@ const FIRST: RawFd = 3;
 const MOST: RawFd = 1_024;
 
 /// What was handed over.
-#[derive(Debug, Default)]
-pub struct Handed(Vec<(SocketAddr, TcpListener)>);
+#[derive(Clone, Debug, Default)]
+pub struct Handed(Rc<Vec<(SocketAddr, TcpListener)>>);
 
 impl Handed {
     /// What was handed to this very process. To be called once, before the process opens files of its own: what stands
@@ -30,7 +31,7 @@ impl Handed {
             return Ok(Self::default());
         }
         let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok()).unwrap_or(0).min(MOST);
-        (FIRST..FIRST + count).map(listener).collect::<Result<_, _>>().map(Self)
+        (FIRST..FIRST + count).map(listener).collect::<Result<_, _>>().map(|all| Self(Rc::new(all)))
     }
 
     /// The listener for this address, if it was handed over.

@@ -48,7 +48,7 @@ use signals::{Signals, Wishes};
 use sockets::Pace;
 use stream::Stream;
 
-pub use attempt::try_port;
+pub use attempt::{meet, try_port};
 pub use clerk::Files;
 pub use handed::Handed;
 #[cfg(any(target_env = "musl", test))]
@@ -57,14 +57,26 @@ pub use looks::{clock_is_steered, resent};
 pub use signals::outlive_full_files;
 pub use sockets::{clock, day_clock, memory_bytes, no_core_dumps, raise_open_files};
 
-/// Looks at the license file: what it holds, if that has changed since the last look.
-pub type LicenseFile = Box<dyn FnMut() -> Option<Result<Directory, String>>>;
+/// The files that nt is told by what to do, looked at while it runs. An error is a sentence about the file.
+pub trait Sources {
+    /// The licenses, if they have changed since the last look.
+    fn licenses(&mut self) -> Option<Result<Directory, String>> {
+        None
+    }
 
-/// Looks at the certificates for visitors: what they are, if they have changed since the last look.
-pub type CertificateFiles = Box<dyn FnMut() -> Option<Result<Certificates, String>>>;
+    /// The certificates, if they have changed since the last look.
+    fn certificates(&mut self) -> Option<Result<Certificates, String>> {
+        None
+    }
 
-/// Reads the settings again: what of them may change while nt runs, or why that cannot be.
-pub type SettingsFiles = Box<dyn FnMut() -> Result<Settings, String>>;
+    /// The settings, where there are any, that may change while nt runs; or why they cannot be taken.
+    fn settings(&mut self) -> Option<Result<Settings, String>> {
+        None
+    }
+}
+
+/// No files at all.
+impl Sources for () {}
 
 /// Hears every note, in the place of the log.
 pub type Ear = Box<dyn FnMut(&Note)>;
@@ -92,9 +104,7 @@ pub struct Os {
     folders: Folders,
     resolver: Resolver,
     signals: Signals,
-    licenses: Option<LicenseFile>,
-    certificates: Option<CertificateFiles>,
-    settings: Option<SettingsFiles>,
+    sources: Box<dyn Sources>,
     clerk: Clerk,
     log: Log,
     ear: Option<Ear>,
@@ -108,11 +118,11 @@ pub struct Os {
 const SIGNALS: usize = usize::MAX - 1;
 
 impl Os {
-    /// A handle on the operating system, with signals taken over. `licenses` looks at the license file.
+    /// A handle on the operating system, with signals taken over.
     ///
     /// # Errors
     /// The poller or the signals cannot be had.
-    pub fn new(level: Level, format: Format, licenses: Option<LicenseFile>) -> io::Result<Self> {
+    pub fn new(level: Level, format: Format, sources: Box<dyn Sources>) -> io::Result<Self> {
         let (poll, signals) = (Poll::new()?, Signals::new()?);
         poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
         let (pipes, resolver, log) =
@@ -124,9 +134,7 @@ impl Os {
             folders: Folders::default(),
             resolver,
             signals,
-            licenses,
-            certificates: None,
-            settings: None,
+            sources,
             clerk: Clerk::default(),
             log,
             ear: None,
@@ -136,22 +144,10 @@ impl Os {
         })
     }
 
-    /// The same with somebody who looks at the certificates for visitors.
-    #[must_use]
-    pub fn with_certificates(self, certificates: CertificateFiles) -> Self {
-        Self { certificates: Some(certificates), ..self }
-    }
-
     /// The same with listeners that are there already.
     #[must_use]
     pub fn with_handed(self, handed: Handed) -> Self {
         Self { handed, ..self }
-    }
-
-    /// The same with somebody who reads the settings again.
-    #[must_use]
-    pub fn with_settings(self, settings: SettingsFiles) -> Self {
-        Self { settings: Some(settings), ..self }
     }
 
     /// The same with somebody who hears what the log would.
@@ -386,7 +382,7 @@ impl Net for Os {
     }
 
     fn poll_certificates(&mut self) -> Option<Result<Certificates, String>> {
-        self.certificates.as_mut()?()
+        self.sources.certificates()
     }
 
     fn clock(&mut self) -> Clock {
@@ -405,12 +401,16 @@ impl Net for Os {
         self.clerk.put_back(role, directory, &self.poll.bell());
     }
 
+    fn try_port(&mut self, address: SocketAddr, udp: bool) -> Result<(), Reason> {
+        try_port(address, udp)
+    }
+
     fn read_settings(&mut self) -> Option<Result<Settings, String>> {
-        self.settings.as_mut().map(|read| read())
+        self.sources.settings()
     }
 
     fn poll_licenses(&mut self) -> Option<Result<Directory, String>> {
-        self.licenses.as_mut()?()
+        self.sources.licenses()
     }
 
     fn note(&mut self, now: Time, note: &Note) {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Channel, Server};
 use crate::api::{self, Call, Refusal, View};
 use crate::dashboard::guard;
+use crate::door::Token;
 use crate::edit::{Edited, NotEdited};
 use crate::http::{Body, Request, header_space};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_MAX, ADMIN_PIECE_BYTES, ADMIN_TIMEOUT, HTTP_HEAD_BYTES_MAX};
@@ -24,25 +25,6 @@ use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
 use crate::text::alike;
 use crate::time::{Span, Time};
-
-/// A door for the operator.
-#[derive(Clone, Debug)]
-pub enum AdminDoor {
-    /// A Unix socket, which the file system guards.
-    Unix(String),
-    /// A port, for who knows this token.
-    Port(SocketAddr, Token),
-}
-
-/// What whoever comes by a port has to know. `Debug` leaves it out.
-#[derive(Clone)]
-pub struct Token(pub String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
 
 /// A connection of the operator's.
 #[derive(Debug)]
@@ -263,11 +245,11 @@ impl Server {
             Ok(Call::Bind(wish)) => self.bind_on_demand(now, key, &wish, out),
             Ok(Call::Edit(edit)) => match self.trial.refusal() {
                 Some(refusal) => self.answer_admin(now, key, refusal.into(), out),
-                None => out.push(Verb::Edit(key, Box::new(edit))),
+                None => self.edit(now, key, edit, out),
             },
             Ok(Call::Reload { confirm }) => {
                 admin.stage = Stage::Asked(Asked { waits: Waits::Files(confirm), ..asked });
-                out.push(Verb::LookAround);
+                out.push(Verb::ReadSettings);
             }
             Ok(Call::Cut(id)) => {
                 let answer = self.cut_by_id(now, id, out);
@@ -315,12 +297,16 @@ impl Server {
         confirm: Option<Span>,
         out: &mut Outbox<'_>,
     ) -> Result<Answer, Refusal> {
-        if let Some(why) = &self.licenses_trouble {
+        if let Err(why) = &self.settings_read {
+            return Err(Refusal::new(409, format!("{why}; the settings of before still hold")));
+        }
+        if let Some(why) = self.licenses.trouble() {
             return Err(Refusal::new(409, format!("{why}; the licenses of before still hold")));
         }
         let trial = self.keep_or_try(now, confirm, out)?;
         let read = changed.then(|| format!("licenses.toml read: {} licenses", self.config.directory.len()));
-        let said: Vec<String> = read.into_iter().chain(trial).collect();
+        let settings = self.settings_read.clone().unwrap_or_default();
+        let said: Vec<String> = settings.into_iter().chain(read).chain(trial).collect();
         let said = if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") };
         Ok(Answer::json(200, &json!({ "message": said })))
     }

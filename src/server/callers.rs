@@ -11,9 +11,10 @@
 //! ```
 
 use super::arrivals::{Arrival, Guest, Reach};
+use super::doors::names_at;
 use super::groups::Member;
 use super::names::Served;
-use super::{Carries, Channel, Door, Server, VisitorChannel};
+use super::{Carries, Channel, Server, VisitorChannel};
 use crate::channel::proxy::Event;
 use crate::http::{Request, Scheme, Status};
 use crate::limits::{HTTP_FRESH, HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
@@ -277,8 +278,8 @@ impl Server {
     /// The port where the same would be answered over TLS, which ends here.
     fn served_over_tls(&self, request: &Request<'_>) -> Option<u16> {
         let served = self.names.get(&Scheme::Https)?.find(request);
-        let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(Scheme::Https));
-        door.filter(|_| served != Served::Not).map(|(_, (_, address))| address.port())
+        let door = names_at(&self.doors, Scheme::Https);
+        door.filter(|_| served != Served::Not).map(|address| address.port())
     }
 
     fn options(&self, (session, mapping): (Key, u16)) -> Option<&Options> {

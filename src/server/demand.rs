@@ -382,10 +382,11 @@ impl Server {
         }
     }
 
-    /// Where visitors reach it, as this machine sees it: of a listener at all addresses, loopback.
+    /// Where visitors reach it: by the name that the operator has given this machine, else as it is seen from itself.
     fn place_of(&self, demand: &Demand) -> Value {
         let port = demand.spec.public.address().map_or(0, |address| address.port());
-        json!({ "host": "127.0.0.1", "port": port })
+        let host = self.public_host.as_deref().unwrap_or("127.0.0.1");
+        json!({ "host": host.trim_matches(['[', ']']), "port": port })
     }
 
     /// All that is bound on demand.

@@ -6,7 +6,7 @@
 //! from visit to visit; [`fronts`] and [`greeters`] have to say first for whom they come, or to whom; [`private`]
 //! lets clients visit each other, [`groups`] lets several serve one license. [`accounts`] counts what passes,
 //! [`history`] in each minute, and [`bans`] who comes too often. The operator asks at [`admin`], sees a [`report`],
-//! has a [`demand`] bound, and may have other licenses on [`trial`].
+//! has a [`demand`] bound, and may have other [`licenses`] on [`trial`].
 //!
 //! Everything that a login made hangs on its [`Session`], which a generational key names. Whatever outlives
 //! a session (a timer, an event in flight) holds a stale key and finds nothing, so no login can be cleaned
@@ -27,6 +27,7 @@ mod fronts;
 mod greeters;
 mod groups;
 mod history;
+mod licenses;
 mod mappings;
 mod names;
 mod places;
@@ -43,6 +44,7 @@ use crate::channel::cmd::Entrance;
 use crate::channel::proxy::Proxy;
 use crate::channel::visitor::Visitor;
 use crate::directory::Directory;
+use crate::door::Door;
 use crate::entropy::Entropy;
 use crate::http::Scheme;
 use crate::license::Transport;
@@ -56,15 +58,15 @@ use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
 use accounts::Accounts;
 use admin::Admin;
-pub use admin::{AdminDoor, Token};
 use bans::Bans;
 use callers::Caller;
 use demand::Demands;
-use doors::Door;
+use doors::OpenDoor;
 use events::Events;
 use fronts::Front;
 use greeters::Greeter;
 use groups::Member;
+use licenses::Licenses;
 use names::Names;
 use private::Fellow;
 use session::{Home, Session};
@@ -73,8 +75,8 @@ use trial::Trial;
 /// What a server is made from.
 #[derive(Debug)]
 pub struct Config {
-    /// Where clients are served.
-    pub doors: Vec<(SocketAddr, Transport)>,
+    /// What it listens at of its own.
+    pub doors: Vec<Door>,
     /// Who may log in.
     pub directory: Directory,
     /// Visitors at once, in all.
@@ -93,14 +95,10 @@ pub struct Server {
     earliest: Earliest,
     /// Every connection, by its key.
     channels: Table<Channel>,
-    /// The listeners for clients, and those for visitors who are told apart by name.
-    doors: Table<(Door, SocketAddr)>,
-    /// Where the operator comes.
-    admin_doors: Vec<AdminDoor>,
+    /// The listeners of its own.
+    doors: Table<OpenDoor>,
     /// What the line to paste calls this machine, where the operator has said so.
     public_host: Option<String>,
-    /// Where the latter are wanted.
-    name_doors: Vec<(SocketAddr, Scheme)>,
     /// Who serves which name, by what is spoken at the door.
     names: BTreeMap<Scheme, Names>,
     /// The listeners for visitors, and who serves them: clients of one license.
@@ -122,8 +120,9 @@ pub struct Server {
     bans: Bans,
     demands: Demands,
     events: Events,
-    /// Why the license file, as it is now, does not count.
-    licenses_trouble: Option<String>,
+    licenses: Licenses,
+    /// What came of reading the settings again: what has changed, or why they do not count.
+    settings_read: Result<Option<String>, String>,
     /// Whether the licenses that hold are there to stay.
     trial: Trial,
     started: Time,
@@ -307,17 +306,12 @@ impl Server {
             Input::Drained(key) => self.drained(now, key, out),
             Input::Clock(clock) => self.clock(now, clock, out),
             Input::Licenses(result) => self.licenses(now, result, out),
+            Input::Tried(results) => self.tried(now, results, out),
             Input::Passed(passed) => self.passed(now, &passed, out),
             // What has passed tells whose mark it was, and what then.
             Input::Spent(_) => out.push(Verb::ReadMeters),
             Input::Stop => self.stop(now, out),
-            // What else may change stands in files that are looked at.
-            Input::Reload(settings) => {
-                if let Some(Err(why)) = settings {
-                    out.note(Note::SettingsKept(why));
-                }
-                out.push(Verb::LookAround);
-            }
+            Input::Reload(settings) => self.reload(now, settings, out),
             Input::Bytes(key, bytes) => self.admin_said(now, key, bytes, out),
             Input::PutBack(result) => self.put_back(now, result, out),
             Input::Edited(key, result) => self.edited(now, key, result, out),
@@ -334,9 +328,7 @@ impl Server {
             earliest: Earliest::default(),
             channels: Table::default(),
             doors: Table::default(),
-            admin_doors: Vec::new(),
             public_host: None,
-            name_doors: Vec::new(),
             names: BTreeMap::new(),
             ports: Table::default(),
             ports_max: usize::MAX,
@@ -352,7 +344,8 @@ impl Server {
             bans: Bans::default(),
             demands: Demands::default(),
             events: Events::default(),
-            licenses_trouble: None,
+            licenses: Licenses::default(),
+            settings_read: Ok(None),
             trial: Trial::Nothing,
             started: Time::default(),
             stopping: None,
@@ -363,18 +356,6 @@ impl Server {
     #[must_use]
     pub fn within(self, ports_max: usize) -> Self {
         Self { ports_max, ..self }
-    }
-
-    /// The same with listeners for visitors who are told apart by name.
-    #[must_use]
-    pub fn with_names(self, name_doors: Vec<(SocketAddr, Scheme)>) -> Self {
-        Self { name_doors, ..self }
-    }
-
-    /// The same with doors for the operator.
-    #[must_use]
-    pub fn with_admin(self, admin_doors: Vec<AdminDoor>) -> Self {
-        Self { admin_doors, ..self }
     }
 
     /// The same, called so in the line to paste.
@@ -499,33 +480,6 @@ impl Server {
                 self.visitors -= 1;
                 self.stop_if_idle(out);
             }
-        }
-    }
-
-    /// From now on these licenses hold.
-    fn hold(&mut self, now: Time, directory: Directory, out: &mut Outbox<'_>) {
-        self.licenses_trouble = None;
-        self.config.directory = directory;
-        self.enforce(now, out);
-        self.review_all(out);
-    }
-
-    fn licenses(&mut self, now: Time, result: Option<Result<Directory, String>>, out: &mut Outbox<'_>) {
-        let changed = matches!(result, Some(Ok(_)));
-        match result {
-            Some(Ok(directory)) => {
-                out.note(Note::LicensesRead { count: directory.iter().count() });
-                self.hold(now, directory, out);
-            }
-            Some(Err(why)) => {
-                self.licenses_trouble = Some(why.clone());
-                out.note(Note::LicensesBad(why));
-            }
-            None => {}
-        }
-        self.reloaded(now, changed, out);
-        for (key, hello) in std::mem::take(&mut self.unknown) {
-            self.judge_unknown(now, key, &hello, out);
         }
     }
 

@@ -12,9 +12,10 @@
 
 use std::net::SocketAddr;
 
+use super::doors::names_at;
 use super::mappings::{DRAWS, Mapping, News, Place, State};
 use super::names::Route;
-use super::{Door, Due, Server};
+use super::{Due, Server};
 use crate::directory::Entry;
 use crate::http::Scheme;
 use crate::limits::{BIND_PAUSE, BIND_RETRY_EVERY, BINDS_PER_TURN, FLOWS_SHARE};
@@ -151,7 +152,8 @@ impl Server {
         if let Public::Name { .. } = mapping.spec.public {
             return self.bind_name(now, key, index, out);
         }
-        let has_door = scheme_of(mapping.spec.kind).is_none_or(|scheme| self.names.contains_key(&scheme));
+        let has_door =
+            scheme_of(mapping.spec.kind).is_none_or(|scheme| names_at(&self.doors, scheme).is_some());
         let mut wanted = mapping.wanted(offset);
         let port = match (wanted.port(), entry) {
             (_, None) => Err(Reason::Revoked),
@@ -190,10 +192,8 @@ impl Server {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(mapping) = session.mappings.get_mut(&index) else { return };
         let Public::Name { name, path } = &mapping.spec.public else { return };
-        let door = scheme_of(mapping.spec.kind).and_then(|scheme| {
-            let door = self.doors.iter().find(|(_, (door, _))| *door == Door::Names(scheme));
-            door.map(|(_, &(_, address))| (address, scheme))
-        });
+        let door =
+            scheme_of(mapping.spec.kind).and_then(|scheme| Some((names_at(&self.doors, scheme)?, scheme)));
         let entry = self.config.directory.by_id(session.login.license);
         let named = match (entry, door) {
             (None, _) => Err(Reason::Revoked),
@@ -305,30 +305,53 @@ impl Server {
 
     // ── Closing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Closes the ports that the license does not permit any more.
+    /// Closes the places that the license does not permit any more, or that have lost their door.
     pub(super) fn enforce_ports(&mut self, now: Time, key: Key, out: &mut Outbox<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
         let Some(entry) = self.config.directory.by_id(session.login.license) else { return };
         let places = session.mappings.iter().flat_map(|(&first, mapping)| {
             (0..mapping.spec.count()).map(move |offset| (first + offset, mapping, offset))
         });
-        let closed: Vec<(u16, State)> = places
-            .map(|(index, mapping, offset)| (index, mapping.place(offset), mapping.is_live(offset, entry)))
-            .filter(|(_, place, live)| place.is_served() && !live)
-            .map(|(index, place, _)| (index, place.state))
+        let closed: Vec<(u16, State, Reason)> = places
+            .filter(|&(_, mapping, offset)| mapping.place(offset).is_served())
+            .filter_map(|(index, mapping, offset)| {
+                Some((index, mapping.place(offset).state, self.trouble_of(mapping, offset, entry)?))
+            })
             .collect();
-        for &(index, state) in &closed {
+        for &(index, state, reason) in &closed {
             self.close_place(key, index, state, out);
-            let named = matches!(state, State::Named(_));
-            let reason = if named { Reason::NameNotPermitted } else { Reason::NotPermitted };
             self.place_down(now, key, index, reason, out);
         }
         if !closed.is_empty() {
-            let is_closed = |index: u16| closed.binary_search_by_key(&index, |&(index, _)| index).is_ok();
+            let is_closed = |index: u16| closed.binary_search_by_key(&index, |&(index, ..)| index).is_ok();
             self.cut_waiting(key, is_closed, out);
         }
         self.remind_to_bind(key, Time::NEVER);
         self.announce(key, out);
+    }
+
+    /// Why a place that is served is not to be any more.
+    fn trouble_of(&self, mapping: &Mapping, offset: u16, entry: &Entry) -> Option<Reason> {
+        let door = scheme_of(mapping.spec.kind).map(|scheme| names_at(&self.doors, scheme));
+        match mapping.place(offset).state {
+            _ if door == Some(None) => Some(Reason::NoDoor),
+            // It is another door, whose address the client is to be told.
+            State::Named(address) if door.is_some_and(|door| door != Some(address)) => Some(Reason::NoDoor),
+            _ if mapping.is_live(offset, entry) => None,
+            State::Named(_) => Some(Reason::NameNotPermitted),
+            _ => Some(Reason::NotPermitted),
+        }
+    }
+
+    /// What is down may be had now: all of it is tried without delay.
+    pub(super) fn try_all(&mut self, now: Time) {
+        let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.next_round = now;
+            }
+            self.remind_to_bind(key, now);
+        }
     }
 
     /// Mappings, by their indexes, are served no longer; who waits for one goes. All at once: to look for those takes

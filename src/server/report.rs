@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::admin::Answer;
 use super::mappings::{Mapping, State};
 use super::session::Session;
-use super::{Carries, Channel, Door, Server};
+use super::{Carries, Channel, Server};
 use crate::api::{OPENAPI, Refusal, View};
 use crate::calendar::Clock;
 use crate::directory::Entry;
+use crate::door::Door;
+use crate::http::Scheme;
 use crate::license::Transport;
 use crate::meter::Traffic;
 use crate::policy::{Quota, Rates};
@@ -65,19 +67,19 @@ impl Server {
 
     /// Whether clients can come in.
     fn is_ready(&self) -> bool {
-        let tunnel = |door: &Door| matches!(door, Door::Tunnel(_) | Door::Names(crate::http::Scheme::Https));
-        self.stopping.is_none() && self.doors.iter().any(|(_, (door, _))| tunnel(door))
+        let tunnel = |door: &Door| matches!(door, Door::Tunnel(..) | Door::Names(_, Scheme::Https));
+        self.stopping.is_none() && self.doors.iter().any(|(_, open)| tunnel(&open.door))
     }
 
     fn status(&self, now: Time) -> Value {
-        let doors = self.doors.iter().filter_map(|(_, (door, address))| {
-            let kind = match door {
-                Door::Tunnel(Transport::Tls) => "tls",
-                Door::Tunnel(Transport::Plain) => "plain",
-                Door::Names(scheme) => scheme.word(),
-                Door::Admin(_) => return None,
+        let doors = self.doors.iter().filter_map(|(_, open)| {
+            let kind = match &open.door {
+                Door::Tunnel(_, Transport::Tls) => "tls",
+                Door::Tunnel(_, Transport::Plain) => "plain",
+                Door::Names(_, scheme) => scheme.word(),
+                Door::Socket(_) | Door::Admin(..) => return None,
             };
-            Some(json!({ "kind": kind, "address": address.to_string() }))
+            Some(json!({ "kind": kind, "address": open.address.to_string() }))
         });
         let Clock(clock) = self.events.clock(now);
         json!({
@@ -88,6 +90,7 @@ impl Server {
             "ready": self.is_ready(),
             "stopping": self.stopping.is_some(),
             "unconfirmed": self.trial.seconds_left(now),
+            "licenses_trouble": self.licenses.trouble(),
             "doors": doors.collect::<Vec<_>>(),
             "public_host": self.public_host,
             "licenses": self.config.directory.len(),

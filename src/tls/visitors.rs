@@ -79,6 +79,11 @@ impl Certificates {
         self.0.is_empty()
     }
 
+    /// The one that was added last.
+    pub(super) fn last(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.last().cloned()
+    }
+
     /// The one for this name: the first in which it stands, else the last of all.
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let wanted = ServerName::try_from(name).ok();

@@ -3,26 +3,26 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::api::{ask, get};
 use super::harness::{Backend, Kind, SOON, Server, nt, port, visit};
 use super::process::{eventually, mortal, need};
 use super::rest::Nt;
 use super::webdriver::{BACKSPACE, Browser, ENTER, ESCAPE, PROGRAMS, TAB};
 
 /// A server, and the operator at its page. The browser goes first, so that the server is at rest at the end.
-struct Desk {
-    browser: Browser,
-    server: Server,
+pub struct Desk {
+    pub browser: Browser,
+    pub server: Server,
     admin: u16,
 }
 
 impl Desk {
     /// A desk, where the browser is installed.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !need(&PROGRAMS) {
             return None;
         }
@@ -41,7 +41,7 @@ impl Desk {
     }
 
     /// The operator says who they are.
-    fn enter(&self) {
+    pub fn enter(&self) {
         self.browser.wait("the form", "return document.activeElement.id === 'token'");
         self.browser.fill("#token", &format!("{}{ENTER}", self.token()));
         self.browser.wait("the board", "return document.querySelectorAll('tr.license').length > 0");
@@ -85,6 +85,23 @@ impl Desk {
         self.browser.keys(ENTER);
     }
 
+    /// Writes something else into a field: what has come to have the focus by the keyboard is selected.
+    fn write(&self, field: &str, text: &str) {
+        self.tab_to(field);
+        let seen = "const field = document.activeElement, box = field.getBoundingClientRect();
+            return document.elementFromPoint(box.x + box.width / 2, box.bottom - 2) === field";
+        assert_eq!(self.browser.run(seen), true, "{field} is in sight");
+        self.browser.keys(text);
+    }
+
+    /// Nothing asks any more, and the focus is where it was before.
+    fn is_back_at(&self, label: &str) {
+        let script = format!(
+            "return !document.querySelector('[open]') && document.activeElement.getAttribute('aria-label') === '{label}'"
+        );
+        self.browser.wait(&format!("back at {label}"), &script);
+    }
+
     /// Nothing was forbidden to the page, and nothing in it failed.
     fn is_content(&self) {
         let complaints = self.browser.complaints();
@@ -111,7 +128,8 @@ fn shop(desk: &Desk) -> (Nt, Backend, u16) {
     let (echo, public) = (Backend::echo(), port());
     let license = desk.server.license(&["add", "shop", "--quota", "1G", "--rate", "90M"]);
     let mappings = [format!("{public}:127.0.0.1:{}", echo.port), "22:127.0.0.1:22".to_owned()];
-    let client = desk.server.client_with(Kind::Tls, &license, &mappings, |_| {});
+    let allow = |command: &mut Command| _ = command.args(["--allow", "loopback"]);
+    let client = desk.server.client_with(Kind::Tls, &license, &mappings, allow);
     client.wait_for(" ready", SOON);
     client.wait_for("not ready", SOON);
     (client, echo, public)
@@ -165,6 +183,11 @@ fn who_knows_the_token_sees_what_there_is_and_cuts_a_visitor() {
     assert_eq!(first.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     desk.no_row(&address);
     echo_once(&mut second);
+    // What is bound on demand stands in no license, so that there is nothing to be removed.
+    let wish = json!({ "license": "shop", "host": "127.0.0.1", "port": echo.port });
+    let bound = ask(&desk.server, "POST", "/api/v1/bind", &wish.to_string()).json();
+    desk.row(&[&bound["port"].to_string(), "live", "on demand"]);
+    assert_eq!(browser.run("return document.querySelectorAll('tr.mapping button').length"), 0);
     desk.is_content();
 
     browser.click("#leave");
@@ -191,7 +214,7 @@ fn a_license_and_its_mappings_are_made_and_removed_by_keyboard() {
     desk.tab_to("#f-rate");
     browser.keys("fast");
     desk.press("#f-expires");
-    let error = browser.wait("the error", "return document.querySelector('#make .error').textContent");
+    let error = browser.wait("the error", "return document.querySelector('#license .error').textContent");
     assert!(error.as_str().unwrap().starts_with("`rate`: `fast` is not a number of bytes"), "{error}");
     assert_eq!(browser.run("return document.activeElement.id"), "f-rate", "where it is wrong");
     browser.keys(&format!("{}9M{ENTER}", BACKSPACE.repeat(4)));
@@ -215,7 +238,7 @@ fn a_license_and_its_mappings_are_made_and_removed_by_keyboard() {
     desk.press("[aria-label='Manage box']");
     desk.press("[data-do=add]");
     browser.keys(&format!("nonsense:{ENTER}"));
-    let error = browser.wait("the error", "return document.querySelector('#add .error').textContent");
+    let error = browser.wait("the error", "return document.querySelector('#ask .error').textContent");
     assert!(error.as_str().unwrap().contains("`nonsense:`"), "{error}");
     browser.keys(&format!("{}{}{ENTER}", BACKSPACE.repeat(9), maps[1]));
     desk.row(&[&publics[1].to_string(), "live"]);
@@ -252,6 +275,110 @@ fn a_license_and_its_mappings_are_made_and_removed_by_keyboard() {
     let odd = |line: &String| !line.contains("the server responded with a status of 4");
     let complaints: Vec<String> = browser.complaints().into_iter().filter(odd).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+/// What the settings of the form are.
+const SHOWN: &str = "return Object.fromEntries([...document.querySelectorAll('#settings input')].map((field) => [field.name, field.value]))";
+
+/// Has the page remember what it sends to change something.
+const LISTEN: &str = "
+window.sent = [];
+const plain = window.fetch;
+window.fetch = (url, options) => {
+  if (options.method !== 'GET') sent.push([options.method, url, JSON.parse(options.body)]);
+  return plain(url, options);
+}";
+
+/// A license of which everything is said that can be: the settings, as they were written.
+fn bounded(desk: &Desk) -> Value {
+    let settings = json!({
+        "ports": "2000-2999", "hosts": "*.example.org,a.example.com", "visit": "default/ssh", "visitors": "10.0.0.0/8",
+        "clients": "2", "max_mappings": "5", "max_visitors": "50", "rate": "9M/3M", "quota": "5G", "quota_day": "7",
+        "over_quota": "64K", "connects": "30/10s", "expires": "2099-01-31",
+    });
+    let mut names = nt::directory::SETTINGS.to_vec();
+    names.sort_unstable();
+    assert_eq!(settings.as_object().unwrap().keys().collect::<Vec<_>>(), names, "there is one more");
+    let mut wish = settings.clone();
+    wish["name"] = json!("box");
+    assert_eq!(ask(&desk.server, "POST", "/api/v1/licenses", &wish.to_string()).status, 201);
+    settings
+}
+
+#[test]
+fn what_a_license_may_is_changed_by_keyboard_and_nothing_else_of_it() {
+    let Some(desk) = Desk::new() else { return };
+    let (browser, settings) = (&desk.browser, bounded(&desk));
+    let license = || get(&desk.server, "/api/v1/licenses/box");
+    let (was, sent) = (license(), || browser.run("return sent.splice(0)"));
+    desk.enter();
+    browser.run(LISTEN);
+    desk.press("[aria-label='Manage box']");
+    assert_eq!(browser.run(SHOWN), settings);
+    desk.write("#f-rate", "1M");
+    browser.keys(ESCAPE);
+    desk.is_back_at("Manage box");
+    desk.press("[aria-label='Manage box']");
+    assert_eq!(browser.run(SHOWN), settings);
+    desk.write("#f-rate", "1M");
+    desk.press("#license [data-close]");
+    desk.is_back_at("Manage box");
+    desk.press("[aria-label='Manage box']");
+    desk.press("#save");
+    browser.wait_for("Nothing was changed.");
+    desk.is_back_at("Manage box");
+    assert_eq!((sent(), license()), (json!([]), was.clone()));
+
+    // Where the form is longer than the screen, too.
+    browser.resize(360, 500);
+    desk.press("[aria-label='Manage box']");
+    desk.write("#f-rate", "8M");
+    desk.write("#f-clients", &format!("65{ENTER}"));
+    let error = browser.wait("a refusal", "return document.querySelector('#license .error').innerText");
+    assert_eq!(error, "`clients`: a license has from 1 to 64 clients at once");
+    let marked = "return [document.activeElement, ...document.querySelectorAll('[aria-invalid]')].map((field) => field.name)";
+    assert_eq!(browser.run(marked), json!(["clients", "clients"]));
+    let seen = "const box = document.querySelector('#license .error').getBoundingClientRect();
+        return document.elementFromPoint(box.x + 1, box.y + 1).className";
+    assert_eq!(browser.run(seen), "error", "it is in sight");
+    let wish =
+        |clients: &str| json!([["PATCH", "/api/v1/licenses/box", { "rate": "8M", "clients": clients }]]);
+    assert_eq!((sent(), license()), (wish("65"), was.clone()), "nothing of it was changed");
+    browser.keys(&format!("{}3{ENTER}", BACKSPACE.repeat(2)));
+    desk.is_back_at("Manage box");
+    let mut is = was;
+    (is["rate"], is["clients"]) = (json!("8M"), json!(3));
+    assert_eq!((sent(), license()), (wish("3"), is));
+}
+
+#[test]
+fn a_setting_that_is_emptied_is_what_it_usually_is() {
+    let Some(desk) = Desk::new() else { return };
+    let (browser, _) = (&desk.browser, bounded(&desk));
+    let license = |name: &str| get(&desk.server, &format!("/api/v1/licenses/{name}"));
+    let mut is = license("box");
+    desk.enter();
+    desk.press("[aria-label='Manage box']");
+    ["#f-quota_day", "#f-over_quota"].iter().for_each(|field| desk.write(field, BACKSPACE));
+    browser.keys(ENTER);
+    desk.is_back_at("Manage box");
+    (is["quota"]["day"], is["quota"]["beyond"]) = (json!(1), json!("stop"));
+    assert_eq!(license("box"), is);
+    // All of them, where there is little room: what is said of a quota goes with it.
+    browser.resize(360, 500);
+    desk.press("[aria-label='Manage box']");
+    let fields = browser
+        .run("return [...document.querySelectorAll('#settings input')].map((field) => '#' + field.id)");
+    for field in fields.as_array().unwrap() {
+        desk.write(field.as_str().unwrap(), BACKSPACE);
+    }
+    browser.keys(ENTER);
+    desk.is_back_at("Manage box");
+    desk.server.license(&["add", "usual"]);
+    let (mut usual, own) = (license("usual"), license("box"));
+    (usual["name"], usual["id"]) = (own["name"].clone(), own["id"].clone());
+    assert_eq!(own, usual);
+    desk.is_content();
 }
 
 /// Texts of which too little stands out, and how little: as WCAG 2.2 counts (1.4.3).
@@ -315,11 +442,11 @@ fn it_is_good_on_a_phone_in_the_dark_and_in_the_light() {
         stands_out(scheme);
         assert_eq!(browser.run("return getComputedStyle(document.documentElement).backgroundColor"), ground);
         fits(scheme);
-        for (button, dialog) in [("#new", "make"), ("[aria-label='Manage shop']", "manage")] {
+        for button in ["#new", "[aria-label='Manage shop']"] {
             browser.click(button);
-            browser.wait(dialog, &format!("return document.getElementById('{dialog}').open"));
-            fits(dialog);
-            stands_out(dialog);
+            browser.wait(button, "return document.getElementById('license').open");
+            fits(button);
+            stands_out(button);
             browser.keys(ESCAPE);
         }
     }
@@ -343,13 +470,18 @@ fn what_strangers_write_is_text() {
     // By the operator's own hand, too: in what is refused, what is made, and what is asked before it is removed.
     desk.browser.click("[aria-label='Manage evil']");
     browser.click("[data-do=add]");
-    browser.fill("#f-mapping", &format!("{EVIL}:80{ENTER}"));
-    browser.wait("the error", "return document.querySelector('#add .error').textContent.includes('<img')");
-    browser.run("document.getElementById('f-mapping').value = ''");
-    browser.fill("#f-mapping", &format!("{}{ENTER}", maps[1]));
+    browser.fill("[name=mapping]", &format!("{EVIL}:80{ENTER}"));
+    browser.wait("the error", "return document.querySelector('#ask .error').textContent.includes('<img')");
+    browser.run("document.querySelector('[name=mapping]').value = ''");
+    browser.fill("[name=mapping]", &format!("{}{ENTER}", maps[1]));
     desk.row(&["live", "by the server"]);
     browser.click("[aria-label^='Remove ']");
     browser.wait("it asks", "return document.getElementById('t-ask').textContent.includes('<img')");
+    browser.keys(ESCAPE);
+    browser.click("[aria-label='Manage evil']");
+    browser.fill("#f-hosts", &format!("{EVIL}{ENTER}"));
+    browser
+        .wait("the error", "return document.querySelector('#license .error').textContent.includes('<img')");
     browser.keys(ESCAPE);
     // What is served to it, in an event.
     let mut visitor = visit(maps[0].split(':').next().unwrap().parse().unwrap());
@@ -425,83 +557,4 @@ fn the_page_is_there_for_whoever_reaches_the_door_and_says_nothing() {
     assert!(refused.contains("Content-Security-Policy: default-src 'none'\r\n"), "{refused}");
     assert!(ask("GET", "/page.map").starts_with("HTTP/1.1 401"), "what is not there is not told");
     eventually("all is closed", SOON, || server.process.files().visits == 0);
-}
-
-/// `NT_PICTURE=MINUTES` has a server be lively for so long, and writes docs/dashboard.png.
-#[test]
-fn the_picture_in_the_docs_is_taken() {
-    let minutes = std::env::var("NT_PICTURE").ok().and_then(|minutes| minutes.parse::<u64>().ok());
-    let (Some(minutes), Some(mut desk)) = (minutes, minutes.and_then(|_| Desk::new())) else { return };
-    // One of them answers with more than it was asked.
-    let services = [
-        Backend::echo(),
-        Backend::new(|mut stream| {
-            let mut bytes = [7; 64 * 1024];
-            while stream.read_exact(&mut bytes).is_ok() && (0..4).all(|_| stream.write_all(&bytes).is_ok()) {}
-        }),
-    ];
-    let targets = services.each_ref().map(|service| service.port);
-    let ports = [22022, 28080, 25432, 28443, 23000, 29090];
-    let map = |at: usize| format!("{}:127.0.0.1:{}", ports[at], targets[at % 2]);
-    let licenses: [(&str, &[&str], Vec<String>); 4] = [
-        ("nas", &["--quota", "8G", "--rate", "40M/10M"], vec![map(0), map(1)]),
-        ("office", &["--quota", "150M"], vec![map(2), "443:127.0.0.1:443".to_owned()]),
-        ("pi-garden", &["--expires", "30d"], vec![map(4), "9053:192.168.1.1:53/udp".to_owned()]),
-        ("shop", &[], vec![map(3), map(5)]),
-    ];
-    let clients = licenses.map(|(name, settings, maps)| {
-        let text = desk.server.license(&[&["add", name], settings].concat());
-        let client = desk.server.client_with(Kind::Tls, &text, &maps, |_| {});
-        client.wait_for(" ready", SOON);
-        client
-    });
-    desk.server.license(&["add", "old-laptop", "--map", "2222:22"]);
-    desk.server.license(&["add", "lent"]);
-    desk.server.license(&["revoke", "lent"]);
-    let over = Instant::now() + Duration::from_secs(minutes * 60);
-    let talk = |at: usize| {
-        std::thread::spawn(move || {
-            let (mut visitor, mut bytes, mut turn) = (visit(ports[at]), vec![7; 64 * 1024], 0_u64);
-            // By fits and starts, until a quota is used up.
-            let mut once = |turn: u64| {
-                for _ in 0..1 + (turn * turn / 97 + turn / 31 * (at as u64 + 3)) % 9 {
-                    visitor.write_all(&bytes)?;
-                    (0..[1, 4][at % 2]).try_for_each(|_| visitor.read_exact(&mut bytes))?;
-                }
-                std::io::Result::Ok(())
-            };
-            while Instant::now() < over && once(turn).is_ok() {
-                turn += 1;
-                std::thread::sleep(Duration::from_millis(150 + 60 * at as u64));
-            }
-        })
-    };
-    let talks: Vec<_> = [0, 0, 1, 2, 3, 4, 5].map(talk).into_iter().collect();
-    desk.browser.resize(1120, 1000);
-    desk.enter();
-    let still = over - Duration::from_secs(3);
-    std::thread::sleep(still.saturating_duration_since(Instant::now()));
-    desk.browser.click("#ranges button");
-    let height = desk.browser.run("return document.documentElement.scrollHeight").as_u64().unwrap();
-    desk.browser.resize(1120, height.min(1090) as u32);
-    desk.browser.wait(
-        "its figures",
-        "return !document.querySelector('[data-figure=down]').textContent.startsWith('–')",
-    );
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dashboard.png");
-    std::fs::write(path, decoded(&desk.browser.picture())).unwrap();
-    talks.into_iter().for_each(|talk| talk.join().unwrap());
-    desk.server.process.sessions = clients.len();
-}
-
-/// Bytes that stand in base64 (RFC 4648 section 4).
-fn decoded(text: &str) -> Vec<u8> {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letters: Vec<u8> = text.bytes().filter(|letter| *letter != b'=').collect();
-    let value = |letter: &u8| LETTERS.iter().position(|other| other == letter).unwrap() as u32;
-    let bytes = letters.chunks(4).flat_map(|four| {
-        let bits = four.iter().fold(0, |bits, letter| bits << 6 | value(letter)) << (6 * (4 - four.len()));
-        bits.to_be_bytes()[1..four.len()].to_vec()
-    });
-    bytes.collect()
 }

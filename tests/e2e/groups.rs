@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::harness::{BOTH, Backend, Kind, SOON, Server, port, visit};
+use super::harness::{BOTH, Backend, Kind, SOON, Server, nt, port, visit};
 use super::process::eventually;
 use super::rest::Nt;
 use super::web;
@@ -127,6 +127,16 @@ fn there_are_as_many_clients_as_the_license_permits() {
     group.clients[0].wait_for("a newer login of the same license took over", SOON);
     let names: Vec<u8> = (0..20).map(|_| group.who().0).collect();
     assert!(!names.contains(&b'a') && names.contains(&b'b') && names.contains(&b'c'), "{names:?}");
+    // Both are told of.
+    let told = |words: &[&str]| {
+        let state = group.server.folder.join("state");
+        let output = std::process::Command::new(nt()).args(words).arg("--state").arg(state).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = told(&["status"]);
+    let rows = status.lines().filter(|line| line.starts_with("farm ") && line.contains(" 127.0.0.1:"));
+    assert_eq!(rows.filter(|line| line.contains(" live ") || line.contains("online")).count(), 2, "{status}");
+    assert!(told(&["license", "list"]).contains("good, 2 online"));
     // What the license may is for all together.
     group.server.license(&["set", "farm", "max_visitors=3"]);
     let held: Vec<_> = (0..3).map(|_| group.who()).collect();

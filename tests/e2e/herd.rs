@@ -149,7 +149,7 @@ fn run(members: Vec<(Config, Arc<AtomicBool>)>, over: &AtomicBool) {
     let roles = members.into_iter().map(|(config, is_in)| {
         Box::new(Member { client: Client::new(config, Entropy::from_os()), is_in }) as Box<dyn Role>
     });
-    let os = Os::new(Level::Error, Format::Text, None).unwrap();
+    let os = Os::new(Level::Error, Format::Text, Box::new(())).unwrap();
     // It has taken the signals over: whoever wants the tests to end must still be able to end them.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true))).unwrap();

@@ -135,7 +135,7 @@ fn a_certificate_that_changes_is_shown_soon() {
     let works = || site.curl("blog").arg("https://blog.example.com/").stderr(Stdio::null()).output().unwrap();
     assert!(!works().status.success(), "a certificate of another name is trusted");
     certificate(&site.folder, "blog", &["blog.example.com"]);
-    site.server.wait_for("certificates for visitors read", SOON);
+    site.server.wait_for("certificates read", SOON);
     assert_eq!(works().stdout, b"ok");
 
     // One that cannot be read leaves the one of before.

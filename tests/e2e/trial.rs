@@ -196,6 +196,59 @@ fn a_port_that_cannot_be_had_is_refused_with_who_has_it() {
     eventually("it is open again", SOON, || echoes(live));
 }
 
+#[test]
+fn what_an_editor_writes_or_a_program_asks_for_is_tried_before_it_holds() {
+    let (mut server, echo, public) = (Server::start(), Backend::echo(), port());
+    let client = server.client(Kind::Tls, &[format!("{public}:127.0.0.1:{}", echo.port)]);
+    client.wait_for(" ready", SOON);
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let busy = taken.local_addr().unwrap().port();
+    let steady = Steady::visit(public);
+    let before = licenses(&server);
+    for (method, target, body) in [
+        ("POST", "/api/v1/licenses/default/mappings", json!({ "mapping": format!("{busy}:9") })),
+        ("POST", "/api/v1/licenses", json!({ "name": "box", "map": [format!("{busy}:9")] })),
+    ] {
+        let answer = ask(&server, method, target, &body.to_string());
+        let why = format!("port {busy} is in use by another program");
+        assert!(answer.status == 409 && answer.body.contains(&why), "{target}: {}", answer.body);
+        assert_eq!(licenses(&server), before);
+    }
+
+    // A license more, with one port that can be had and one that cannot: it is not there.
+    server.license(&["add", "first"]);
+    let (head, tail) =
+        licenses(&server).rsplit_once("map = []").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    server.license(&["remove", "first"]);
+    let with = format!("{head}map = [\n\"{}:9\",\n\"{busy}:9\"\n]{tail}", port());
+    let line = with.lines().position(|line| line == format!("\"{busy}:9\"")).unwrap() + 1;
+    server.folder.write("state/licenses.toml", &with);
+    let what = format!(
+        "licenses.toml, line {line}: license `first`, mapping {busy}:9: port {busy} is in use by another program; the \
+         licenses of before still hold"
+    );
+    server.process.wait_for(&what, SOON);
+    for _ in 0..2 {
+        refused(&run(&server, &["reload"]), &what);
+        assert!(
+            get(&server, "/api/v1/licenses")["licenses"].as_array().unwrap().len() == 1 && echoes(public)
+        );
+    }
+    let status = done(&run(&server, &["status"]));
+    assert!(status.contains(&format!("does not count: licenses.toml, line {line}: ")), "{status}");
+    let listed = run(&server, &["license", "list"]);
+    assert!(
+        text(&listed.stderr).contains("the server goes on with the licenses of before: licenses.toml, line")
+    );
+    assert!(text(&listed.stdout).contains("good, online"), "{}", text(&listed.stdout));
+    drop(taken);
+    assert_eq!(text(&run(&server, &["reload"]).stderr), "licenses.toml read: 2 licenses\n");
+    assert_eq!(text(&run(&server, &["reload"]).stderr), "nothing has changed\n");
+    assert!(steady.end() > 0);
+    assert_eq!(client.log().count("logged in"), 1);
+    assert!(server.process.runs());
+}
+
 /// A license with a mapping that stays, and a file in which another one stands as well.
 struct Stage {
     server: Server,
@@ -211,7 +264,8 @@ fn stage() -> Stage {
     let (server, echo) = (Server::start(), Backend::echo());
     let (kept, added) = (port(), port());
     let license = server.license(&["add", "nas", "--map", &format!("{kept}:127.0.0.1:{}", echo.port)]);
-    let old = licenses(&server);
+    let old = licenses(&server) + "\n# A comment of somebody's own.\n";
+    server.folder.write("state/licenses.toml", &old);
     let more = format!("map = [\"{added}:127.0.0.1:{}\", \"{kept}:", echo.port);
     let new = old.replace(&format!("map = [\"{kept}:"), &more);
     assert_ne!(new, old);
@@ -267,6 +321,7 @@ fn what_nobody_confirms_goes_back_by_itself_and_no_byte_is_lost() {
         eventually("it is gone again", SOON, || TcpStream::connect((Ipv4Addr::LOCALHOST, added)).is_err());
         eventually("the file is as it was", SOON, || licenses(&server) == old);
         eventually("nothing waits", SOON, || unconfirmed(&server).is_null());
+        assert!(!server.folder.join("state/licenses.before").exists());
         let what = "not confirmed within 8 s: the licenses of before hold again";
         server.process.wait_for(what, SOON);
         assert_eq!(events(&server, what), 1, "{kind:?}");

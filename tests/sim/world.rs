@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use nt::arena::Arena;
 use nt::client::{self, Client};
 use nt::directory::Directory;
+use nt::door::Door;
 use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
 use nt::http::Scheme;
@@ -225,18 +226,16 @@ impl Sim {
     }
 
     pub fn start_server(&mut self) {
+        let address = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        let names = self.names.then(|| Door::Names(address(NAMES_PORT), Scheme::Http));
+        let tunnel = Door::Tunnel(address(TUNNEL_PORT), self.transport);
         let config = server::Config {
-            doors: vec![(SocketAddr::from(([0, 0, 0, 0], TUNNEL_PORT)), self.transport)],
+            doors: [tunnel].into_iter().chain(names).collect(),
             directory: self.directory.clone(),
             visitors_max: self.budget.raws,
             sessions_max: 4,
         };
-        let doors = if self.names {
-            vec![(SocketAddr::from(([0, 0, 0, 0], NAMES_PORT)), Scheme::Http)]
-        } else {
-            Vec::new()
-        };
-        let role = Box::new(Server::new(config, self.entropy()).with_names(doors));
+        let role = Box::new(Server::new(config, self.entropy()));
         self.server = Some(self.start(SERVER, role));
     }
 

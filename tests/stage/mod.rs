@@ -96,7 +96,7 @@ impl<R: Role> Stage<R> {
     pub fn step(&mut self, input: Input<'_>) {
         let (mut verbs, mut bytes) = (Vec::new(), Vec::new());
         self.role.step(self.now, input, &mut Outbox::new(&mut verbs, &mut bytes, &mut self.table));
-        let (mut looks, mut drained) = (0, Vec::new());
+        let (mut looks, mut reads, mut tries, mut drained) = (0, 0, Vec::new(), Vec::new());
         for verb in verbs {
             match verb {
                 Verb::Send(key, range) | Verb::SendSoon(key, range) => {
@@ -123,6 +123,8 @@ impl<R: Role> Stage<R> {
                 Verb::Note(note) => self.subjects.push(note.subject()),
                 Verb::TellDrained(key) => drained.push(key),
                 Verb::LookAround => looks += 1,
+                Verb::ReadSettings => reads += 1,
+                Verb::TryPorts(ports) => tries.push(vec![None; ports.len()]),
                 Verb::ReadMeters => self.asked = true,
                 Verb::Meter { key, limits, within } => {
                     let within = within.or_else(|| self.meters.get(&key).and_then(|(_, within)| *within));
@@ -134,6 +136,12 @@ impl<R: Role> Stage<R> {
         }
         for key in drained {
             self.step(Input::Drained(key));
+        }
+        for tried in tries {
+            self.step(Input::Tried(tried));
+        }
+        for _ in 0..reads {
+            self.step(Input::Reload(None));
         }
         for _ in 0..looks {
             self.step(Input::Licenses(None));

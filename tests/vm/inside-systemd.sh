@@ -69,6 +69,15 @@ reloads() {
     holds "settings that everybody may read are reloaded" systemctl reload nt-client
     holds "and count" within 20 page hello 8081
     holds "in the same process" [ "$(pid nt-client)" = "$old" ]
+    : >/etc/nt/nt.toml
+    holds "a server with settings is installed" nt install -s --config /etc/nt/nt.toml
+    holds "and serves" within 30 page hello
+    old=$(pid nt)
+    echo 'plain = "127.0.0.1:9000"' >/etc/nt/nt.toml
+    holds "its settings are reloaded" systemctl reload nt
+    holds "and count" within 20 nc.openbsd -z 127.0.0.1 9000
+    holds "in the same process" [ "$(pid nt)" = "$old" ]
+    nt install -s
     chmod 600 /etc/nt/client.toml
     nt install -c @/etc/nt/nt-client.license --config /etc/nt/client.toml --name nt-client
     grep -n -B1 'config' /etc/systemd/system/nt-client.service

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use nt::door::Door;
 use nt::entropy::Entropy;
+use nt::http::Scheme;
 use nt::license::Transport;
 use nt::limits::STRANGERS_MAX;
 use nt::reason::Reason;
-use nt::role::{Input, Keys, Role};
+use nt::role::{Input, Keys, Role, ServerSettings, Settings};
 use nt::server::{Config, Server};
 use nt::slots::Key;
 use nt::time::Span;
@@ -33,7 +35,7 @@ struct Play {
 }
 
 pub fn play(bytes: &[u8]) {
-    let doors = vec![(SocketAddr::from(([127, 0, 0, 1], 9002)), Transport::Tls)];
+    let doors = doors(0);
     let directory = directory(|entry| {
         entry.max_visitors = Some(4);
         entry.max_mappings = Some(4);
@@ -55,6 +57,18 @@ pub fn play(bytes: &[u8]) {
         play.act(action, &mut script);
     }
     play.strangers_learned_nothing();
+}
+
+/// A door for clients, and others that come and go.
+fn doors(kinds: u8) -> Vec<Door> {
+    let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let others = [
+        Door::Names(here(80), Scheme::Http),
+        Door::Names(here(81), Scheme::Http),
+        Door::Names(here(443), Scheme::Https),
+    ];
+    let others = others.into_iter().enumerate().filter(|(bit, _)| kinds & 1 << bit != 0);
+    [Door::Tunnel(here(9002), Transport::Tls)].into_iter().chain(others.map(|(_, door)| door)).collect()
 }
 
 impl Play {
@@ -88,6 +102,10 @@ impl Play {
             11 => match script.byte() {
                 0 => self.stage.step(Input::Stop),
                 1..100 => self.over(script),
+                kinds @ 100..108 => {
+                    let settings = ServerSettings { doors: doors(kinds - 100), public_host: None };
+                    self.stage.step(Input::Reload(Some(Ok(Settings::Server(settings)))));
+                }
                 _ => self.frame(script),
             },
             _ => self.frame(script),

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
+use nt::door::Door;
 use nt::driver::{Budget, Driver};
 use nt::entropy::Entropy;
 use nt::identity::Identity;
@@ -41,7 +42,8 @@ impl World {
         let Identity { chain, key } = Identity::fresh().expect("an identity");
         let security = Security::default().with_server(chain, key).expect("a good identity");
         let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let doors = vec![(here(9000), Transport::Plain), (here(9002), Transport::Tls)];
+        let doors =
+            vec![Door::Tunnel(here(9000), Transport::Plain), Door::Tunnel(here(9002), Transport::Tls)];
         let config = Config {
             doors,
             directory: directory(|_| {}),
