@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check faults bench soak sim mutants fuzz torture clean
+.PHONY: help build static demo test check faults bench soak sim mutants fuzz torture vm-check clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 	@echo '  bench is set by environment: NT_BENCH_ROUNDS=3 NT_BENCH_SECONDS=3 NT_BENCH_ONLY=nt,nt-tls,rathole,…'
 	@echo '    NT_BENCH_LOADS=bulk,udp,http,names,echo,memory,crowd,scale,wan NT_BENCH_BIN=, NT_BENCH_BASE=, NT_BENCH_STATIC=PATH'
 
@@ -67,6 +67,9 @@ torture: build   ## TLS conversations that a good client never has, with a forei
 	test -d target/torture || { python3 -m venv target/torture && target/torture/bin/pip install -q tlslite-ng==0.8.2; } \
 	    || { rm -rf target/torture; exit 1; }
 	target/torture/bin/python -B tests/torture/torture.py target/release/nt $(CONVERSATIONS)
+
+vm-check: build  ## nt as a service, in virtual machines of Debian (as root; says what it wants): SYSTEM=systemd, or each
+	for system in $(or $(SYSTEM),systemd openrc); do tests/vm/run.sh target/release/nt $$system || exit 1; done
 
 clean:           ## removes what was built
 	$(CARGO) clean

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,9 +18,11 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Where this user's clients have their sockets: as a service, `$RUNTIME_DIRECTORY` (systemd.exec(5)).
 fn folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let nt = |base: PathBuf| base.join("nt");
     let of_user = || match rustix::process::geteuid().is_root() {
-        true => Some(PathBuf::from("/run/nt")),
-        false => absolute("XDG_RUNTIME_DIR").map(|base| base.join("nt")),
+        // There is no /run where macOS runs, nor in every OpenWrt.
+        true => ["/run", "/var/run"].map(PathBuf::from).into_iter().find(|base| base.is_dir()).map(nt),
+        false => absolute("XDG_RUNTIME_DIR").map(nt),
     };
     absolute("RUNTIME_DIRECTORY").or_else(of_user)
 }
@@ -29,6 +31,10 @@ fn folder() -> Option<PathBuf> {
 pub fn socket() -> Option<PathBuf> {
     let folder = folder()?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
+    if rustix::process::geteuid().is_root() {
+        // Services that are other users have their folders in this one. The sockets are their owners' alone.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).ok()?;
+    }
     for socket in sockets(&folder) {
         if UnixStream::connect(&socket)
             .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)

@@ -162,9 +162,14 @@ pub fn map(command: &MapCommand) -> Result<Output, String> {
 /// Neither a server runs nor a client, or none answers.
 pub fn status(args: &StatusArgs) -> Result<String, String> {
     let clients = if args.state.is_some() { Vec::new() } else { clients::all() };
-    let server = match open(args.state.as_ref()).and_then(|state| seen(&state)) {
+    let state = StateDir::existing(args.state.as_ref().map(Path::new));
+    let server = match state.and_then(|state| seen(&state)) {
         Ok(server) => Some(server),
-        Err(what) if clients.is_empty() => return Err(what),
+        Err(what) if clients.is_empty() => {
+            let root = rustix::process::geteuid().is_root();
+            let hint = if root { "" } else { "; what runs as a service says to root alone how it is" };
+            return Err(format!("{what}{hint}"));
+        }
         Err(_) => None,
     };
     if args.json {

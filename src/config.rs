@@ -27,7 +27,7 @@ use crate::mapping::{self, Visiting};
 use crate::names::{self, Use};
 use crate::note::Format;
 use crate::policy::{Allow, parse_port};
-use crate::server_ref::ServerWord;
+use crate::server_ref::{ServerWord, TLS_PORT};
 use crate::table::{Document, Fields, FileError};
 use crate::text::{parse_bytes, quote};
 use crate::via::Via;
@@ -99,6 +99,22 @@ impl ServerConfig {
             visitors: self.visitors.or(below.visitors),
             memory: self.memory.or(below.memory),
         }
+    }
+
+    /// Where a server listens for clients.
+    pub fn tunnel(&self) -> SocketAddr {
+        self.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into())
+    }
+
+    /// Each address at which a server listens by itself, beside those of mappings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = vec![self.tunnel()];
+        for address in [self.plain, self.http, self.https, self.admin].into_iter().flatten() {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
     }
 
     /// The first setting that is another one than in `first`, and counts only when a server is started.

@@ -7,6 +7,8 @@ mod launchd;
 mod scripts;
 mod systemd;
 
+use std::net::SocketAddr;
+
 use crate::text::{did_you_mean, quote};
 
 /// What stands in the first two lines of a file that `nt install` wrote, and in no other.
@@ -79,10 +81,29 @@ impl System {
         }
     }
 
-    /// What has the service run, now and at every boot, once its file is there; also where an older one runs.
-    pub fn start(self, name: &str) -> Vec<Act> {
+    /// The file that has its ports opened before it runs, where the manager does that.
+    pub fn socket_file(self, name: &str) -> Option<String> {
+        match self {
+            Self::Systemd => Some(format!("/etc/systemd/system/{name}.socket")),
+            Self::OpenRc | Self::Procd | Self::Launchd => None,
+        }
+    }
+
+    /// What has the service run, now and at every boot, once its files are there; also where an older one runs.
+    /// `socket`: its ports are opened before.
+    pub fn start(self, name: &str, socket: bool) -> Vec<Act> {
         let init = self.file(name);
         match self {
+            Self::Systemd if socket => {
+                let (port, service) = (format!("{name}.socket"), format!("{name}.service"));
+                vec![
+                    Act::must(&["systemctl", "daemon-reload"]),
+                    Act::must(&["systemctl", "enable", &port, &service]),
+                    // Ports are not opened for a service that runs, and may have them itself.
+                    Act::must(&["systemctl", "stop", &port, &service]),
+                    Act::must(&["systemctl", "start", &port, &service]),
+                ]
+            }
             Self::Systemd => vec![
                 Act::must(&["systemctl", "daemon-reload"]),
                 Act::must(&["systemctl", "enable", name]),
@@ -100,10 +121,19 @@ impl System {
         }
     }
 
-    /// What ends the service, now and for ever, while its file is still there.
-    pub fn stop(self, name: &str) -> Vec<Act> {
+    /// What has systemd close the ports of a service that from now on opens them itself; that ends with them.
+    pub fn close(self, name: &str) -> Vec<Act> {
+        vec![Act::may(&["systemctl", "disable", "--now", &format!("{name}.socket")])]
+    }
+
+    /// What ends the service, now and for ever, while its files are still there.
+    pub fn stop(self, name: &str, socket: bool) -> Vec<Act> {
         let init = self.file(name);
         match self {
+            Self::Systemd if socket => {
+                let (port, service) = (format!("{name}.socket"), format!("{name}.service"));
+                vec![Act::may(&["systemctl", "disable", "--now", &port, &service])]
+            }
             Self::Systemd => vec![Act::may(&["systemctl", "disable", "--now", name])],
             Self::OpenRc => {
                 vec![Act::may(&["rc-service", name, "stop"]), Act::may(&["rc-update", "delete", name])]
@@ -227,6 +257,8 @@ pub enum End {
         state: Option<String>,
         /// Files of others that it reads again while it runs: certificates and their keys.
         certificates: Vec<String>,
+        /// Addresses at which systemd listens for it; none where nobody wished that.
+        sockets: Vec<SocketAddr>,
     },
     /// `nt -c`.
     Client {
@@ -259,6 +291,16 @@ impl Service {
             System::OpenRc => scripts::openrc(self),
             System::Procd => scripts::procd(self),
             System::Launchd => launchd::plist(self),
+        }
+    }
+
+    /// The text of [`System::socket_file`], where its ports are to be opened before it runs.
+    pub fn socket_text(&self) -> Option<String> {
+        match &self.end {
+            End::Server { sockets, .. } if !sockets.is_empty() => {
+                Some(systemd::socket_unit(&self.name, sockets))
+            }
+            End::Server { .. } | End::Client { .. } => None,
         }
     }
 
@@ -304,6 +346,12 @@ impl Service {
 }
 
 const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
+const OF_PEOPLE: &[&str] = &["/home", "/root", "/run/user"];
+
+/// Whether a service may not see what is there, whatever its mode.
+pub fn is_hidden(path: &str) -> bool {
+    is_below(path, TEMPORARY) || is_below(path, OF_PEOPLE)
+}
 
 fn is_below(path: &str, folders: &[&str]) -> bool {
     let below =

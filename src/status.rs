@@ -134,6 +134,8 @@ pub fn client_text(client: &Value) -> String {
         rows.push([name, public, target, standing(mapping), mapping["visits"].to_string()]);
     }
     text.push_str(&table(&rows));
+    // It is another user's word, at root's terminal.
+    text.retain(|letter| letter == '\n' || !letter.is_control());
     text
 }
 
@@ -192,6 +194,17 @@ fn span(seconds: u64) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_client_cannot_write_to_the_terminal_of_who_asks() {
+        let said = "\u{1b}[2J\u{9b}1mx\r\u{7}";
+        let mapping = json!({"mapping": said, "public": said, "target": said, "state": said, "reason": said});
+        let client =
+            json!({"version": said, "license": said, "server": said, "state": said, "mappings": [mapping]});
+        let text = client_text(&client);
+        assert_eq!(text.matches("[2J1mx").count(), 9, "{text}");
+        assert!(!text.contains(|letter: char| letter != '\n' && letter.is_control()), "{text:?}");
+    }
 
     #[test]
     fn numbers_are_short() {

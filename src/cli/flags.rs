@@ -26,7 +26,7 @@ pub(super) const COMMANDS: [&str; 12] = [
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 28] = [
+pub(super) const FLAGS: [&str; 29] = [
     "--config",
     "--listen",
     "--plain",
@@ -53,6 +53,7 @@ pub(super) const FLAGS: [&str; 28] = [
     "--name",
     "--print",
     "--system",
+    "--socket",
     "--version",
     "--help",
 ];

@@ -117,9 +117,11 @@ Flags:
   --name NAME           what the service is called (default nt)
   --print               print what would be written and run, and do nothing
   --system SYSTEM       systemd, openrc, procd or launchd, where it is not found out
+  --socket              of a server with systemd: have that open the ports, and hold them while nt is started again
 
 Examples:
   nt install -s --http :80
+  nt install --socket -s --https :443
   nt install -c @/etc/nt/license 2222:22 8080
   nt install --print --system systemd -c nt1...@vps.example.com 2222:22
 ";

@@ -16,6 +16,8 @@ pub struct InstallArgs {
     pub name: String,
     /// Whether nothing is to be done.
     pub print: bool,
+    /// Whether the manager is to open the server's ports.
+    pub socket: bool,
     /// What manages services here, where it was said.
     pub system: Option<System>,
     /// The command line that the service runs, without the program, and without the word for the server.
@@ -48,7 +50,7 @@ pub(super) fn parse(words: &[&str], env_license: Option<String>) -> Result<Insta
     if asks_for_help(words) {
         return Err(Exit::help(help::INSTALL));
     }
-    let (mut name, mut print, mut system) = (NAME.to_string(), false, None);
+    let (mut name, mut print, mut socket, mut system) = (NAME.to_string(), false, false, None);
     let mut line: Vec<String> = Vec::new();
     let mut words = words.iter().copied();
     while let Some(word) = words.next() {
@@ -56,6 +58,7 @@ pub(super) fn parse(words: &[&str], env_license: Option<String>) -> Result<Insta
         match word {
             "--name" => name = value()?.to_string(),
             "--print" => print = true,
+            "--socket" => socket = true,
             "--system" => {
                 let read = System::parse(value()?).map_err(|what| format!("--system: {what}"));
                 system = Some(read.map_err(|what| Exit::error(&what))?);
@@ -83,7 +86,7 @@ pub(super) fn parse(words: &[&str], env_license: Option<String>) -> Result<Insta
             line.remove(at);
         }
     }
-    Ok(InstallArgs { name, print, system, line: Line(line), runs })
+    Ok(InstallArgs { name, print, socket, system, line: Line(line), runs })
 }
 
 const NO_ROLE: &str = "which command line should the service run? Write nt install -s ..., or nt install -c \

@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Output;
 use crate::cli::{ClientArgs, InstallArgs, Runs, ServeArgs, UninstallArgs};
-use crate::config::{Ca, parse_client};
+use crate::config::{Ca, ServerConfig, parse_client};
 use crate::mapping::Target;
 use crate::server_ref::{ServerRef, ServerWord, Source};
-use crate::service::{Act, End, MARK, Service, System, Word, check_name, license_file};
+use crate::service::{Act, End, MARK, Service, System, Word, check_name, is_hidden, license_file};
 
 /// Runs the words of a command, and waits until it has ended, well or not.
 pub type Run<'a> = Box<dyn FnMut(&[String]) -> Result<(), String> + 'a>;
@@ -45,6 +46,33 @@ impl<'a> Machine<'a> {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// Whether everybody may read a file, and so a service that is nobody.
+    fn is_open(&self, path: &str) -> bool {
+        let may = |path: &Path, bits: u32| {
+            fs::metadata(path).is_ok_and(|about| about.permissions().mode() & bits == bits)
+        };
+        let (Ok(root), Ok(file)) = (fs::canonicalize(&self.root), fs::canonicalize(self.path(path))) else {
+            return false;
+        };
+        let Ok(inside) = file.strip_prefix(&root) else { return false };
+        let mut folders = inside.ancestors().skip(1).map(|folder| root.join(folder));
+        !is_hidden(&format!("/{}", inside.display()))
+            && file.is_file()
+            && may(&file, 0o004)
+            && folders.all(|folder| may(&folder, 0o001))
+    }
+
+    /// Whether `nt install` wrote this file; nothing where there is none.
+    fn wrote(&self, path: &str) -> Result<Option<bool>, String> {
+        match fs::read(self.path(path)) {
+            Ok(bytes) => {
+                Ok(Some(String::from_utf8_lossy(&bytes).lines().take(2).any(|line| line.contains(MARK))))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot read {path}: {error}")),
+        }
+    }
+
     /// Which manager of services there is.
     fn system(&self) -> Result<System, String> {
         let has = |path| self.path(path).exists();
@@ -68,10 +96,13 @@ impl<'a> Machine<'a> {
 /// # Errors
 /// What went wrong and what to do. Nothing was changed, unless it says so.
 pub fn install(args: InstallArgs, machine: &mut Machine<'_>) -> Result<Output, String> {
-    let InstallArgs { name, print, system, line, runs } = args;
+    let InstallArgs { name, print, socket, system, line, runs } = args;
     let system = system.map_or_else(|| machine.system(), Ok)?;
     let (words, end, license) = match runs {
-        Runs::Server(args) => server(args, line.0, &name, system, machine)?,
+        Runs::Server(args) => server(args, line.0, &name, (system, socket), machine)?,
+        Runs::Client(_) if socket => {
+            return Err("--socket has the ports of a server opened, and a client has none".to_owned());
+        }
         Runs::Client(args) => client(args, line.0, &name, machine)?,
     };
     let service = Service { name, program: machine.program.clone(), words, end };
@@ -82,15 +113,20 @@ pub fn install(args: InstallArgs, machine: &mut Machine<'_>) -> Result<Output, S
     }
     let path = system.file(&service.name);
     files.push(NewFile { path, mode: system.mode(), text: service.text(system), secret: false });
+    let socket_text = service.socket_text();
+    if let (Some(path), Some(text)) = (system.socket_file(&service.name), socket_text) {
+        files.push(NewFile { path, mode: system.mode(), text, secret: false });
+    }
     let mut output = Output::default();
     for warning in service.warnings(system) {
         let _ = writeln!(output.stderr, "Warning: {warning}.");
     }
+    let acts = system.start(&service.name, socket);
     if print {
-        shown(&files, &service.name, system, &mut output);
+        shown(&files, &acts, &mut output);
         return Ok(output);
     }
-    is_free(&service.name, system, machine)?;
+    is_free(&service.name, system, socket, machine)?;
     if let Some(path) = system.log_file(&service.name) {
         make_log(&path, machine)?;
     }
@@ -98,7 +134,10 @@ pub fn install(args: InstallArgs, machine: &mut Machine<'_>) -> Result<Output, S
         file.write(machine)?;
         let _ = writeln!(output.stderr, "Wrote {}.", file.path);
     }
-    for Act { words, must } in system.start(&service.name) {
+    if !socket {
+        remove_socket(&service.name, system, machine, &mut output)?;
+    }
+    for Act { words, must } in acts {
         if let (Err(why), true) = ((machine.run)(&words), must) {
             let name = &service.name;
             return Err(format!(
@@ -125,44 +164,37 @@ fn told(service: &Service, system: System, output: &mut Output) {
     }
 }
 
-/// The service file for standard output, as it is; the rest is prose.
-fn shown(files: &[NewFile], name: &str, system: System, output: &mut Output) {
+/// The service file for standard output, as it is, or, where there are more of them, each with its name; the rest is
+/// prose.
+fn shown(files: &[NewFile], acts: &[Act], output: &mut Output) {
+    let several = files.iter().filter(|file| !file.secret).count() > 1;
     for NewFile { path, mode, text, secret } in files {
         let what = if *secret { ", the license and its server" } else { ":" };
         let _ = writeln!(output.stderr, "{path}, mode {mode:o}{what}");
         if !secret {
-            output.stdout.push_str(text);
+            let name = if several { format!("# {path}\n") } else { String::new() };
+            output.stdout.push_str(&format!("{name}{text}"));
         }
     }
-    for Act { words, .. } in system.start(name) {
+    for Act { words, .. } in acts {
         let _ = writeln!(output.stderr, "then: {}", words.join(" "));
     }
 }
 
 /// The name is not another program's.
-fn is_free(name: &str, system: System, machine: &Machine<'_>) -> Result<(), String> {
-    let path = system.file(name);
-    if !is_ours(&machine.path(&path)).map_err(|error| format!("cannot read {path}: {error}"))?.unwrap_or(true)
-    {
-        return Err(format!(
-            "{path} was not written by `nt install`: it is left as it is; choose another --name"
-        ));
+fn is_free(name: &str, system: System, socket: bool, machine: &Machine<'_>) -> Result<(), String> {
+    let socket = system.socket_file(name).filter(|_| socket);
+    for path in [system.file(name)].into_iter().chain(socket) {
+        if machine.wrote(&path)? == Some(false) {
+            return Err(format!(
+                "{path} was not written by `nt install`: it is left as it is; choose another --name"
+            ));
+        }
     }
     let shipped = ["/usr/lib", "/lib"].map(|folder| format!("{folder}/systemd/system/{name}.service"));
     match shipped.iter().find(|path| system == System::Systemd && machine.path(path).exists()) {
         Some(path) => Err(format!("there is a service {name} already, {path}: choose another --name")),
         None => Ok(()),
-    }
-}
-
-/// Whether `nt install` wrote this file; nothing where there is none.
-fn is_ours(path: &Path) -> std::io::Result<Option<bool>> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            Ok(Some(String::from_utf8_lossy(&bytes).lines().take(2).any(|line| line.contains(MARK))))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -173,10 +205,11 @@ fn server(
     args: ServeArgs,
     line: Vec<String>,
     name: &str,
-    system: System,
+    (system, socket): (System, bool),
     machine: &mut Machine<'_>,
 ) -> Result<Parts, String> {
     let settings = args.settle(machine.read)?;
+    let sockets = if socket { sockets(&settings, name, system)? } else { Vec::new() };
     let text = |path: &PathBuf| path.display().to_string();
     let state = settings.state.as_ref().map(text);
     if let (System::Systemd, Some(state)) = (system, &state) {
@@ -189,7 +222,20 @@ fn server(
     let certificates: Vec<String> =
         [&settings.certs, &settings.cert, &settings.key].into_iter().flatten().map(text).collect();
     certificates.iter().chain(&state).try_for_each(|path| is_whole(path))?;
-    Ok((words(line)?, End::Server { state, certificates }, None))
+    Ok((words(line, machine)?, End::Server { state, certificates, sockets }, None))
+}
+
+/// What `--socket` has opened.
+fn sockets(settings: &ServerConfig, name: &str, system: System) -> Result<Vec<SocketAddr>, String> {
+    if system.socket_file(name).is_none() {
+        let other = system.word();
+        return Err(format!("--socket is for systemd: {other} does not open ports that nt would take over"));
+    }
+    let addresses = settings.addresses();
+    match addresses.iter().find(|address| address.port() == 0) {
+        Some(any) => Err(format!("--socket wants every port by its number, and {any} is any")),
+        None => Ok(addresses),
+    }
 }
 
 fn client(
@@ -209,7 +255,7 @@ fn client(
         }
         (word, _) => word,
     };
-    let mut words = words(line)?;
+    let mut words = words(line, machine)?;
     let mut license = None;
     if let Some(word) = word {
         let path = match word {
@@ -238,8 +284,9 @@ fn client(
     Ok((words, end, license))
 }
 
-/// The words of the line, those apart that name files which are read at start.
-fn words(line: Vec<String>) -> Result<Vec<Word>, String> {
+/// The words of the line, those apart that name files which are read at start. Settings that everybody may read are not
+/// among these: the service reads them itself, again when it is told to.
+fn words(line: Vec<String>, machine: &Machine<'_>) -> Result<Vec<Word>, String> {
     let mut words = Vec::with_capacity(line.len());
     // Nothing behind `--` is a flag, and of the others each has its value behind it.
     let (mut flag, mut open) = (String::new(), true);
@@ -254,7 +301,10 @@ fn words(line: Vec<String>) -> Result<Vec<Word>, String> {
         words.push(match id {
             Some(id) => {
                 is_whole(&text)?;
-                Word::File { before: "", path: text, id }
+                match id == "config" && machine.is_open(&text) {
+                    true => Word::Plain(text),
+                    false => Word::File { before: "", path: text, id },
+                }
             }
             None => Word::Plain(text),
         });
@@ -328,7 +378,7 @@ pub fn uninstall(args: &UninstallArgs, machine: &mut Machine<'_>) -> Result<Outp
     let mut foreign = None;
     for system in System::ALL {
         let path = system.file(name);
-        match is_ours(&machine.path(&path)).map_err(|error| format!("cannot read {path}: {error}"))? {
+        match machine.wrote(&path)? {
             // OpenRC and procd have one place: the file says whose it is.
             Some(true) if system == System::OpenRc && !is_openrc(&machine.path(&path)) => {}
             Some(true) if system == System::Procd && is_openrc(&machine.path(&path)) => {}
@@ -357,26 +407,50 @@ fn is_openrc(path: &Path) -> bool {
 }
 
 fn remove(name: &str, system: System, machine: &mut Machine<'_>, output: &mut Output) -> Result<(), String> {
-    let mut run = |acts: Vec<Act>, output: &mut Output| {
-        for Act { words, .. } in acts {
-            // It may not run, or not be known: it goes all the same.
-            if let Err(why) = (machine.run)(&words) {
-                let _ = writeln!(output.stderr, "Warning: {why}");
-            }
-        }
-    };
-    run(system.stop(name), output);
-    let path = system.file(name);
-    fs::remove_file(machine.root.join(path.trim_start_matches('/')))
-        .map_err(|error| failed("remove", &path, &error))?;
-    run(system.forget(), output);
-    let _ = writeln!(output.stderr, "The service {name} is stopped, and {path} is gone.");
+    let socket = socket_of(name, system, machine)?;
+    attempt(system.stop(name, socket.is_some()), machine, output);
+    let paths: Vec<String> = [system.file(name)].into_iter().chain(socket).collect();
+    for path in &paths {
+        fs::remove_file(machine.path(path)).map_err(|error| failed("remove", path, &error))?;
+    }
+    attempt(system.forget(), machine, output);
+    let gone = if paths.len() > 1 { "are gone" } else { "is gone" };
+    let _ = writeln!(output.stderr, "The service {name} is stopped, and {} {gone}.", paths.join(" and "));
     for kept in [license_file(name), system.state(name)].into_iter().chain(system.log_file(name)) {
-        if machine.root.join(kept.trim_start_matches('/')).exists() {
+        if machine.path(&kept).exists() {
             let _ = writeln!(output.stderr, "{kept} is kept.");
         }
     }
     Ok(())
+}
+
+/// The file that has the ports of a service opened, if `nt install` wrote one.
+fn socket_of(name: &str, system: System, machine: &Machine<'_>) -> Result<Option<String>, String> {
+    let Some(path) = system.socket_file(name) else { return Ok(None) };
+    Ok((machine.wrote(&path)? == Some(true)).then_some(path))
+}
+
+/// A service that was installed with `--socket` is installed without it.
+fn remove_socket(
+    name: &str,
+    system: System,
+    machine: &mut Machine<'_>,
+    output: &mut Output,
+) -> Result<(), String> {
+    let Some(path) = socket_of(name, system, machine)? else { return Ok(()) };
+    attempt(system.close(name), machine, output);
+    fs::remove_file(machine.path(&path)).map_err(|error| failed("remove", &path, &error))?;
+    let _ = writeln!(output.stderr, "{path} is gone.");
+    Ok(())
+}
+
+/// Does what may fail: what is to go may not run, or not be known, and goes all the same.
+fn attempt(acts: Vec<Act>, machine: &mut Machine<'_>, output: &mut Output) {
+    for Act { words, .. } in acts {
+        if let Err(why) = (machine.run)(&words) {
+            let _ = writeln!(output.stderr, "Warning: {why}");
+        }
+    }
 }
 
 /// Runs a command, and waits for it.

@@ -35,7 +35,7 @@ pub fn serve(args: ServeArgs, mut read: impl Read + 'static) -> Result<i32, Stri
     let handed = Handed::take()?;
     let by_name = settings.http.is_some() || settings.https.is_some();
     let plan = means(End::Server { http: by_name }, settings.visitors, settings.memory)?;
-    let listen = wanted_address(&settings);
+    let listen = settings.tunnel();
     let listen = if handed.has(listen) { listen } else { free_address(listen)? };
     let state = StateDir::open(settings.state.as_deref())?;
     let mut certificates = certificate_files(&settings, &state)?;
@@ -77,11 +77,6 @@ pub fn serve(args: ServeArgs, mut read: impl Read + 'static) -> Result<i32, Stri
         .with_public_host(settings.public_host);
     let role: Box<dyn Role> = Box::new(server);
     Ok(Driver::new(os, vec![role], security, plan.budget).run())
-}
-
-/// Where clients under TLS are wanted.
-fn wanted_address(settings: &ServerConfig) -> SocketAddr {
-    settings.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into())
 }
 
 /// What a server with these settings listens at of its own; clients under TLS come to `listen`.
@@ -154,7 +149,7 @@ impl<R: Read> ServerSources<R> {
     fn read_again(&mut self) -> Result<ServerSettings, String> {
         let wanted = self.args.again(&self.first, &mut self.read)?;
         // The true address of before stays what it is.
-        let listen = if wanted.listen == self.holds.listen { self.listen } else { wanted_address(&wanted) };
+        let listen = if wanted.listen == self.holds.listen { self.listen } else { wanted.tunnel() };
         let doors = doors(&wanted, listen, &self.state)?;
         for (n, door) in doors.iter().enumerate() {
             if let Err(what) = self.try_door(door, &doors[..n]) {

@@ -31,7 +31,12 @@ pub(super) fn openrc(service: &Service) -> String {
          # Visits that are on may end.\n\
          retry=TERM/{STOP_SECS}/KILL/5\n\
          \n\
-         depend() {{\n    need net\n    use dns logger\n    after firewall\n}}\n",
+         extra_started_commands=reload\n\
+         reload() {{\n    ebegin \"Reloading $RC_SVCNAME\"\n    \
+             supervise-daemon \"$RC_SVCNAME\" --signal HUP\n    eend $?\n}}\n\
+         \n\
+         # Not `need`: not every system has a service of that name, and nt tries until there is a network.\n\
+         depend() {{\n    want net\n    use dns logger\n    after firewall\n}}\n",
         title = quoted(service.title()),
         program = quoted(&service.program),
         args = quoted(&args.join(" ")),

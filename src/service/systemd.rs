@@ -1,6 +1,8 @@
 //! A unit of systemd, which may do what nt does, and nothing else.
 
-use super::{End, MARK, OPEN_FILES, STOP_SECS, Service, TEMPORARY, Word, is_below};
+use std::net::SocketAddr;
+
+use super::{End, MARK, OF_PEOPLE, OPEN_FILES, STOP_SECS, Service, TEMPORARY, Word, is_below};
 
 /// How long the loop may stand still before it is ended and started again, in seconds.
 const WATCHDOG_SECS: u32 = 30;
@@ -45,6 +47,12 @@ pub(super) fn unit(service: &Service) -> String {
             Word::Plain(text) => line.push_str(&quoted(text)),
             // systemd reads the file as root, and hands it over: the service's own user need not be able to.
             Word::File { before, path, id } => {
+                if *id == "config" {
+                    handed.push_str(
+                        "# It is handed over at start, as not everybody may read it: what changes in it counts at a \
+                         restart.\n",
+                    );
+                }
                 handed.push_str(&format!("LoadCredential={id}:{}\n", path.replace('%', "%%")));
                 line.push_str(&format!("{before}${{CREDENTIALS_DIRECTORY}}/{id}"));
             }
@@ -52,6 +60,14 @@ pub(super) fn unit(service: &Service) -> String {
     }
     let own = rights(service);
     let home = homes(service);
+    let after = match service.socket_text() {
+        Some(_) => format!(
+            "# It has its ports from there, or, should that fail, opens them itself. Stopped alone it is started by \
+             the next\n# who comes; both stop by: systemctl stop {name}.socket\n\
+             Wants={name}.socket\nAfter={name}.socket\nPartOf={name}.socket\n"
+        ),
+        None => String::new(),
+    };
     format!(
         "# {MARK}\n\
          # Own settings go beside it, where they are kept: systemctl edit {name}\n\
@@ -59,6 +75,7 @@ pub(super) fn unit(service: &Service) -> String {
          Description={title}\n\
          After=network-online.target nss-lookup.target\n\
          Wants=network-online.target\n\
+         {after}\
          # It is tried for ever.\n\
          StartLimitIntervalSec=0\n\
          \n\
@@ -84,6 +101,52 @@ pub(super) fn unit(service: &Service) -> String {
     )
 }
 
+/// The unit that opens a server's ports before it runs, and holds them open while it is started again.
+pub(super) fn socket_unit(name: &str, addresses: &[SocketAddr]) -> String {
+    let lines: String =
+        addresses.iter().map(|address| format!("ListenStream={}\n", listen_stream(*address))).collect();
+    // Ports are opened before the network is up: then an address of this machine alone may not be there yet.
+    let always = |address: &SocketAddr| address.ip().is_unspecified() || address.ip().is_loopback();
+    let late = match addresses.iter().all(always) {
+        true => "",
+        false => {
+            "# Addresses of this machine are there when its network is.\n\
+             DefaultDependencies=no\n\
+             After=sysinit.target network-online.target\n\
+             Wants=network-online.target\n\
+             Conflicts=shutdown.target\n\
+             Before=shutdown.target\n"
+        }
+    };
+    format!(
+        "# {MARK}\n\
+         # Own settings go beside it, where they are kept: systemctl edit {name}.socket\n\
+         [Unit]\n\
+         Description=nt, the ports of the server of a tunnel\n\
+         {late}\
+         \n\
+         [Socket]\n\
+         # A port alone is that of every address, of both families.\n\
+         {lines}\
+         BindIPv6Only=both\n\
+         \n\
+         [Install]\n\
+         WantedBy=sockets.target\n"
+    )
+}
+
+/// An address as systemd.socket(5) has it: a port alone is, as nt's `[::]`, every address, and those of IPv4 where
+/// there is no IPv6; and the scope stands at the end.
+fn listen_stream(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.ip().is_unspecified() => address.port().to_string(),
+        SocketAddr::V6(address) if address.scope_id() != 0 => {
+            format!("[{}]:{}%%{}", address.ip(), address.port(), address.scope_id())
+        }
+        address => address.to_string(),
+    }
+}
+
 /// What the end of the tunnel that it is may do.
 fn rights(service: &Service) -> String {
     const BIND: &str = "CAP_NET_BIND_SERVICE";
@@ -92,7 +155,11 @@ fn rights(service: &Service) -> String {
     };
     let low = "# Ports below 1024.\n";
     match &service.end {
-        End::Server { certificates, .. } => {
+        End::Server { certificates, sockets, .. } => {
+            let low = match sockets.is_empty() {
+                true => low,
+                false => "# Mappings below 1024: the server's own ports are opened for it.\n",
+            };
             let state = format!("StateDirectory={}\nStateDirectoryMode=0700\n", service.name);
             let may = if certificates.is_empty() {
                 capabilities(low, BIND)
@@ -105,8 +172,17 @@ fn rights(service: &Service) -> String {
             };
             format!("{state}{may}")
         }
-        End::Client { low_ports: true, .. } => capabilities(low, BIND),
-        End::Client { .. } => "CapabilityBoundingSet=\nPrivateUsers=yes\n".to_owned(),
+        End::Client { low_ports, .. } => {
+            let may = match low_ports {
+                true => capabilities(low, BIND),
+                false => "CapabilityBoundingSet=\nPrivateUsers=yes\n".to_owned(),
+            };
+            format!(
+                "# Where `nt status` asks it how it is, as root.\n\
+                 RuntimeDirectory=nt/{}\nRuntimeDirectoryMode=0700\n{may}",
+                service.name
+            )
+        }
     }
 }
 
@@ -116,7 +192,7 @@ fn homes(service: &Service) -> String {
         End::Server { certificates, .. } => (certificates, false),
         End::Client { paths, offered, .. } => (paths, *offered),
     };
-    let of_people = |path: &String| is_below(path, &["/home", "/root", "/run/user"]);
+    let of_people = |path: &String| is_below(path, OF_PEOPLE);
     let mut text = String::new();
     if is_below(&service.program, TEMPORARY) {
         text.push_str(&format!("BindReadOnlyPaths={}\n", quoted_path(&service.program)));
