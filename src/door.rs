@@ -38,16 +38,6 @@ impl Door {
     }
 }
 
-impl fmt::Display for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tunnel(address, _) | Self::Names(address, _) => address.fmt(f),
-            Self::Admin(address, _) => write!(f, "http://{address}"),
-            Self::Socket(path) => f.write_str(path),
-        }
-    }
-}
-
 /// What whoever comes by a port has to know. `Debug` leaves it out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);

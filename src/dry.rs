@@ -200,8 +200,8 @@ fn wrong_with(port: u16, ip: IpAddr, reason: Reason, holder: Option<&str>) -> St
     }
 }
 
-/// Whether two sockets at these addresses are in each other's way.
-fn meet(one: IpAddr, other: IpAddr) -> bool {
+/// Whether two listeners on one port of these addresses are in each other's way.
+pub fn meet(one: IpAddr, other: IpAddr) -> bool {
     one == other || one.is_unspecified() || other.is_unspecified()
 }
 

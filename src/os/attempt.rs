@@ -17,9 +17,3 @@ pub fn try_port(address: SocketAddr, udp: bool) -> Result<(), Reason> {
         if udp { Socket::listen(address).map(drop) } else { sockets::listen(address, Speech::Raw).map(drop) };
     tried.map_err(|error| reason_of(&error))
 }
-
-/// Whether two listeners of one kind at these addresses would be in each other's way.
-pub fn meet(one: SocketAddr, other: SocketAddr) -> bool {
-    let (ip, other_ip) = (one.ip(), other.ip());
-    one.port() == other.port() && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
-}

@@ -48,7 +48,7 @@ use signals::{Signals, Wishes};
 use sockets::Pace;
 use stream::Stream;
 
-pub use attempt::{meet, try_port};
+pub use attempt::try_port;
 pub use clerk::Files;
 pub use handed::Handed;
 #[cfg(any(target_env = "musl", test))]

@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::directory::Directory;
 use crate::door::{Door, Token};
 use crate::driver::Driver;
+use crate::dry;
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::entropy::Entropy;
 use crate::http::Scheme;
@@ -175,7 +176,11 @@ impl<R: Read> ServerSources<R> {
     /// Whether a door could be opened beside `others`.
     fn try_door(&self, door: &Door, others: &[Door]) -> Result<(), String> {
         let Some(address) = door.address() else { return Ok(()) };
-        let meets = |other: &Door| other.address().is_some_and(|other| os::meet(other, address));
+        let meets = |other: &Door| {
+            let is_one =
+                |other: SocketAddr| other.port() == address.port() && dry::meet(other.ip(), address.ip());
+            other.address().is_some_and(is_one)
+        };
         if let Some(other) = others.iter().find(|other| meets(other)) {
             return Err(format!("{address} is where `{}` is as well", setting_of(other)));
         }

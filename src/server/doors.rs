@@ -104,15 +104,17 @@ impl Server {
             return self.port_bound(now, key, address, out);
         };
         open.address = address;
-        let must = open.must;
-        out.note(match &open.door {
-            Door::Tunnel(_, transport) => Note::Listening { address, tls: *transport == Transport::Tls },
-            Door::Names(_, scheme) => Note::ListeningForNames { address, scheme: scheme.word() },
-            Door::Socket(path) => Note::AdminAt { place: path.clone() },
-            Door::Admin(..) => Note::AdminAt { place: format!("http://{address}") },
-        });
-        if !must {
-            self.try_all(now);
+        match &open.door {
+            Door::Tunnel(_, transport) => {
+                out.note(Note::Listening { address, tls: *transport == Transport::Tls });
+            }
+            Door::Names(_, scheme) => {
+                out.note(Note::ListeningForNames { address, scheme: scheme.word() });
+                // What waited for this door is served.
+                self.try_all(now);
+            }
+            Door::Socket(path) => out.note(Note::AdminAt { place: path.clone() }),
+            Door::Admin(..) => out.note(Note::AdminAt { place: format!("http://{address}") }),
         }
     }
 

@@ -51,6 +51,10 @@ impl Licenses {
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
+
+    fn tries_file(&self) -> bool {
+        self.tried.iter().any(|(wanted, _)| matches!(wanted, Wanted::File(_)))
+    }
 }
 
 impl Server {
@@ -67,8 +71,8 @@ impl Server {
                 self.licenses.refused = None;
                 self.refuse_licenses(now, why, out);
             }
-            // Whoever waits for what is being tried hears of it then.
-            None if !self.licenses.tried.is_empty() => {}
+            // Whoever waits hears what comes of it.
+            None if self.licenses.tries_file() => {}
             None => self.looked(now, false, out),
         }
     }
