@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static demo test check faults bench soak sim mutants fuzz torture vm-check clean
+.PHONY: help build static dist cross-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -17,6 +17,12 @@ MUSL := $(shell uname -m)-unknown-linux-musl
 static:          ## the same as one static file: target/*-linux-musl/release/nt
 	rustup target add $(MUSL)
 	CC_$(subst -,_,$(MUSL))=musl-gcc $(CARGO) build --release --locked --target $(MUSL)
+
+dist:            ## small static files for other machines too, in dist/: TARGET=mips, or all; docs/PLATFORMS.md
+	$(MAKE) -f packaging/cross/Makefile dist
+
+cross-check:     ## what is in dist/ against the nt of this machine, in qemu where it is foreign: TARGET=mips, or all
+	$(MAKE) -f packaging/cross/Makefile cross-check
 
 demo: build      ## a server, a client and a web page in one process
 	./target/release/nt demo $(DEMO)

@@ -68,7 +68,8 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
     let ports = means.files / 16;
     let files = means.files.saturating_sub(FILES_RESERVED + ports);
     let fits_files = |visitors| connections(end, visitors) <= files;
-    let fits_memory = |visitors| budget(end, visitors).buffers() * BUFFER_BYTES <= buffer_bytes;
+    // The most that nt serves take more bytes than a word of 32 bits can count.
+    let fits_memory = |visitors| budget(end, visitors).buffers().saturating_mul(BUFFER_BYTES) <= buffer_bytes;
     let most = means.visitors.unwrap_or(VISITORS_MAX).min(VISITORS_MAX);
     let (mut low, mut high) = (0, most);
     while low < high {
