@@ -41,12 +41,10 @@ impl CertificateFiles {
     /// # Errors
     /// A sentence that names the file, what is wrong with it and what to do.
     pub fn changed(&mut self) -> Option<Result<Certificates, String>> {
-        let mut pairs = match self.folder.as_deref().map_or(Ok(Vec::new()), pairs) {
+        let pairs = match self.pairs() {
             Ok(pairs) => pairs,
             Err(what) => return Some(Err(what)),
         };
-        let (certificate, key) = self.own.clone();
-        pairs.push(Pair { certificate: stamped(certificate), key: stamped(key) });
         if self.seen.as_ref() == Some(&pairs) {
             return None;
         }
@@ -54,6 +52,22 @@ impl CertificateFiles {
         // What is wrong is said once, and looked at again when it has changed.
         self.seen = Some(pairs);
         Some(certificates)
+    }
+
+    /// Whether they can be read, as they are now; they have been seen no more than before.
+    ///
+    /// # Errors
+    /// As [`Self::changed`].
+    pub fn check(&self) -> Result<(), String> {
+        read(&self.pairs()?).map(drop)
+    }
+
+    /// What is there now, the server's own last.
+    fn pairs(&self) -> Result<Vec<Pair>, String> {
+        let mut pairs = self.folder.as_deref().map_or(Ok(Vec::new()), pairs)?;
+        let (certificate, key) = self.own.clone();
+        pairs.push(Pair { certificate: stamped(certificate), key: stamped(key) });
+        Ok(pairs)
     }
 }
 

@@ -101,6 +101,11 @@ impl ServerConfig {
         }
     }
 
+    /// Whether visitors are told apart by name.
+    pub fn serves_names(&self) -> bool {
+        self.http.is_some() || self.https.is_some()
+    }
+
     /// Where a server listens for clients.
     pub fn tunnel(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, TLS_PORT).into())
@@ -119,9 +124,8 @@ impl ServerConfig {
 
     /// The first setting that is another one than in `first`, and counts only when a server is started.
     pub fn counts_at_start(&self, first: &Self) -> Option<&'static str> {
-        let by_name = |config: &Self| config.http.is_some() || config.https.is_some();
         // Memory for visitors by name is set aside at the start, or not at all.
-        let new = by_name(self) && !by_name(first);
+        let new = self.serves_names() && !first.serves_names();
         let changed = [
             ("state", self.state != first.state),
             ("log", self.log != first.log),

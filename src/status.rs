@@ -32,7 +32,6 @@ impl Seen {
     /// Lines for a person.
     pub fn to_text(&self) -> String {
         let number = |key: &str| self.status[key].as_u64().unwrap_or(0);
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         // Writing to a string cannot fail.
         let mut text = String::new();
         let _ = writeln!(
@@ -73,13 +72,10 @@ impl Seen {
         }
         text
     }
-}
 
-impl Seen {
     /// A row for each client, and for each license without one. What has passed is the license's.
     fn clients(&self) -> Vec<[String; 7]> {
         let none = || "-".to_owned();
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let mut rows =
             vec![["LICENSE", "CLIENT", "ADDRESS", "SINCE", "VISITORS", "DOWN", "UP"].map(str::to_owned)];
         for license in items(&self.licenses["licenses"]) {
@@ -115,9 +111,12 @@ impl Seen {
     }
 }
 
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Lines about a client, for a person.
 pub fn client_text(client: &Value) -> String {
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let age = client["age"].as_u64().map_or_else(String::new, |age| format!(" for {}", span(age)));
     let mut text = format!(
         "nt {}, client {} of {}: {}{age}, {} visits\n\n",

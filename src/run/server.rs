@@ -34,8 +34,7 @@ use crate::tls::{Certificates, Security};
 pub fn serve(args: ServeArgs, mut read: impl Read + 'static) -> Result<i32, String> {
     let settings = args.clone().settle(&mut read)?;
     let handed = Handed::take()?;
-    let by_name = settings.http.is_some() || settings.https.is_some();
-    let plan = means(End::Server { http: by_name }, settings.visitors, settings.memory)?;
+    let plan = means(End::Server { http: settings.serves_names() }, settings.visitors, settings.memory)?;
     let listen = settings.tunnel();
     let listen = if handed.has(listen) { listen } else { free_address(listen)? };
     let state = StateDir::open(settings.state.as_deref())?;
@@ -162,11 +161,10 @@ impl<R: Read> ServerSources<R> {
             [settings.certs.clone(), settings.cert.clone(), settings.key.clone()]
         };
         if paths(&wanted) != paths(&self.holds) {
-            if let Some(Err(what)) = certificate_files(&wanted, &self.state)?.changed() {
-                return Err(what);
-            }
+            let certificates = certificate_files(&wanted, &self.state)?;
+            certificates.check()?;
             // They are read once more when the files are looked at, and hold then.
-            self.certificates = certificate_files(&wanted, &self.state)?;
+            self.certificates = certificates;
         }
         let settings = ServerSettings { doors: doors.clone(), public_host: wanted.public_host.clone() };
         (self.holds, self.listen, self.doors) = (wanted, listen, doors);

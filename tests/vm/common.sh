@@ -30,6 +30,16 @@ shows() {
 # Another process than that of before, which is ready.
 anew() { [ "$(pid "$1" || echo 0)" -gt 0 ] && [ "$(pid "$1")" != "$2" ] && is "$1"; }
 
+# Services that are killed are started again, each within so many seconds.
+killed() {
+    for name in nt nt-client; do
+        old=$(pid $name)
+        kill -KILL "$old"
+        holds "$name, killed, is started again" within "$1" anew $name "$old"
+        holds "and a visitor is served" within 30 page hello
+    done
+}
+
 # A folder to serve, with a file that takes a while.
 pages() {
     mkdir -p /srv/www /etc/nt && echo hello >/srv/www/hello
