@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use crate::http::Scheme;
 use crate::license::Transport;
 
+/// A port that is to be tried: over UDP, or over TCP.
+pub type Port = (SocketAddr, bool);
+
 /// A listener of the server's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {

@@ -18,11 +18,13 @@
 
 mod books;
 mod coming;
+#[cfg_attr(not(feature = "udp"), path = "left_out/flows.rs")]
 mod flows;
 mod going;
 mod meters;
 mod pairs;
 mod slot;
+#[cfg_attr(not(feature = "http"), path = "left_out/talks.rs")]
 mod talks;
 mod verbs;
 

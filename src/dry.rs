@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::directory::{Directory, Entry};
+use crate::door::Port;
 use crate::limits::TRIED_PORTS_MAX;
 use crate::mapping::{Kind, Ports, Public};
 use crate::plan::Picture;
@@ -35,9 +36,6 @@ pub struct Held {
     /// It is there because the license says so, not the client.
     pub stands: bool,
 }
-
-/// A port that is to be tried: over UDP, or over TCP.
-pub type Port = (SocketAddr, bool);
 
 /// What is to be tried.
 #[derive(Debug, Default)]

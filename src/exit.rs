@@ -8,6 +8,7 @@
 //! Until the real server is there the visitor speaks to the client alone: these are the words of both, without any
 //! socket.
 
+#[cfg_attr(not(feature = "http"), path = "left_out/http_proxy.rs")]
 mod http_proxy;
 mod socks;
 

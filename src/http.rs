@@ -1,16 +1,31 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112) as far as a tunnel must understand it: whom each request is for, and where each
 //! message ends. Heads are parsed by `httparse`; what makes a message dangerous to pass on is refused here.
 
+#[cfg(feature = "http")]
 mod answer;
+#[cfg(feature = "http")]
 mod body;
+#[cfg(feature = "http")]
 mod exchange;
+#[cfg(not(feature = "http"))]
+#[path = "left_out/http.rs"]
+mod left_out;
+#[cfg(feature = "http")]
 mod proxied;
+#[cfg(feature = "http")]
 mod request;
 
+#[cfg(feature = "http")]
 pub use answer::{Answer, AnswerKind, BadAnswer};
+#[cfg(feature = "http")]
 pub use body::{Body, Chunk, Field, Line};
+#[cfg(feature = "http")]
 pub use exchange::{Answers, Asks, Ending, Exchange};
+#[cfg(not(feature = "http"))]
+pub use left_out::{Body, Ending, Exchange, Request};
+#[cfg(feature = "http")]
 pub use proxied::Proxied;
+#[cfg(feature = "http")]
 pub use request::{HeaderSpace, Request, header_space};
 
 /// Two programs could read a body differently.
@@ -151,6 +166,7 @@ impl Status {
 }
 
 /// A Content-Length: digits alone (RFC 9110 section 8.6), and no more than can be counted.
+#[cfg(feature = "http")]
 fn length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| std::str::from_utf8(value).ok()?.parse().ok())?

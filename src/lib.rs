@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 // Words.
+pub mod features;
 pub mod limits;
 pub mod proxy_protocol;
 pub mod reason;
@@ -18,19 +19,24 @@ pub mod slots;
 pub mod timers;
 
 // What the operator says.
+#[cfg(feature = "server")]
 pub mod api;
 pub mod calendar;
+#[cfg(feature = "server")]
 pub mod dashboard;
 pub mod directory;
 pub mod door;
+#[cfg(feature = "server")]
 pub mod dry;
 pub mod edit;
 pub mod exit;
 pub mod http;
+#[cfg(feature = "server")]
 pub mod ledger;
 pub mod license;
 pub mod mapping;
 pub mod names;
+#[cfg(feature = "server")]
 pub mod plan;
 pub mod policy;
 pub mod table;
@@ -39,37 +45,54 @@ pub mod via;
 
 // Decisions.
 pub mod channel;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod note;
 pub mod role;
+#[cfg(feature = "server")]
 pub mod server;
 
 // The world.
 pub mod budget;
 pub mod driver;
+#[cfg(feature = "files")]
 pub mod files;
+#[cfg_attr(not(feature = "udp"), path = "left_out/flow.rs")]
 pub mod flow;
+#[cfg(feature = "server")]
 pub mod fuzz;
+#[cfg_attr(not(feature = "http"), path = "left_out/gateway.rs")]
 pub mod gateway;
 pub mod link;
 pub mod net;
 pub mod os;
 pub mod relay;
+#[cfg(feature = "tls")]
 pub mod tls;
 
 // The edge.
+#[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "server")]
 pub mod certificates;
 pub mod cli;
+#[cfg(feature = "admin")]
 pub mod clients;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod control;
+#[cfg(feature = "doctor")]
 pub mod doctor;
+#[cfg(feature = "server")]
 pub mod identity;
 pub mod run;
 pub mod server_ref;
+#[cfg(feature = "install")]
 pub mod service;
+#[cfg(feature = "server")]
 pub mod state;
+#[cfg(feature = "admin")]
 pub mod status;

@@ -198,7 +198,7 @@ impl<N: Net> Link<N> {
             payload: Payload::Refused,
             transfer_left: 0,
             held: Held::Free,
-            exchange: (speech == Speech::Http).then(Box::default),
+            exchange: Exchange::begun_with(speech == Speech::Http),
             shut_when_sent: false,
             meter: None,
             held_back: [false; 2],

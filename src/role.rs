@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use crate::calendar::Clock;
 use crate::directory::Directory;
-use crate::door::Door;
-use crate::dry::Port;
+use crate::door::{Door, Port};
 use crate::edit::{Edit, Edited, NotEdited};
 use crate::http::{Body, Request, Status};
 use crate::mapping::{Auth, Mapping};

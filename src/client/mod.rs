@@ -14,6 +14,7 @@ mod exits;
 mod failback;
 mod login;
 mod reload;
+#[cfg_attr(not(feature = "admin"), path = "../left_out/report.rs")]
 mod report;
 mod tunnel;
 mod visiting;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::dry;
-use super::{Output, open};
+use super::licenses::open;
+use super::{Output, dry};
 use crate::api::UNCONFIRMED;
 use crate::cli::{PlanArgs, ReloadArgs};
 use crate::control;

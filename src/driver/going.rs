@@ -1,6 +1,8 @@
 //! Connections go: closed by their role, failed, or left over at the end of the program. Every one of them goes through
 //! [`Driver::drop_link`], where all that it holds is given back.
 
+use std::io;
+
 use super::books::kind;
 use super::{Driver, Slot};
 use crate::limits::{DRAIN_BYTES_MAX, LINGER_TIMEOUT};
@@ -62,6 +64,29 @@ impl<N: Net> Driver<N> {
                 self.enqueue(key);
             }
             _ => self.drop_link(key, Manner::End),
+        }
+    }
+
+    /// What a visitor who was let go still says is thrown away until its end: to close over it would be a reset, and
+    /// the reset could overtake the answer.
+    pub(super) fn see_off(&mut self, key: Key) {
+        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+        while link.readable {
+            match self.net.read(key, &mut link.stream, &mut self.scratch) {
+                Ok(0) => return self.drop_link(key, Manner::End),
+                Ok(n) => {
+                    link.readable = n == self.scratch.len() || link.ending;
+                    match link.payload {
+                        Payload::Drained(left) if left > n as u32 => {
+                            link.payload = Payload::Drained(left - n as u32)
+                        }
+                        _ => return self.drop_link(key, Manner::Cut),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_link(key, Manner::Cut),
+            }
         }
     }
 

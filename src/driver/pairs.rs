@@ -1,9 +1,10 @@
-//! Pairs: a raw connection and the ProxyChannel that carries it, joined for a visit and parted after it.
+//! Pairs: a raw connection and the ProxyChannel that carries it, joined for a visit and parted after it. And what a
+//! role hears of them itself.
 
 use super::{Driver, Slot};
 use crate::http::Ending;
-use crate::limits::DRAIN_BYTES_MAX;
-use crate::link::{Held, Payload, Phase};
+use crate::limits::{DRAIN_BYTES_MAX, FRAMES_PER_TURN};
+use crate::link::{Fill, Held, Incoming, Payload, Phase};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery};
@@ -67,6 +68,30 @@ impl<N: Net> Driver<N> {
         Delivery::Some(length)
     }
 
+    /// Bytes of a local connection go to its role.
+    pub(super) fn read_bytes(&mut self, key: Key) {
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
+            let role = link.role();
+            match link.fill(key, &mut self.net, &mut self.arena) {
+                Ok(Fill::More) => {
+                    // Copied, as frames are: the role may close the connection over them.
+                    let bytes = link.rx.bytes().to_vec();
+                    link.rx.clear(&mut self.arena);
+                    self.feed(role, Input::Bytes(key, &bytes));
+                }
+                Ok(Fill::Dry) => return,
+                Ok(Fill::End) => {
+                    link.incoming = Incoming::Ended;
+                    link.readable = false;
+                    return self.feed(role, Input::Ended(key));
+                }
+                Err(reason) => return self.fail(key, reason),
+            }
+        }
+        self.postpone(key);
+    }
+
     /// What a connection or flow is joined to.
     pub(super) fn other_side(&mut self, key: Key) -> Option<Key> {
         *self.slots.get_mut(key)?.joined()?
@@ -110,7 +135,7 @@ impl<N: Net> Driver<N> {
                     self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
                 }
                 // Nothing of the answer has been passed on: there can be another.
-                Some(Ending::Early) if link.exchange.as_ref().is_some_and(|exchange| !exchange.begun) => {
+                Some(Ending::Early) if link.exchange.as_ref().is_some_and(|exchange| !exchange.has_begun()) => {
                     let talk = Talk::Nonsense { begun: false };
                     self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
                 }

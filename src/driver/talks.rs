@@ -1,18 +1,16 @@
 //! Visitors who speak HTTP: their requests are read for the role, one after the other, and its answer carried out. What
-//! passes in between is the [`gateway`]'s. And connections of a role's own, which it reads itself.
-
-use std::io;
+//! passes in between is the [`gateway`]'s.
 
 use super::{Driver, Slot};
 use crate::gateway::{self, Next, Passed};
 use crate::http::{Exchange, header_space};
 use crate::limits::{FRAMES_PER_TURN, GREETING_BYTES_MAX};
-use crate::link::{Fill, Incoming, Payload};
+use crate::link::{Fill, Incoming};
 use crate::meter::Way;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{self, Delivery, Fault};
-use crate::role::{Input, Manner, Talk};
+use crate::role::{Input, Talk};
 use crate::slots::Key;
 
 /// What [`Driver::hear_once`] came to.
@@ -152,52 +150,5 @@ impl<N: Net> Driver<N> {
             Err(Fault::Proxy(reason)) => self.fail(proxy, reason),
         }
         None
-    }
-
-    /// What a visitor who was let go still says is thrown away until its end: to close over it would be a reset, and
-    /// the reset could overtake the answer.
-    pub(super) fn see_off(&mut self, key: Key) {
-        let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-        while link.readable {
-            match self.net.read(key, &mut link.stream, &mut self.scratch) {
-                Ok(0) => return self.drop_link(key, Manner::End),
-                Ok(n) => {
-                    link.readable = n == self.scratch.len() || link.ending;
-                    match link.payload {
-                        Payload::Drained(left) if left > n as u32 => {
-                            link.payload = Payload::Drained(left - n as u32)
-                        }
-                        _ => return self.drop_link(key, Manner::Cut),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_link(key, Manner::Cut),
-            }
-        }
-    }
-
-    /// Bytes of a local connection go to its role.
-    pub(super) fn read_bytes(&mut self, key: Key) {
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(Slot::Link(link)) = self.slots.get_mut(key) else { return };
-            let role = link.role();
-            match link.fill(key, &mut self.net, &mut self.arena) {
-                Ok(Fill::More) => {
-                    // Copied, as frames are: the role may close the connection over them.
-                    let bytes = link.rx.bytes().to_vec();
-                    link.rx.clear(&mut self.arena);
-                    self.feed(role, Input::Bytes(key, &bytes));
-                }
-                Ok(Fill::Dry) => return,
-                Ok(Fill::End) => {
-                    link.incoming = Incoming::Ended;
-                    link.readable = false;
-                    return self.feed(role, Input::Ended(key));
-                }
-                Err(reason) => return self.fail(key, reason),
-            }
-        }
-        self.postpone(key);
     }
 }

@@ -1,7 +1,7 @@
 //! Roles: each is given one input at a time, and what it wants is carried out before the next.
 
 use super::{Driver, Slot};
-use crate::dry::Port;
+use crate::door::Port;
 use crate::http::Exchange;
 use crate::limits::{LINGER_TIMEOUT, SEND_SOON};
 use crate::link::{Held, Payload, Phase};

@@ -70,6 +70,11 @@ impl Default for Exchange {
 }
 
 impl Exchange {
+    /// What a connection begins with: an exchange, if HTTP is spoken on it.
+    pub fn begun_with(http: bool) -> Option<Box<Self>> {
+        http.then(Box::default)
+    }
+
     /// For a real server that hears this body and nothing more, and answers as it likes: the sides are swapped.
     pub fn of_body(body: Body) -> Self {
         Self { asks: Asks::Body(Body::UntilEnd), answers: Answers::Body(body), ..Self::default() }
@@ -141,6 +146,11 @@ impl Exchange {
             (Asks::Head, _) | (_, Answers::Nothing) => None,
             (Asks::Body(body), _) => Some(body),
         }
+    }
+
+    /// Whether some of the answer has been passed on.
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether the head of an answer has begun, and is not whole.

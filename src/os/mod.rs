@@ -3,7 +3,9 @@
 
 mod attempt;
 mod clerk;
+#[cfg_attr(not(feature = "udp"), path = "../left_out/datagrams.rs")]
 mod datagrams;
+#[cfg_attr(not(feature = "files"), path = "../left_out/folders.rs")]
 mod folders;
 mod handed;
 #[cfg(any(target_env = "musl", test))]

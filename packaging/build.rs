@@ -1,0 +1,23 @@
+//! What `nt version` says of the build: for which machine it is, and from which commit.
+
+use std::env::var;
+use std::process::Command;
+
+fn main() {
+    // Whoever builds from an archive without a history says it.
+    println!("cargo:rerun-if-env-changed=NT_COMMIT");
+    let commit = var("NT_COMMIT").ok().or_else(commit).unwrap_or_else(|| "unknown".into());
+    println!("cargo:rustc-env=NT_COMMIT={commit}");
+    println!("cargo:rustc-env=NT_TARGET={}", var("TARGET").unwrap_or_default());
+}
+
+/// The commit that stands in the folder, as git says.
+fn commit() -> Option<String> {
+    let git = |words: &[&str]| {
+        let output = Command::new("git").args(words).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    // It moves with every commit and every change of branch.
+    println!("cargo:rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
+    git(&["rev-parse", "--short=12", "HEAD"])
+}

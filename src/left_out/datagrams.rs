@@ -1,0 +1,39 @@
+//! In the place of sockets for datagrams: there are none.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::net::Ends;
+
+/// A socket for datagrams: there is none.
+#[derive(Debug)]
+pub enum Socket {}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+impl Socket {
+    pub(super) fn listen(_: SocketAddr) -> io::Result<Self> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn dial(_: SocketAddr) -> io::Result<Self> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        match *self {}
+    }
+
+    pub(super) fn receive(&self, _into: &mut [u8]) -> io::Result<(usize, Option<Ends>)> {
+        match *self {}
+    }
+
+    pub(super) fn send(&mut self, _: Option<Ends>, _datagrams: &[&[u8]]) -> usize {
+        match *self {}
+    }
+}

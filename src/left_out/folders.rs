@@ -1,0 +1,14 @@
+//! In the place of folders that are served: there are none.
+
+use super::stream::Stream;
+use crate::mapping::Auth;
+use crate::reason::Reason;
+
+#[derive(Default)]
+pub(super) struct Folders;
+
+impl Folders {
+    pub(super) fn dial(&self, _path: &str, _: Option<&Auth>) -> Result<Stream, Reason> {
+        Err(Reason::NotServed)
+    }
+}
