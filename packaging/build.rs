@@ -14,7 +14,8 @@ fn main() {
 /// The commit that stands in the folder, as git says.
 fn commit() -> Option<String> {
     let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(words).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     };
     // It moves with every commit and every change of branch.

@@ -6,12 +6,15 @@
 
 mod flags;
 mod help;
+#[cfg(feature = "install")]
 mod install;
+#[cfg(any(feature = "doctor", feature = "bench"))]
 mod trial;
 
 use std::path::PathBuf;
 
 use crate::config::{self, Ca, ClientConfig, MapText, ServerConfig};
+use crate::features;
 use crate::mapping::{self, Mapping, Visiting};
 use crate::note::Format;
 use crate::policy::Allow;
@@ -20,42 +23,67 @@ use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::text::{did_you_mean, hide_secrets, quote};
 use crate::via::Via;
 
+#[cfg(feature = "config")]
+pub use flags::CheckArgs;
+#[cfg(feature = "demo")]
+pub use flags::DemoArgs;
+#[cfg(feature = "admin")]
+pub use flags::StatusArgs;
+#[cfg(feature = "install")]
+pub use flags::UninstallArgs;
+#[cfg(feature = "server")]
 pub use flags::{
-    CheckArgs, DemoArgs, LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke,
-    LicenseRotate, LicenseSet, LicenseShow, MapAdd, MapCommand, MapList, MapRemove, PlanArgs, ReloadArgs,
-    StatusArgs, UninstallArgs,
+    LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke, LicenseRotate, LicenseSet,
+    LicenseShow, MapAdd, MapCommand, MapList, MapRemove, PlanArgs, ReloadArgs,
 };
+#[cfg(feature = "install")]
 pub use install::{InstallArgs, Line, Runs};
-pub use trial::{BenchArgs, DoctorArgs, Examined};
+#[cfg(feature = "bench")]
+pub use trial::BenchArgs;
+#[cfg(feature = "doctor")]
+pub use trial::{DoctorArgs, Examined};
 
 /// What the words on the command line ask for.
 #[derive(Debug)]
 pub enum Command {
     /// `nt -s`: be the server.
+    #[cfg(feature = "server")]
     Serve(ServeArgs),
     /// `nt -c`: be a client.
+    #[cfg(feature = "client")]
     Client(ClientArgs),
     /// `nt license ...`: look after the licenses of a server.
+    #[cfg(feature = "server")]
     License(LicenseCommand),
     /// `nt map ...`: look after the mappings that stand in a license.
+    #[cfg(feature = "server")]
     Map(MapCommand),
     /// `nt plan`: what other licenses would change.
+    #[cfg(feature = "server")]
     Plan(PlanArgs),
     /// `nt reload`: have a running server look at its files, or take others.
+    #[cfg(feature = "server")]
     Reload(ReloadArgs),
     /// `nt status`: say how a running server is.
+    #[cfg(feature = "admin")]
     Status(StatusArgs),
     /// `nt check FILE`: read a file of settings or licenses and say what is wrong with it.
+    #[cfg(feature = "config")]
     Check(CheckArgs),
     /// `nt doctor`: say why a tunnel does not work.
+    #[cfg(feature = "doctor")]
     Doctor(Box<DoctorArgs>),
     /// `nt bench`: say how much passes through one.
+    #[cfg(feature = "bench")]
     Bench(Box<BenchArgs>),
     /// `nt demo`: a server, a client and a service in one place.
+    #[cfg(feature = "demo")]
     Demo(DemoArgs),
     /// `nt install`: have this machine run it at every boot.
+    #[cfg(feature = "install")]
     Install(Box<InstallArgs>),
     /// `nt uninstall`: and no longer.
+    #[cfg(feature = "install")]
     Uninstall(UninstallArgs),
     /// `nt version`.
     Version,
@@ -263,6 +291,7 @@ impl ClientArgs {
 ///
 /// # Errors
 /// What to print and the code to exit with. No license is repeated in it.
+#[cfg_attr(not(any(feature = "client", feature = "install")), expect(unused_variables, reason = "it is a client's"))]
 pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Exit> {
     let args = split_equals(args);
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -270,10 +299,15 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
         return Err(Exit { text: help::TOP.to_string(), code: 1 });
     };
     match first {
+        #[cfg(feature = "server")]
         "-s" | "--server" => parse_serve(rest).map(Command::Serve),
+        #[cfg(feature = "client")]
         "-c" | "--client" => parse_client(rest, env_license).map(Command::Client),
+        #[cfg(feature = "install")]
         "install" => install::parse(rest, env_license).map(|args| Command::Install(Box::new(args))),
+        #[cfg(feature = "doctor")]
         "doctor" => trial::doctor(rest, env_license).map(|args| Command::Doctor(Box::new(args))),
+        #[cfg(feature = "bench")]
         "bench" => trial::bench(rest, env_license).map(|args| Command::Bench(Box::new(args))),
         "-h" | "--help" => Err(Exit::help(help::TOP)),
         "-V" | "--version" => Ok(Command::Version),
@@ -282,10 +316,27 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
             Some((&command, _)) => parse(&[command.to_string(), "--help".to_string()], None),
             None => Err(Exit::help(help::TOP)),
         },
-        _ => parse_command(first, &words),
+        _ => match left_out(first) {
+            Some(what) => Err(Exit::error(&what)),
+            None => parse_command(first, &words),
+        },
     }
 }
 
+/// Why a first word that nt has means nothing to this build.
+fn left_out(first: &str) -> Option<String> {
+    let feature = match first {
+        "-s" | "--server" | "license" | "map" | "plan" | "reload" => "server",
+        "-c" | "--client" => "client",
+        "status" => "admin",
+        "check" => "config",
+        "uninstall" => "install",
+        own => own,
+    };
+    features::need(feature, &format!("`nt {first}`")).err().filter(|_| features::is_known(feature))
+}
+
+#[cfg(feature = "server")]
 fn parse_serve(words: &[&str]) -> Result<ServeArgs, Exit> {
     if asks_for_help(words) {
         return Err(Exit::help(help::SERVE));
@@ -294,6 +345,7 @@ fn parse_serve(words: &[&str]) -> Result<ServeArgs, Exit> {
     flags.settings().map_err(|what| Exit::error(&what))
 }
 
+#[cfg(feature = "client")]
 fn parse_client(words: &[&str], env_license: Option<String>) -> Result<ClientArgs, Exit> {
     if asks_for_help(words) {
         return Err(Exit::help(help::CLIENT));
@@ -304,6 +356,7 @@ fn parse_client(words: &[&str], env_license: Option<String>) -> Result<ClientArg
     client_args(flags, env_license).map_err(|what| Exit::error(&what))
 }
 
+#[cfg(feature = "client")]
 fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result<ClientArgs, String> {
     let mut words = flags.words.as_slice();
     let env_license = env_license.filter(|text| !text.trim().is_empty());
@@ -343,6 +396,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
 }
 
 /// Why the first word behind `-c` is no server, and what may have been meant.
+#[cfg(feature = "client")]
 fn no_server(word: &str, what: &str) -> String {
     match mapping::parse(word) {
         Ok(_) => format!(
@@ -363,14 +417,22 @@ fn parse_command(first: &str, words: &[&str]) -> Result<Command, Exit> {
     }
     let top: flags::Top = by_argh(&["nt"], words)?;
     match top.word {
+        #[cfg(feature = "server")]
         Word::License(license) => Ok(Command::License(license.command)),
+        #[cfg(feature = "config")]
         Word::Check(check) => Ok(Command::Check(check)),
+        #[cfg(feature = "demo")]
         Word::Demo(demo) => Ok(Command::Demo(demo)),
+        #[cfg(feature = "install")]
         Word::Uninstall(args) => Ok(Command::Uninstall(args)),
         Word::Version(_) => Ok(Command::Version),
+        #[cfg(feature = "server")]
         Word::Map(map) => Ok(Command::Map(map.command)),
+        #[cfg(feature = "admin")]
         Word::Status(status) => Ok(Command::Status(status)),
+        #[cfg(feature = "server")]
         Word::Plan(plan) => Ok(Command::Plan(plan)),
+        #[cfg(feature = "server")]
         Word::Reload(reload) => Ok(Command::Reload(reload)),
     }
 }

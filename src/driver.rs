@@ -84,6 +84,7 @@ pub struct Driver<N: Net> {
     quiet: Quiet,
     meters: Meters,
     /// The datagram that came last; empty before the first.
+    #[cfg_attr(not(feature = "udp"), expect(dead_code, reason = "none comes"))]
     datagram: Vec<u8>,
     /// ClientHellos that are not whole yet, and how much of what was said has been heard.
     greetings: BTreeMap<Key, (Peek, usize)>,

@@ -28,6 +28,13 @@ pub fn built() -> impl Iterator<Item = &'static str> {
 pub fn need(feature: &str, what: &str) -> Result<(), String> {
     match built().any(|name| name == feature) {
         true => Ok(()),
-        false => Err(format!("{what} is not in this nt, which was built without the feature `{feature}` (see `nt version`)")),
+        false => Err(format!(
+            "{what} is not in this nt, which was built without the feature `{feature}` (see `nt version`)"
+        )),
     }
+}
+
+/// Whether this is a feature of some build.
+pub fn is_known(feature: &str) -> bool {
+    ALL.iter().any(|(name, _)| *name == feature)
 }

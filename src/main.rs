@@ -1,13 +1,14 @@
 //! The program: its command line, what it starts, and its exit code.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 
 use nt::cli::{self, Command, Exit};
-use nt::commands::{self, Machine, Output, read_source};
-use nt::{bench, doctor, os, run};
+use nt::commands::{self, Output, read_source};
+use nt::{os, run};
 
 /// How often a terminal is shown how a server is.
+#[cfg(feature = "admin")]
 const STATUS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[cfg(target_env = "musl")]
@@ -40,29 +41,41 @@ fn main() {
 }
 
 fn execute(command: Command) -> Result<i32, String> {
-    let mut code = 0;
-    let output = match command {
+    let (output, code) = match command {
+        #[cfg(feature = "server")]
         Command::Serve(args) => return run::serve(args, read_source),
+        #[cfg(feature = "client")]
         Command::Client(args) => return run::connect(args, read_source),
+        #[cfg(feature = "doctor")]
         Command::Doctor(args) => {
-            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            return doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());
+            let colour = in_terminal() && std::env::var_os("NO_COLOR").is_none();
+            return nt::doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());
         }
-        Command::Bench(args) => return bench::run(*args, &mut read_source, &mut std::io::stdout()),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => return nt::bench::run(*args, &mut read_source, &mut std::io::stdout()),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => return run::demo(args.once),
-        Command::License(args) => commands::license(&args, std::io::stdout().is_terminal())?,
-        Command::Map(args) => commands::map(&args)?,
-        Command::Plan(args) => {
-            let (output, shown) = commands::plan(&args)?;
-            code = shown;
-            output
-        }
-        Command::Reload(args) => commands::reload(&args)?,
+        #[cfg(feature = "server")]
+        Command::License(args) => (commands::license(&args, in_terminal())?, 0),
+        #[cfg(feature = "server")]
+        Command::Map(args) => (commands::map(&args)?, 0),
+        #[cfg(feature = "server")]
+        Command::Plan(args) => commands::plan(&args)?,
+        #[cfg(feature = "server")]
+        Command::Reload(args) => (commands::reload(&args)?, 0),
+        #[cfg(feature = "admin")]
         Command::Status(args) => return watch(&args),
-        Command::Check(args) => commands::check(&args)?,
-        Command::Install(args) => commands::install(*args, &mut Machine::this(&mut read_source)?)?,
-        Command::Uninstall(args) => commands::uninstall(&args, &mut Machine::this(&mut read_source)?)?,
-        Command::Version => Output { stdout: commands::version(), stderr: String::new() },
+        #[cfg(feature = "config")]
+        Command::Check(args) => (commands::check(&args)?, 0),
+        #[cfg(feature = "install")]
+        Command::Install(args) => {
+            (commands::install(*args, &mut commands::Machine::this(&mut read_source)?)?, 0)
+        }
+        #[cfg(feature = "install")]
+        Command::Uninstall(args) => {
+            (commands::uninstall(&args, &mut commands::Machine::this(&mut read_source)?)?, 0)
+        }
+        Command::Version => (Output { stdout: commands::version(), stderr: String::new() }, 0),
     };
     say(&mut std::io::stderr(), &output.stderr);
     let mut stdout = std::io::stdout();
@@ -74,8 +87,9 @@ fn execute(command: Command) -> Result<i32, String> {
 }
 
 /// Shows how a server is: once, or in a terminal for as long as somebody looks.
+#[cfg(feature = "admin")]
 fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
-    let lives = std::io::stdout().is_terminal() && !args.json;
+    let lives = in_terminal() && !args.json;
     loop {
         let shown = commands::status(args)?;
         // Home, the text, and nothing of the one before behind it (ECMA-48, CUP and ED).
@@ -86,6 +100,12 @@ fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
         }
         std::thread::sleep(STATUS_EVERY);
     }
+}
+
+/// Whether a person sees what is printed.
+#[cfg(feature = "admin")]
+fn in_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stdout())
 }
 
 /// Whoever reads may have gone; that is no reason to panic.

@@ -42,6 +42,7 @@ mod visiting;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::features;
 use crate::limits::MAPPING_BYTES_MAX;
 pub use indexed::Indexed;
 pub use options::{Auth, Check, Header, Options};
@@ -338,6 +339,15 @@ impl Mapping {
     /// # Errors
     /// A sentence that names the mapping, what about it is not served, and what to do instead.
     pub fn served(&self) -> Result<(), String> {
+        let feature = match (&self.kind, &self.target) {
+            (Kind::Udp, _) => Some("udp"),
+            (_, Target::Files(_)) => Some("files"),
+            (_, Target::Exit(Exit::HttpProxy)) => Some("http"),
+            _ => None,
+        };
+        if let Some(feature) = feature {
+            features::need(feature, &self.route().to_string())?;
+        }
         if matches!(self.public, Public::Name { .. }) && !self.options.accept_proxy.is_empty() {
             return Err(format!(
                 "{}: `accept-proxy` does not go with a name, which is known too late for it; leave it out",

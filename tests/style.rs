@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// the arrows pointing one way.
 const LAYERS: &[(&str, &[&str])] = &[
     // Words.
+    ("features", &[]),
     ("time", &[]),
     ("limits", &["time"]),
     ("reason", &[]),
@@ -27,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("license", &["text"]),
     ("policy", &["names", "text"]),
     ("via", &["names", "reason", "text"]),
-    ("mapping", &["limits", "names", "policy", "proxy_protocol", "text"]),
+    ("mapping", &["features", "limits", "names", "policy", "proxy_protocol", "text"]),
     ("http", &["limits", "mapping", "names", "text"]),
     ("exit", &["http", "limits", "mapping", "names", "reason", "text"]),
     ("directory", &["calendar", "license", "mapping", "policy", "table", "text"]),
@@ -36,10 +37,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("door", &["http", "license"]),
     ("dashboard", &[]),
     ("plan", &["directory", "license", "mapping", "policy", "reason", "text"]),
-    ("dry", &["directory", "limits", "mapping", "plan", "reason"]),
+    ("dry", &["directory", "door", "limits", "mapping", "plan", "reason"]),
     ("api", &["dashboard", "directory", "edit", "limits", "text", "time"]),
     ("server_ref", &["license", "names", "policy", "text"]),
-    ("note", &["reason", "text", "time"]),
+    ("note", &["features", "reason", "text", "time"]),
     ("config", &["license", "mapping", "names", "note", "policy", "server_ref", "table", "text", "via"]),
     // Decisions.
     (

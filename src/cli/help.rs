@@ -29,6 +29,7 @@ Commands:
 More: nt -s --help, nt -c --help, nt license --help, nt install --help
 ";
 
+#[cfg(feature = "server")]
 pub(super) const SERVE: &str = "\
 Usage: nt -s [FLAGS]
 
@@ -55,6 +56,7 @@ Examples:
   nt -s --config /etc/nt/nt.toml
 ";
 
+#[cfg(feature = "client")]
 pub(super) const CLIENT: &str = "\
 Usage: nt -c LICENSE@HOST[:PORT][,HOST2[:PORT]...] [MAPPING...] [FLAGS]
        nt -c @FILE [MAPPING...]      LICENSE@HOST is in FILE, where `ps` does not show it
@@ -104,6 +106,7 @@ Examples:
   nt -c @license --allow loopback,192.168.1.5:22
 ";
 
+#[cfg(feature = "install")]
 pub(super) const INSTALL: &str = "\
 Usage: nt install [FLAGS] -s [FLAGS OF nt -s]
        nt install [FLAGS] -c LICENSE@HOST [MAPPING...] [FLAGS OF nt -c]
@@ -126,6 +129,7 @@ Examples:
   nt install --print --system systemd -c nt1...@vps.example.com 2222:22
 ";
 
+#[cfg(feature = "doctor")]
 pub(super) const DOCTOR: &str = "\
 Usage: nt doctor LICENSE@HOST[:PORT][,HOST2[:PORT]...] [MAPPING...] [FLAGS OF nt -c]
        nt doctor @FILE [MAPPING...]      or -, or NT_LICENSE, as for nt -c
@@ -146,6 +150,7 @@ Examples:
   nt doctor
 ";
 
+#[cfg(feature = "bench")]
 pub(super) const BENCH: &str = "\
 Usage: nt bench LICENSE@HOST[:PORT] [--seconds N] [--streams N] [--json] [FLAGS OF nt -c]
 

@@ -119,6 +119,7 @@ pub struct Client {
     alive_until: Time,
     failback: Failback,
     /// Where whoever asks is told how the client is.
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "nobody is told"))]
     status_at: Option<String>,
     status_door: Option<Key>,
     stop: Stop,

@@ -221,6 +221,7 @@ impl<N: Net> Driver<N> {
     }
 
     /// Bytes that pass whatever the limits say, and count.
+    #[cfg(feature = "http")]
     pub(super) fn passed_anyhow(&mut self, visitor: Key, way: Way, bytes: usize) {
         if let Some(meter) = self.meter_of(visitor) {
             self.count(meter, way, bytes as u64);
@@ -228,6 +229,7 @@ impl<N: Net> Driver<N> {
     }
 
     /// Whether so much may pass at once; then it is counted.
+    #[cfg(feature = "udp")]
     pub(super) fn may_pass_whole(&mut self, visitor: Key, way: Way, bytes: usize) -> bool {
         let Some(meter) = self.meter_of(visitor) else { return true };
         let (now, bytes) = (self.now, bytes as u64);

@@ -135,7 +135,9 @@ impl<N: Net> Driver<N> {
                     self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
                 }
                 // Nothing of the answer has been passed on: there can be another.
-                Some(Ending::Early) if link.exchange.as_ref().is_some_and(|exchange| !exchange.has_begun()) => {
+                Some(Ending::Early)
+                    if link.exchange.as_ref().is_some_and(|exchange| !exchange.has_begun()) =>
+                {
                     let talk = Talk::Nonsense { begun: false };
                     self.outcomes.push_back((link.role(), Input::Talk(key, talk)));
                 }

@@ -12,3 +12,8 @@ impl Folders {
         Err(Reason::NotServed)
     }
 }
+
+/// Why a folder cannot be served now: it is not asked for.
+pub fn folder_trouble(_path: &str) -> Option<String> {
+    None
+}

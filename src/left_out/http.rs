@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 
 /// A body: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {}
+pub struct Body(Infallible);
 
 impl Body {
     /// Whether its last byte has passed.
     pub fn is_over(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 }
 
@@ -20,7 +20,7 @@ pub struct Request<'a>(#[allow(dead_code, reason = "it cannot be")] Infallible, 
 
 /// An exchange: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchange {}
+pub struct Exchange(Infallible);
 
 /// What the end of a real server's direction means to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +38,18 @@ impl Exchange {
     }
 
     pub fn of_body(body: Body) -> Self {
-        match body {}
+        match body.0 {}
     }
 
     pub fn is_in_head(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     pub fn has_begun(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     pub fn end(&self) -> Ending {
-        match *self {}
+        match self.0 {}
     }
 }

@@ -1,6 +1,7 @@
 //! Notes for programs: their kind, what they are about, each by a name of its own, and what tells them apart.
 
 use super::Note;
+use crate::features;
 use crate::text::{did_you_mean, quote};
 
 /// How the log is written.
@@ -21,7 +22,7 @@ impl Format {
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
+            "json" => features::need("admin", "a log in JSON").map(|()| Self::Json),
             _ => Err(format!(
                 "{} is neither text nor json{}",
                 quote(text),

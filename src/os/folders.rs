@@ -51,6 +51,11 @@ impl Folders {
     }
 }
 
+/// Why a folder cannot be served now, if so.
+pub fn folder_trouble(path: &str) -> Option<String> {
+    Folder::open(path).err().map(|error| error.to_string())
+}
+
 /// Seconds since 1970.
 fn now() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)

@@ -9,9 +9,7 @@ use std::mem::{Discriminant, discriminant};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde_json::json;
 
-use super::sockets::day_clock;
 use crate::limits::LOG_WINDOW;
 use crate::note::{Format, Level, Note};
 use crate::time::Time;
@@ -130,14 +128,15 @@ impl Log {
 }
 
 /// A note as an object of JSON: `time`, `level`, `kind`, `text`, what it is about, and `counted` where it was.
+#[cfg(feature = "admin")]
 fn object(note: &Note, counted: u64) -> String {
     let mut text = note.to_string();
     if text.len() > LINE_BYTES_MAX / 2 {
         let end = (0..=LINE_BYTES_MAX / 2).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
     }
-    let mut object = json!({
-        "time": day_clock().rfc3339(),
+    let mut object = serde_json::json!({
+        "time": super::sockets::day_clock().rfc3339(),
         "level": note.level().word(),
         "kind": note.kind(),
         "text": text,
@@ -149,6 +148,12 @@ fn object(note: &Note, counted: u64) -> String {
         object["counted"] = counted.into();
     }
     object.to_string()
+}
+
+/// Nobody asks for it.
+#[cfg(not(feature = "admin"))]
+fn object(note: &Note, _counted: u64) -> String {
+    note.to_string()
 }
 
 /// Whether standard error goes to the journal (`$JOURNAL_STREAM`, systemd.exec(5)).

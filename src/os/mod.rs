@@ -52,6 +52,7 @@ use stream::Stream;
 
 pub use attempt::try_port;
 pub use clerk::Files;
+pub use folders::folder_trouble;
 pub use handed::Handed;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;

@@ -1,10 +1,10 @@
 //! Runs a server: what its words and files come to, at the start and again while it runs.
 
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use super::{Read, means, own_address, start_os, tell};
+use super::{Read, means, start_os, tell};
 use crate::budget::{End, sessions};
 use crate::certificates::CertificateFiles;
 use crate::cli::ServeArgs;
@@ -265,4 +265,11 @@ fn welcome(license: &License, settings: &ServerConfig, listen: SocketAddr, state
         license.text(),
         listen.port(),
     )
+}
+
+/// The address that this machine uses towards others: the kernel's choice of a route; nothing is sent.
+pub fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
