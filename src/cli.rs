@@ -291,7 +291,10 @@ impl ClientArgs {
 ///
 /// # Errors
 /// What to print and the code to exit with. No license is repeated in it.
-#[cfg_attr(not(any(feature = "client", feature = "install")), expect(unused_variables, reason = "it is a client's"))]
+#[cfg_attr(
+    not(any(feature = "client", feature = "install")),
+    expect(unused_variables, reason = "it is a client's")
+)]
 pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Exit> {
     let args = split_equals(args);
     let words: Vec<&str> = args.iter().map(String::as_str).collect();

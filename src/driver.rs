@@ -21,6 +21,9 @@ mod coming;
 #[cfg_attr(not(feature = "udp"), path = "left_out/flows.rs")]
 mod flows;
 mod going;
+#[cfg_attr(not(feature = "server"), path = "left_out/holdings.rs")]
+mod holdings;
+#[cfg_attr(not(feature = "server"), path = "left_out/meters.rs")]
 mod meters;
 mod pairs;
 mod slot;

@@ -6,6 +6,9 @@
 //! signature that ties the handshake to the certificate's key.
 
 mod keys;
+#[cfg_attr(not(feature = "server"), path = "left_out/serving.rs")]
+mod serving;
+#[cfg(feature = "server")]
 mod visitors;
 
 use std::sync::{Arc, Mutex};
@@ -14,19 +17,20 @@ use ring::{digest, hkdf};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+#[cfg(feature = "server")]
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedCipherSuite, version,
+    ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, SignatureScheme, SupportedCipherSuite,
+    version,
 };
 
 use crate::arena::{Arena, Window};
 use crate::limits::TLS_PLAIN_BYTES_MAX;
 use crate::reason::Reason;
-pub use visitors::{Certificates, Peek};
+use serving::Serving;
+pub use serving::{Certificates, Peek};
 
 /// The protocol's name in ALPN (RFC 7301): nothing else is spoken on a tunnel port.
 pub const ALPN: &[u8] = b"nt/1";
@@ -34,9 +38,9 @@ pub const ALPN: &[u8] = b"nt/1";
 /// Makes the TLS side of connections, for one end or both.
 #[derive(Clone, Debug, Default)]
 pub struct Security {
-    server: Option<Arc<ServerConfig>>,
     client: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    visitors: Option<Arc<ServerConfig>>,
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "with nobody"))]
+    serving: Serving,
     tap: Arc<Tap>,
 }
 
@@ -50,37 +54,6 @@ pub enum Trust {
 }
 
 impl Security {
-    /// Adds the server's end.
-    ///
-    /// # Errors
-    /// The key does not fit the certificate.
-    pub fn with_server(
-        mut self,
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<Self, String> {
-        let certified = CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|e| format!("the server's certificate and key cannot be used: {e}"))?;
-        self.serve_clients(Arc::new(certified))?;
-        Ok(self)
-    }
-
-    /// Has TLS of clients end here, with this certificate from now on.
-    fn serve_clients(&mut self, own: Arc<CertifiedKey>) -> Result<(), String> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&version::TLS13])
-            .map_err(|e| e.to_string())?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Shy(own)));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.send_tls13_tickets = 0;
-        config.max_early_data_size = 0;
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.key_log = self.tap.clone();
-        self.server = Some(Arc::new(config));
-        Ok(())
-    }
-
     /// Adds the client's end. `host` is the name that is asked for.
     ///
     /// # Errors
@@ -104,40 +77,6 @@ impl Security {
         Ok(self)
     }
 
-    /// Has TLS end here with these certificates from now on: that of visitors with the one for their name, that of
-    /// clients with the last, which is the server's own.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn serve(&mut self, certificates: Certificates) -> Result<(), String> {
-        let own = certificates.last().ok_or("there is no certificate of the server's own")?;
-        self.serve_clients(own)?;
-        self.visitors = Some(visitors::config(certificates, self.tap.clone())?);
-        Ok(())
-    }
-
-    /// TLS for a connection that came in: a client's.
-    ///
-    /// # Errors
-    /// [`Reason::Tls`] where this process has no server's end.
-    pub fn accept(&self) -> Result<Tls, Reason> {
-        self.accept_by(self.server.as_ref())
-    }
-
-    /// TLS for a connection that came in: a visitor's.
-    ///
-    /// # Errors
-    /// [`Reason::Tls`] where this process has no certificates for visitors.
-    pub fn accept_visitor(&self) -> Result<Tls, Reason> {
-        self.accept_by(self.visitors.as_ref())
-    }
-
-    fn accept_by(&self, config: Option<&Arc<ServerConfig>>) -> Result<Tls, Reason> {
-        let config = config.cloned().ok_or(Reason::Tls)?;
-        let conn = UnbufferedServerConnection::new(config).map_err(|_| Reason::Tls)?;
-        Ok(Tls::new(Conn::Server(conn), self.tap.clone()))
-    }
-
     /// TLS for a connection that was dialled.
     ///
     /// # Errors
@@ -149,16 +88,6 @@ impl Security {
     }
 }
 
-/// Shows the certificate to those alone who offer to speak nt: to others there is nothing here.
-#[derive(Debug)]
-struct Shy(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Shy {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        visitors::speaks(&hello, ALPN).then(|| self.0.clone())
-    }
-}
-
 /// ring, with the two suites whose exporter is 32 bytes; the faster one on this processor first.
 fn provider() -> Arc<CryptoProvider> {
     let mut cipher_suites =
@@ -166,7 +95,15 @@ fn provider() -> Arc<CryptoProvider> {
     if !has_aes() {
         cipher_suites.reverse();
     }
-    Arc::new(CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() })
+    let provider = CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() };
+    // Who only dials signs nothing, and meets nobody but nt.
+    #[cfg(not(feature = "server"))]
+    let provider = CryptoProvider {
+        kx_groups: vec![rustls::crypto::ring::kx_group::X25519],
+        key_provider: &serving::NoKeys,
+        ..provider
+    };
+    Arc::new(provider)
 }
 
 /// Whether the processor has instructions for AES.
@@ -192,6 +129,7 @@ pub struct Tls {
 }
 
 enum Conn {
+    #[cfg(feature = "server")]
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
 }
@@ -243,6 +181,7 @@ impl Tls {
         }
         let cipher = self.cipher.bytes_mut();
         let (discard, result) = match &mut self.conn {
+            #[cfg(feature = "server")]
             Conn::Server(conn) => advance(conn.process_tls_records(cipher), plain, out, arena),
             Conn::Client(conn) => advance(conn.process_tls_records(cipher), plain, out, arena),
         };
@@ -267,6 +206,7 @@ impl Tls {
     pub fn seal(&mut self, plain: &[u8], out: &mut Window, arena: &mut Arena) -> Result<(), Reason> {
         loop {
             let sealed = match &mut self.conn {
+                #[cfg(feature = "server")]
                 Conn::Server(conn) => encrypt(conn.process_tls_records(&mut []), plain, out, arena),
                 Conn::Client(conn) => encrypt(conn.process_tls_records(&mut []), plain, out, arena),
             }?;
@@ -279,6 +219,7 @@ impl Tls {
     /// Says that nothing follows (RFC 8446 section 6.1), where it can still be said.
     pub fn close(&mut self, out: &mut Window, arena: &mut Arena) {
         match &mut self.conn {
+            #[cfg(feature = "server")]
             Conn::Server(conn) => close(conn.process_tls_records(&mut []), out, arena),
             Conn::Client(conn) => close(conn.process_tls_records(&mut []), out, arena),
         }

@@ -1,12 +1,10 @@
 //! Roles: each is given one input at a time, and what it wants is carried out before the next.
 
 use super::{Driver, Slot};
-use crate::door::Port;
 use crate::http::Exchange;
 use crate::limits::{LINGER_TIMEOUT, SEND_SOON};
 use crate::link::{Held, Payload, Phase};
 use crate::net::Net;
-use crate::note::Note;
 use crate::proxy_protocol::{self, Transport};
 use crate::role::{Input, Outbox, Place, Speech, Verb};
 use crate::slots::Key;
@@ -89,11 +87,13 @@ impl<N: Net> Driver<N> {
             Verb::Meter { key, limits, within } => self.set_meter(role, key, limits, within),
             Verb::Measure { raw, meter } => self.measure(raw, meter),
             Verb::ReadMeters => self.read_meters(role),
-            Verb::Edit(key, edit) => self.net.edit(role, key, *edit),
-            Verb::PutBack(directory) => self.net.put_back(role, *directory),
-            Verb::KeepCounters(text) => self.net.keep_counters(text),
-            Verb::LookAround => self.look_around(role),
-            Verb::TryPorts(ports) => self.try_ports(role, ports),
+            Verb::Edit(..)
+            | Verb::PutBack(_)
+            | Verb::KeepCounters(_)
+            | Verb::LookAround
+            | Verb::TryPorts(_) => {
+                self.look_after(role, verb);
+            }
             Verb::ReadSettings => self.read_settings(role),
             Verb::Note(note) => self.net.note(self.now, &note),
             Verb::Exit(code) => _ = self.exit.get_or_insert((code, self.now + LINGER_TIMEOUT)),
@@ -105,34 +105,11 @@ impl<N: Net> Driver<N> {
         self.outcomes.push_back((role, Input::Reload(settings)));
     }
 
-    fn try_ports(&mut self, role: usize, ports: Vec<Port>) {
-        let tried = ports.into_iter().map(|(address, udp)| self.net.try_port(address, udp).err());
-        self.outcomes.push_back((role, Input::Tried(tried.collect())));
-    }
-
     fn tell_drained(&mut self, key: Key) {
         if let Some(link) = self.link(key) {
             link.tell_drained = true;
         }
         self.enqueue(key);
-    }
-
-    /// Certificates are the driver's, the clock and licenses the role's.
-    fn look_around(&mut self, role: usize) {
-        match self.net.poll_certificates() {
-            Some(Ok(certificates)) => {
-                let count = certificates.len();
-                let served = self.security.serve(certificates);
-                let note = served.map_or_else(Note::CertificatesBad, |()| Note::CertificatesRead { count });
-                self.net.note(self.now, &note);
-            }
-            Some(Err(why)) => self.net.note(self.now, &Note::CertificatesBad(why)),
-            None => {}
-        }
-        let clock = self.net.clock();
-        self.outcomes.push_back((role, Input::Clock(clock)));
-        let licenses = self.net.poll_licenses();
-        self.outcomes.push_back((role, Input::Licenses(licenses)));
     }
 
     /// Sends bytes of a role; with `soon` they may wait a moment for what follows, unless others wait already.

@@ -2,6 +2,7 @@
 //! `unsafe`.
 
 mod attempt;
+#[cfg_attr(not(feature = "server"), path = "../left_out/clerk.rs")]
 mod clerk;
 #[cfg_attr(not(feature = "udp"), path = "../left_out/datagrams.rs")]
 mod datagrams;

@@ -1,0 +1,66 @@
+//! In the place of TLS that ends here: none does.
+
+use std::sync::Arc;
+
+use rustls::crypto::KeyProvider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
+
+use super::{Security, Tls};
+use crate::reason::Reason;
+use crate::role::Greeting;
+
+/// With whom: with nobody.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serving;
+
+/// Certificates for names: there are none.
+#[derive(Debug)]
+pub enum Certificates {}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `tls/visitors.rs`")]
+impl Certificates {
+    pub fn len(&self) -> usize {
+        match *self {}
+    }
+
+    pub fn is_empty(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// Reads a ClientHello: none comes.
+#[derive(Debug, Default)]
+pub struct Peek;
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `tls/visitors.rs`")]
+impl Peek {
+    pub fn hear(&mut self, _: &[u8]) -> Result<Option<Greeting>, Reason> {
+        Err(Reason::Tls)
+    }
+}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `tls/serving.rs`")]
+impl Security {
+    pub fn serve(&mut self, certificates: Certificates) -> Result<(), String> {
+        match certificates {}
+    }
+
+    pub fn accept(&self) -> Result<Tls, Reason> {
+        Err(Reason::Tls)
+    }
+
+    pub fn accept_visitor(&self) -> Result<Tls, Reason> {
+        Err(Reason::Tls)
+    }
+}
+
+/// Reads no key: nobody signs.
+#[derive(Debug)]
+pub(super) struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("this nt reads no keys".into()))
+    }
+}
