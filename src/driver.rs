@@ -12,7 +12,8 @@
 //!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
 //!
 //! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams, [`talks`] HTTP;
-//! [`meters`] counts what passes and holds it back, [`books`] counts what there is.
+//! [`greeting`] hears who says first for whom it comes; [`meters`] counts what passes and holds it back, [`books`] counts
+//! what there is, and [`holdings`] are what a server has beside it.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 
@@ -21,6 +22,8 @@ mod coming;
 #[cfg_attr(not(feature = "udp"), path = "left_out/flows.rs")]
 mod flows;
 mod going;
+#[cfg_attr(not(feature = "server"), path = "left_out/greeting.rs")]
+mod greeting;
 #[cfg_attr(not(feature = "server"), path = "left_out/holdings.rs")]
 mod holdings;
 #[cfg_attr(not(feature = "server"), path = "left_out/meters.rs")]

@@ -1,0 +1,20 @@
+//! In the place of visitors who are known by what they say first: none comes.
+
+use super::Driver;
+use crate::net::Net;
+use crate::role::{Ours, Speech};
+use crate::slots::Key;
+
+impl<N: Net> Driver<N> {
+    pub(super) fn await_greeting(&mut self, _: Key) {}
+
+    pub(super) fn greet(&mut self, _: Key) {}
+
+    pub(super) fn begin_tls(&mut self, _: Key, _: Ours) {}
+
+    pub(super) fn recast(&mut self, _: Key, _: Speech) -> bool {
+        false
+    }
+
+    pub(super) fn announce(&mut self, _: Key) {}
+}
