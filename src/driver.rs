@@ -12,8 +12,8 @@
 //!  7. `flush` sends; `fail` and `drop_link` are the only ways for a connection to go ([`going`]).
 //!
 //! [`pairs`] joins raw connections to ProxyChannels and parts them; [`flows`] has the datagrams, [`talks`] HTTP;
-//! [`greeting`] hears who says first for whom it comes; [`meters`] counts what passes and holds it back, [`books`] counts
-//! what there is, and [`holdings`] are what a server has beside it.
+//! [`greeting`] hears who says first for whom it comes; [`meters`] counts what passes and holds it back, [`books`]
+//! counts what there is, and [`holdings`] are what a server has beside it.
 //!
 //! Payload never passes through a role, and a role never sees a socket.
 

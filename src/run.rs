@@ -1,6 +1,9 @@
 //! Runs a server, a client or the demo: puts settings, state and roles together, and starts the loop.
 
 #[cfg(feature = "client")]
+#[cfg_attr(not(feature = "ca"), path = "left_out/ca.rs")]
+mod ca;
+#[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "demo")]
 mod demo;

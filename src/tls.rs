@@ -6,6 +6,8 @@
 //! signature that ties the handshake to the certificate's key.
 
 mod keys;
+#[cfg_attr(not(feature = "ca"), path = "left_out/roots.rs")]
+mod roots;
 #[cfg_attr(not(feature = "server"), path = "left_out/serving.rs")]
 mod serving;
 #[cfg(feature = "server")]
@@ -14,21 +16,21 @@ mod visitors;
 use std::sync::{Arc, Mutex};
 
 use ring::{digest, hkdf};
+use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 #[cfg(feature = "server")]
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, KeyLog, RootCertStore, SignatureScheme, SupportedCipherSuite,
-    version,
+    ClientConfig, DigitallySignedStruct, Error, KeyLog, SignatureScheme, SupportedCipherSuite, version,
 };
 
 use crate::arena::{Arena, Window};
 use crate::limits::TLS_PLAIN_BYTES_MAX;
 use crate::reason::Reason;
+pub use roots::Roots;
 use serving::Serving;
 pub use serving::{Certificates, Peek};
 
@@ -49,8 +51,8 @@ pub struct Security {
 pub enum Trust {
     /// The license is enough.
     License,
-    /// The certificate must also be good for one of these names, by these roots.
-    Roots(RootCertStore, Vec<ServerName<'static>>),
+    /// The certificate must also be good by these.
+    Roots(Roots),
 }
 
 impl Security {
@@ -59,7 +61,7 @@ impl Security {
     /// # Errors
     /// The roots cannot be used.
     pub fn with_client(mut self, host: &str, trust: Trust) -> Result<Self, String> {
-        let verifier = Verifier::new(trust)?;
+        let verifier = Verifier::new(trust);
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| e.to_string())?
@@ -401,22 +403,16 @@ fn expand_label(secret: &[u8], label: &[u8], context: &[u8]) -> [u8; 32] {
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
-    roots: Option<(Arc<WebPkiServerVerifier>, Vec<ServerName<'static>>)>,
+    roots: Option<Roots>,
 }
 
 impl Verifier {
-    fn new(trust: Trust) -> Result<Self, String> {
-        let provider = provider();
+    fn new(trust: Trust) -> Self {
         let roots = match trust {
             Trust::License => None,
-            Trust::Roots(roots, names) => {
-                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                    .build()
-                    .map_err(|e| format!("the certificates given to --ca cannot be used: {e}"))?;
-                Some((verifier, names))
-            }
+            Trust::Roots(roots) => Some(roots),
         };
-        Ok(Self { provider, roots })
+        Self { provider: provider(), roots }
     }
 }
 
@@ -429,17 +425,10 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some((verifier, names)) = &self.roots else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let mut result = Err(Error::General("no name to check".into()));
-        for name in names {
-            result = verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
-            if result.is_ok() {
-                break;
-            }
+        match &self.roots {
+            None => Ok(ServerCertVerified::assertion()),
+            Some(roots) => roots.verify(end_entity, intermediates, ocsp, now),
         }
-        result
     }
 
     fn verify_tls12_signature(

@@ -1,5 +1,5 @@
-//! What a server keeps beside its connections: licenses and what was counted, which are files; certificates; ports that it
-//! may come to have.
+//! What a server keeps beside its connections: licenses and what was counted, which are files; certificates; ports that
+//! it may come to have.
 
 use super::Driver;
 use crate::door::Port;

@@ -1,9 +1,5 @@
 //! Runs a client.
 
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-
 use super::{Read, means, start_os, tell};
 use crate::budget::End;
 use crate::cli::{ClientArgs, ClientPlan};
@@ -12,8 +8,6 @@ use crate::clients;
 use crate::config::{Ca, ClientConfig};
 use crate::driver::Driver;
 use crate::entropy::Entropy;
-#[cfg(not(feature = "roots"))]
-use crate::features;
 use crate::license::Transport;
 use crate::limits::POOL_MAX;
 use crate::mapping::{Mapping, Target};
@@ -99,7 +93,13 @@ pub fn ways(server: &ServerRef, plain: bool, ca: Option<&Ca>) -> Result<Ways, St
     let security = if plain {
         Security::default()
     } else {
-        Security::default().with_client(&servers[0].0, trust(ca, &servers)?)?
+        Security::default().with_client(
+            &servers[0].0,
+            match ca {
+                None => Trust::License,
+                Some(ca) => Trust::Roots(super::ca::roots(ca, &servers)?),
+            },
+        )?
     };
     Ok((transport, servers, security))
 }
@@ -137,33 +137,4 @@ pub fn connect_beside(
     };
     let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
     Ok(Driver::new(os, vec![role], security, means.budget).run())
-}
-
-/// Whom `--ca` trusts.
-fn trust(ca: Option<&Ca>, servers: &[(String, u16)]) -> Result<Trust, String> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => return Ok(Trust::License),
-        #[cfg(feature = "roots")]
-        Some(Ca::Webpki) => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        #[cfg(not(feature = "roots"))]
-        Some(Ca::Webpki) => features::need("roots", "`--ca webpki`")?,
-        Some(Ca::File(path)) => {
-            let place = path.display();
-            let certificates =
-                CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let certificates = certificates.map_err(|error| {
-                format!("--ca {place}: {error}; it must be a PEM file of certificates, or `webpki`")
-            })?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(format!("--ca {place}: no certificate in it can be used"));
-            }
-        }
-    }
-    let name = |(host, _): &(String, u16)| {
-        ServerName::try_from(host.clone()).map_err(|_| {
-            format!("{host} is no name that a certificate could have; with --ca, use the server's DNS name")
-        })
-    };
-    Ok(Trust::Roots(roots, servers.iter().map(name).collect::<Result<_, _>>()?))
 }
