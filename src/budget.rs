@@ -46,9 +46,17 @@ pub struct Plan {
     pub budget: Budget,
     /// Listeners for visitors at once, one for each mapped port.
     pub ports: usize,
+    end: End,
     /// Open files that the process may have.
     files: usize,
     bound: Bound,
+}
+
+impl Plan {
+    /// ProxyChannels that a client may have at once.
+    pub fn proxies(&self) -> usize {
+        self.visitors + pool(self.end, self.visitors)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +90,9 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
     }
     if low == 0 {
         return Err(format!(
-            "not one visitor fits: {} open files and {} MiB for buffers are too few; raise the limit on open files \
-             (ulimit -n) or on memory",
-            means.files,
-            buffer_bytes >> 20
+            "not one visitor fits: {} open files and {buffer_bytes} bytes for buffers are too few; raise the limit on \
+             open files (ulimit -n), or the memory (--memory)",
+            means.files
         ));
     }
     let bound = match low {
@@ -95,7 +102,7 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
         _ if means.visitors.is_some() => Bound::Operator,
         _ => Bound::Program,
     };
-    Ok(Plan { visitors: low, budget: budget(end, low), ports, files: means.files, bound })
+    Ok(Plan { visitors: low, budget: budget(end, low), ports, end, files: means.files, bound })
 }
 
 /// The connections that `visitors` visitors call for.
@@ -107,7 +114,16 @@ fn budget(end: End, visitors: usize) -> Budget {
         End::Client { .. } => (1, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
     };
     // One ProxyChannel a visitor, and a pool that waits for the next ones.
-    Budget { raws: visitors, locals, tunnels: visitors + POOL_MAX + others, callers }
+    Budget { raws: visitors, locals, tunnels: visitors + pool(end, visitors) + others, callers }
+}
+
+/// ProxyChannels that wait for visitors. A server cannot tell how many its clients have; one client has no use for more
+/// than there may be visitors.
+fn pool(end: End, visitors: usize) -> usize {
+    match end {
+        End::Server { .. } => POOL_MAX,
+        End::Client { .. } => POOL_MAX.min(visitors),
+    }
 }
 
 /// Files that are open for them.
@@ -125,17 +141,20 @@ pub fn sessions(visitors: usize) -> usize {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { visitors, budget, ports: _, files, bound } = self;
-        let buffers = (budget.buffers() * BUFFER_BYTES) >> 20;
+        let Self { visitors, budget, ports: _, end: _, files, bound } = self;
+        // Tenths of a million bytes, as they are written in settings.
+        let tenths = budget.buffers() * BUFFER_BYTES / 100_000;
         let bound = match bound {
             Bound::Files => "open files (raise them with ulimit -n, or LimitNOFILE in a systemd unit)",
             Bound::Memory => "memory (a quarter of it may become buffers)",
-            Bound::Operator => "its configuration ([limits] in nt.toml)",
+            Bound::Operator => "what it was told (--memory, or [limits] in nt.toml)",
             Bound::Program => "the program itself",
         };
         write!(
             f,
-            "room for {visitors} visitors at once: buffers may grow to {buffers} MiB, open files to {files}; "
+            "room for {visitors} visitors at once: buffers may grow to {}.{} MB, open files to {files}; ",
+            tenths / 10,
+            tenths % 10,
         )?;
         write!(f, "what bounds it is {bound}")
     }

@@ -186,6 +186,8 @@ pub struct ClientArgs {
     pub config: Option<PathBuf>,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
+    /// Most memory for what is in transit, in bytes.
+    pub memory: Option<u64>,
     /// How the log is written.
     pub log: Option<Format>,
 }
@@ -207,6 +209,10 @@ pub struct ClientPlan {
     pub allow: Allow,
     /// By which roots to check the server's certificate.
     pub ca: Option<Ca>,
+    /// Most visitors at once.
+    pub visitors: Option<u32>,
+    /// Most memory for what is in transit, in bytes.
+    pub memory: Option<u64>,
     /// How the log is written.
     pub log: Format,
 }
@@ -234,7 +240,8 @@ impl ClientArgs {
         let (via, ca) = (self.via.or(file.via), self.ca.or(file.ca));
         let visits = file.visit.into_iter().chain(self.visits).collect();
         let log = self.log.or(file.log).unwrap_or_default();
-        Ok(ClientPlan { server, maps, visits, plain, via, allow, ca, log })
+        let (visitors, memory) = (file.visitors, self.memory.or(file.memory));
+        Ok(ClientPlan { server, maps, visits, plain, via, allow, ca, visitors, memory, log })
     }
 
     /// What of the file's settings and of the words may change while the client runs.
@@ -299,7 +306,7 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
     let args = split_equals(args);
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let Some((&first, rest)) = words.split_first() else {
-        return Err(Exit { text: help::TOP.to_string(), code: 1 });
+        return Err(Exit { text: help::top(), code: 1 });
     };
     match first {
         #[cfg(feature = "server")]
@@ -312,12 +319,12 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
         "doctor" => trial::doctor(rest, env_license).map(|args| Command::Doctor(Box::new(args))),
         #[cfg(feature = "bench")]
         "bench" => trial::bench(rest, env_license).map(|args| Command::Bench(Box::new(args))),
-        "-h" | "--help" => Err(Exit::help(help::TOP)),
+        "-h" | "--help" => Err(Exit::help(&help::top())),
         "-V" | "--version" => Ok(Command::Version),
         // `nt help license` is `nt license --help`.
         "help" => match rest.split_first() {
             Some((&command, _)) => parse(&[command.to_string(), "--help".to_string()], None),
-            None => Err(Exit::help(help::TOP)),
+            None => Err(Exit::help(&help::top())),
         },
         _ => match left_out(first) {
             Some(what) => Err(Exit::error(&what)),
@@ -394,6 +401,7 @@ fn client_args(flags: flags::ClientFlags, env_license: Option<String>) -> Result
         allow: flags.allow.as_deref().map(Allow::parse).transpose()?,
         config: flags.config.map(PathBuf::from),
         ca: flags.ca.as_deref().map(Ca::parse).transpose()?,
+        memory: flags::parse_memory(flags.memory)?,
         log: flags::parse_log(flags.log)?,
     })
 }

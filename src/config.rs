@@ -12,9 +12,9 @@
 //! cert = "/etc/nt/cert.pem"
 //! key = "/etc/nt/key.pem"
 //! public_host = "vps.example.com"       # in the line to paste on the client
-//! [limits]
-//! visitors = 1000
-//! memory = "64M"                        # 64000000 bytes
+//! [limits]                              [limits]
+//! visitors = 1000                       visitors = 50
+//! memory = "64M"                        memory = "4M"                 # 4000000 bytes
 //! ```
 //!
 //! The names are those of the flags, and a flag on the command line counts more. A path that does not begin
@@ -47,7 +47,7 @@ const SERVER: [&str; 12] = [
     "limits",
 ];
 const LIMITS: [&str; 2] = ["visitors", "memory"];
-const CLIENT: [&str; 8] = ["server", "map", "visit", "plain", "via", "allow", "ca", "log"];
+const CLIENT: [&str; 9] = ["server", "map", "visit", "plain", "via", "allow", "ca", "log", "limits"];
 
 /// A server's settings; `None` is what was not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -192,6 +192,10 @@ pub struct ClientConfig {
     pub ca: Option<Ca>,
     /// How the log is written.
     pub log: Option<Format>,
+    /// Most visitors at once.
+    pub visitors: Option<u32>,
+    /// Most memory for what is in transit, in bytes.
+    pub memory: Option<u64>,
 }
 
 /// A mapping's text. `Debug` leaves its options out, among which may be a password.
@@ -241,9 +245,7 @@ pub fn parse_server(text: &str) -> Result<ServerConfig, FileError> {
         config.public_host = Some(host.read(parse_public_host)?);
     }
     config.log = read_log(&fields)?;
-    if let Some(limits) = fields.table("limits", &LIMITS)? {
-        read_limits(&limits, &mut config)?;
-    }
+    (config.visitors, config.memory) = read_limits(&fields)?;
     Ok(config)
 }
 
@@ -274,6 +276,7 @@ pub fn parse_client(text: &str) -> Result<ClientConfig, FileError> {
         config.ca = Some(ca.read(Ca::parse)?);
     }
     config.log = read_log(&fields)?;
+    (config.visitors, config.memory) = read_limits(&fields)?;
     for map in fields.strings("map")? {
         config.map.push(map.read(|text| {
             mapping::parse(text).map_err(|error| error.to_string())?;
@@ -331,14 +334,12 @@ fn read_log(fields: &Fields<'_>) -> Result<Option<Format>, FileError> {
     }
 }
 
-fn read_limits(limits: &Fields<'_>, config: &mut ServerConfig) -> Result<(), FileError> {
-    config.visitors = limits.number("visitors")?;
-    if let Some(memory) = limits.string("memory")? {
-        let bytes =
-            memory.read(|text| parse_bytes(text).map_err(|what| format!("{} {what}", quote(text))))?;
-        config.memory = Some(bytes);
-    }
-    Ok(())
+/// Most visitors, and most memory.
+fn read_limits(fields: &Fields<'_>) -> Result<(Option<u32>, Option<u64>), FileError> {
+    let Some(limits) = fields.table("limits", &LIMITS)? else { return Ok((None, None)) };
+    let bytes = |text: &str| parse_bytes(text).map_err(|what| format!("{} {what}", quote(text)));
+    let memory = limits.string("memory")?.map(|memory| memory.read(bytes)).transpose()?;
+    Ok((limits.number("visitors")?, memory))
 }
 
 fn parse_path(key: &str, text: &str) -> Result<PathBuf, String> {

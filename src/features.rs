@@ -21,6 +21,11 @@ pub fn built() -> impl Iterator<Item = &'static str> {
     ALL.into_iter().filter(|(_, built)| *built).map(|(name, _)| name)
 }
 
+/// The features that this build has not.
+pub fn left_out() -> impl Iterator<Item = &'static str> {
+    ALL.into_iter().filter(|(_, built)| !*built).map(|(name, _)| name)
+}
+
 /// Whether a feature is built.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod server;
 use argh::FromArgs;
 
 use crate::note::Format;
+use crate::text::{parse_bytes, quote};
 #[cfg(feature = "server")]
 pub use server::{
     LicenseAdd, LicenseCommand, LicenseList, LicenseRemove, LicenseRevoke, LicenseRotate, LicenseSet,
@@ -34,7 +35,7 @@ pub(super) const COMMANDS: [&str; 12] = [
 pub(super) const LICENSE_COMMANDS: [&str; 7] = ["add", "list", "show", "set", "revoke", "rotate", "remove"];
 
 /// Every flag, for what a mistyped one may have been.
-pub(super) const FLAGS: [&str; 29] = [
+pub(super) const FLAGS: [&str; 30] = [
     "--config",
     "--listen",
     "--plain",
@@ -52,6 +53,7 @@ pub(super) const FLAGS: [&str; 29] = [
     "--map",
     "--max-mappings",
     "--max-visitors",
+    "--memory",
     "--confirm",
     "--json",
     "--log",
@@ -65,6 +67,12 @@ pub(super) const FLAGS: [&str; 29] = [
     "--version",
     "--help",
 ];
+
+/// What `--memory` says.
+pub(super) fn parse_memory(text: Option<String>) -> Result<Option<u64>, String> {
+    let read = |text: String| parse_bytes(&text).map_err(|what| format!("--memory: {} {what}", quote(&text)));
+    text.map(read).transpose()
+}
 
 /// What `--log` says.
 pub(super) fn parse_log(text: Option<String>) -> Result<Option<Format>, String> {
@@ -82,6 +90,9 @@ pub(super) struct ClientFlags {
     /// go to the unencrypted port
     #[argh(switch)]
     pub(super) plain: bool,
+    /// most memory for what is in transit
+    #[argh(option)]
+    pub(super) memory: Option<String>,
     /// how the log is written
     #[argh(option)]
     pub(super) log: Option<String>,

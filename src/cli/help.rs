@@ -1,6 +1,19 @@
 //! The pages of help that are read most, written by hand.
 
-pub(super) const TOP: &str = "\
+use crate::features;
+
+/// The first page, and what of it means nothing to this build.
+pub(super) fn top() -> String {
+    let missing = features::left_out().collect::<Vec<_>>().join(", ");
+    match missing.as_str() {
+        "" => TOP.to_owned(),
+        missing => {
+            format!("{TOP}\nThis nt was built without the features {missing}: what needs them says so.\n")
+        }
+    }
+}
+
+const TOP: &str = "\
 nt publishes services that live behind NAT.
 
   nt -s                               be the server, on a machine with a public address
@@ -43,6 +56,7 @@ Flags:
   --https ADDR:PORT     serve public names over TLS, as in --https :443 (default off), and clients as well;
                         certificates come from the folder `certs` of nt.toml
   --log text|json       how the log is written, on standard error (default text); NT_LOG=debug says more
+  --memory BYTES        most memory for what is in transit, such as 64M (default a quarter of what there is)
   --config FILE         nt.toml, for what the flags do not name; flags count more
   --state DIR           where key and licenses are kept (default $STATE_DIRECTORY, else /var/lib/nt for
                         root, else $XDG_STATE_HOME/nt, else ~/.local/state/nt)
@@ -85,7 +99,7 @@ Mappings, PUBLIC:TARGET as ssh and docker have them:
   ssh:22/private        no public place: for clients whose license may --visit it
                         rate=10M/2M holds its visitors together to so many bytes a second, to the target and from
                         it; allow=10.0.0.0/8 lets in visitors from there alone
-Read, but not served yet: the option check.
+  8080,check=http:/up   looks after the target, by check=tcp too: while it is sick, visitors go elsewhere
 A license may have mappings of its own on the server; then none is needed here.
 
 Flags:
@@ -97,6 +111,8 @@ Flags:
                         `ps` shows a password here, so it had better stand in FILE
   --plain               use the unencrypted port (default 9000, else TLS on 9002); never by itself
   --ca webpki|FILE      check the server's certificate as browsers do, beyond what the license proves
+  --memory BYTES        most memory for what is in transit, such as 4M (default a quarter of what there is); the
+                        start says how many visitors that is
   --log text|json       how the log is written, on standard error (default text); NT_LOG=debug says more
   --config FILE         nt.toml, for what the flags do not name; flags count more
 

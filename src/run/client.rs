@@ -9,7 +9,6 @@ use crate::config::{Ca, ClientConfig};
 use crate::driver::Driver;
 use crate::entropy::Entropy;
 use crate::license::Transport;
-use crate::limits::POOL_MAX;
 use crate::mapping::{Mapping, Target};
 use crate::note::Level;
 use crate::os::{self, Sources};
@@ -23,13 +22,15 @@ use crate::tls::{Security, Trust};
 /// A sentence for the person who started it.
 pub fn connect(args: ClientArgs, mut read: impl Read + 'static) -> Result<i32, String> {
     let (settings, first) = (args.clone().settle(&mut read)?, args.read_file(&mut read)?);
-    let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca, log } = settings;
+    let ClientPlan { server, maps: mappings, visits, plain, via, allow, ca, visitors, memory, log } =
+        settings;
     let folders = mappings.iter().filter_map(|mapping| match &mapping.target {
         Target::Files(path) => Some(path),
         Target::Tcp { .. } | Target::Unix(_) | Target::Exit(_) => None,
     });
     let folders: Vec<&String> = folders.collect();
-    let plan = means(End::Client { folders: !folders.is_empty() || allow.permits_folders() }, None, None)?;
+    let plan =
+        means(End::Client { folders: !folders.is_empty() || allow.permits_folders() }, visitors, memory)?;
     let (transport, servers, security) = ways(&server, plain, ca.as_ref())?;
     let mut os = start_os(log, Box::new(ClientSources { args, read, first }))?;
     tell(&mut os, Level::Info, plan.to_string());
@@ -55,7 +56,7 @@ pub fn connect(args: ClientArgs, mut read: impl Read + 'static) -> Result<i32, S
         mappings,
         visits,
         allow,
-        proxies_max: plan.visitors + POOL_MAX,
+        proxies_max: plan.proxies(),
         guest: false,
     };
     let status = clients::socket();
@@ -119,7 +120,7 @@ pub fn connect_beside(
     ear: os::Ear,
     ready: impl FnOnce(os::Stopper),
 ) -> Result<i32, String> {
-    let means = means(End::Client { folders: false }, None, None)?;
+    let means = means(End::Client { folders: false }, plan.visitors, plan.memory)?;
     let (transport, servers, security) = ways(&plan.server, plan.plain, plan.ca.as_ref())?;
     let os = start_os(plan.log, Box::new(()))?.with_ear(ear);
     ready(os.stopper());
@@ -132,7 +133,7 @@ pub fn connect_beside(
         mappings: vec![mapping],
         visits: Vec::new(),
         allow: Default::default(),
-        proxies_max: means.visitors + POOL_MAX,
+        proxies_max: means.proxies(),
         guest: true,
     };
     let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));

@@ -2,7 +2,7 @@
 
 use argh::FromArgs;
 
-use super::parse_log;
+use super::{parse_log, parse_memory};
 use crate::cli::ServeArgs;
 use crate::config::{ServerConfig, parse_listen};
 
@@ -28,6 +28,9 @@ pub(in crate::cli) struct ServeFlags {
     /// where to ask how it goes
     #[argh(option)]
     admin: Option<String>,
+    /// most memory for what is in transit
+    #[argh(option)]
+    memory: Option<String>,
     /// how the log is written
     #[argh(option)]
     log: Option<String>,
@@ -48,6 +51,7 @@ impl ServeFlags {
             http: address("http", self.http)?,
             https: address("https", self.https)?,
             admin: address("admin", self.admin)?,
+            memory: parse_memory(self.memory)?,
             log: parse_log(self.log)?,
             state: self.state.map(Into::into),
             ..ServerConfig::default()
