@@ -34,7 +34,7 @@ mod slot;
 mod talks;
 mod verbs;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::arena::Arena;
 use crate::flow::{self, Quiet};
@@ -51,10 +51,11 @@ use crate::relay::{self, Delivery, Fault, Stop};
 use crate::role::{Input, Manner, Role, Speech, Verb};
 use crate::slots::{Key, Slots};
 use crate::time::Time;
-use crate::tls::{Peek, Security};
+use crate::tls::Security;
 use crate::via::Handshake;
 use crate::wire::{self, Frame};
 pub use books::Budget;
+use greeting::Greetings;
 use meters::{Meters, Passage};
 use slot::{Door, Slot};
 
@@ -93,7 +94,7 @@ pub struct Driver<N: Net> {
     #[cfg_attr(not(feature = "udp"), expect(dead_code, reason = "none comes"))]
     datagram: Vec<u8>,
     /// ClientHellos that are not whole yet, and how much of what was said has been heard.
-    greetings: BTreeMap<Key, (Peek, usize)>,
+    greetings: Greetings,
     /// Conversations with proxies, of connections that are not the server's yet.
     vias: Vec<(Key, Box<Handshake>)>,
     verbs: Vec<Verb>,
@@ -143,7 +144,7 @@ impl<N: Net> Driver<N> {
             quiet: Quiet::default(),
             meters: Meters::default(),
             datagram: Vec::new(),
-            greetings: BTreeMap::new(),
+            greetings: Greetings::default(),
             vias: Vec::new(),
             verbs: Vec::new(),
             bytes: Vec::new(),

@@ -16,6 +16,7 @@ pub mod arena;
 pub mod entropy;
 pub mod meter;
 pub mod slots;
+pub mod sorted;
 pub mod timers;
 
 // What the operator says.

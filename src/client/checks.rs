@@ -108,7 +108,7 @@ impl Client {
         for (&index, known) in self.mappings.iter() {
             if let Some(check) = &known.mapping.options.check {
                 let target = known.mapping.target.part(0, 1);
-                self.checks.entry(index).or_insert_with(|| Checked::new(now, target, check.clone()));
+                self.checks.get_or_insert_with(index, || Checked::new(now, target, check.clone()));
             }
         }
         self.watch_checks();
@@ -186,9 +186,9 @@ impl Client {
         addresses: &[SocketAddr],
         out: &mut Outbox<'_>,
     ) -> bool {
-        let mut checks = self.checks.iter();
-        let found = checks.find(|(_, one)| matches!(one.stage, Stage::Resolving(ours) if ours == query));
-        let Some((&index, _)) = found else { return false };
+        let is_it = |one: &Checked| matches!(one.stage, Stage::Resolving(ours) if ours == query);
+        let found = self.checks.iter().find(|(_, one)| is_it(one)).map(|(&index, _)| index);
+        let Some(index) = found else { return false };
         self.dial_check(now, index, addresses, out);
         true
     }

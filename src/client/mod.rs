@@ -20,7 +20,7 @@ mod tunnel;
 mod visiting;
 mod visits;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::channel::cmd::{Beat, Cmd};
 use crate::channel::proxy::Proxy;
@@ -35,6 +35,7 @@ use crate::policy::Allow;
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Outbox, Query, Role, Verb};
 use crate::slots::{Key, Table};
+use crate::sorted::Sorted;
 use crate::time::{Span, Time};
 use crate::timers::{Earliest, Timers};
 use crate::via::Via;
@@ -97,15 +98,15 @@ pub struct Client {
     /// How many the server has offered.
     offers: u64,
     /// Visits whose end the server may not know of: on a living ProxyChannel until the next begins there …
-    taken: BTreeSet<u64>,
+    taken: Sorted<u64, ()>,
     /// … or, on one that was lost, for as long as it may be remembered. Oldest first.
     lost: VecDeque<u64>,
     /// What is known of real servers that are looked after, by the first index of their mapping.
-    checks: BTreeMap<u16, Checked>,
+    checks: Sorted<u16, Checked>,
     checks_due: Earliest,
     /// Names of targets: being looked up, or known for a while.
-    names: BTreeMap<(String, u16), Name>,
-    queries: BTreeMap<Query, (String, u16)>,
+    names: Sorted<(String, u16), Name>,
+    queries: Sorted<Query, (String, u16)>,
     last_query: u64,
     proxies: usize,
     /// The listeners for visitors of this machine: which mapping each leads to.
@@ -320,12 +321,12 @@ impl Client {
             mappings,
             next_map: 0,
             offers: 0,
-            taken: BTreeSet::new(),
+            taken: Sorted::new(),
             lost: VecDeque::new(),
-            checks: BTreeMap::new(),
+            checks: Sorted::new(),
             checks_due: Earliest::default(),
-            names: BTreeMap::new(),
-            queries: BTreeMap::new(),
+            names: Sorted::new(),
+            queries: Sorted::new(),
             last_query: 0,
             proxies: 0,
             doors: Table::default(),

@@ -69,7 +69,7 @@ impl Client {
         // That it begins another visit here proves that the server knows how the last one ended.
         let last = std::mem::replace(&mut proxy.visit, connect.visit);
         self.taken.remove(&last);
-        if self.lost.contains(&connect.visit) || !self.taken.insert(connect.visit) {
+        if self.lost.contains(&connect.visit) || self.taken.insert(connect.visit, ()).is_some() {
             return self.proxy_event(now, key, Event::LocalCut(Reason::Repeated), out);
         }
         if self.stop != Stop::No {
@@ -364,7 +364,7 @@ impl Client {
     /// A ProxyChannel has gone; its visit's number is remembered.
     pub(super) fn count_out(&mut self, proxy: &ProxyChannel) {
         self.proxies -= 1;
-        if self.taken.remove(&proxy.visit) {
+        if self.taken.remove(&proxy.visit).is_some() {
             self.lost.push_back(proxy.visit);
             if self.lost.len() > VISITS_REMEMBERED {
                 self.lost.pop_front();

@@ -4,7 +4,7 @@
 //! visitors who share a rate share it evenly, and none of them goes before another by being quicker. Datagrams are
 //! never held back: what is too much is dropped, as on any line.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Driver, Slot};
 use crate::limits::{RATE_LOOK_EVERY, RATE_SLICE_BYTES_MAX};
@@ -12,6 +12,7 @@ use crate::meter::{Limits, Meter, Traffic, Way};
 use crate::net::Net;
 use crate::role::Input;
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::time::Time;
 
 /// One way of one meter.
@@ -20,9 +21,9 @@ type Lane = (Key, Way);
 /// All meters.
 #[derive(Debug)]
 pub(super) struct Meters {
-    all: BTreeSet<Key>,
+    all: Sorted<Key, ()>,
     /// Visitors who are held back, in the order in which they go on.
-    held: BTreeMap<Lane, VecDeque<Key>>,
+    held: Sorted<Lane, VecDeque<Key>>,
     /// When they are looked at.
     look: Time,
     /// The one that goes on now, past those who are held back.
@@ -33,7 +34,7 @@ pub(super) struct Meters {
 
 impl Default for Meters {
     fn default() -> Self {
-        let (all, held) = (BTreeSet::new(), BTreeMap::new());
+        let (all, held) = (Sorted::new(), Sorted::new());
         Self { all, held, look: Time::NEVER, turn: None, spent: Vec::new() }
     }
 }
@@ -79,7 +80,7 @@ impl<N: Net> Driver<N> {
             }
             Some(slot) => {
                 *slot = Slot::Meter(Box::new(Meter::new(role, limits, within)));
-                self.meters.all.insert(key);
+                self.meters.all.insert(key, ());
             }
             None => {}
         }
@@ -109,7 +110,7 @@ impl<N: Net> Driver<N> {
     /// What has passed each meter since this was last asked.
     pub(super) fn read_meters(&mut self, role: usize) {
         let mut passed = Vec::new();
-        for &key in &self.meters.all {
+        for &key in self.meters.all.keys() {
             if let Some(Slot::Meter(meter)) = self.slots.get_mut(key)
                 && meter.role == role
             {
@@ -247,7 +248,7 @@ impl<N: Net> Driver<N> {
         if std::mem::replace(&mut link.held_back[lane.1 as usize], true) {
             return;
         }
-        let queue = self.meters.held.entry(lane).or_default();
+        let queue = self.meters.held.get_or_insert_with(lane, VecDeque::new);
         // Those who have gone meanwhile are not looked for each time.
         if queue.len() >= 2 * (self.used.raws + self.used.callers + self.used.tunnels) {
             let slots = &self.slots;
@@ -311,8 +312,8 @@ impl<N: Net> Driver<N> {
 
     /// Panics where who is held back and the queues do not agree.
     pub(super) fn check_held(&self) {
-        let mut waiting = BTreeSet::new();
-        for (&(_, way), queue) in &self.meters.held {
+        let mut waiting = std::collections::BTreeSet::new();
+        for (&(_, way), queue) in self.meters.held.iter() {
             assert!(self.meters.look < Time::NEVER, "nobody looks at those who are held back");
             for &key in queue {
                 if let Some(Slot::Link(link)) = self.slots.get(key) {

@@ -5,6 +5,14 @@ use crate::net::Net;
 use crate::role::{Ours, Speech};
 use crate::slots::Key;
 
+/// What has been heard: nothing.
+#[derive(Default)]
+pub(super) struct Greetings;
+
+impl Greetings {
+    pub(super) fn remove(&mut self, _: &Key) {}
+}
+
 impl<N: Net> Driver<N> {
     pub(super) fn await_greeting(&mut self, _: Key) {}
 

@@ -1,17 +1,17 @@
 //! Mappings by index, as MAP, MAPPED and CONNECT count them: a range has as many indexes in a row as it has ports.
 
-use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut, Range};
 
 use super::Mapping;
+use crate::sorted::Sorted;
 
 /// What there is to know of each mapping, by its first index.
 #[derive(Debug)]
-pub struct Indexed<T>(BTreeMap<u16, T>);
+pub struct Indexed<T>(Sorted<u16, T>);
 
 impl<T> Default for Indexed<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Sorted::new())
     }
 }
 
@@ -42,7 +42,7 @@ impl<T: AsRef<Mapping>> Indexed<T> {
 }
 
 impl<T> Deref for Indexed<T> {
-    type Target = BTreeMap<u16, T>;
+    type Target = Sorted<u16, T>;
 
     fn deref(&self) -> &Self::Target {
         &self.0

@@ -3,7 +3,6 @@
 //! Where standard error is the journal, each line says its level as syslog numbers it (sd-daemon(3)); the journal takes
 //! that off. With `--log json` each line is an object.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::mem::{Discriminant, discriminant};
 use std::os::fd::AsFd;
@@ -12,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::limits::LOG_WINDOW;
 use crate::note::{Format, Level, Note};
+use crate::sorted::Sorted;
 use crate::time::Time;
 
 pub(super) struct Log {
@@ -20,7 +20,7 @@ pub(super) struct Log {
     /// Standard error is the journal.
     journal: bool,
     /// What was said about each subject lately.
-    subjects: BTreeMap<String, Said>,
+    subjects: Sorted<String, Said>,
     /// Lines that found nobody reading.
     lost: u64,
     /// Lines left out because too many subjects were spoken of.
@@ -47,7 +47,7 @@ const LINE_BYTES_MAX: usize = 2_000;
 
 impl Log {
     pub(super) fn new(level: Level, format: Format) -> Self {
-        Self { level, format, journal: is_journal(), subjects: BTreeMap::new(), lost: 0, unsaid: 0 }
+        Self { level, format, journal: is_journal(), subjects: Sorted::new(), lost: 0, unsaid: 0 }
     }
 
     pub(super) fn note(&mut self, now: Time, note: &Note) {

@@ -16,6 +16,8 @@ mod looks;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memmove;
 mod memory;
+#[cfg(nt_no_unwinding)]
+mod no_unwinding;
 mod notify;
 mod pipes;
 mod poll;

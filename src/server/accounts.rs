@@ -11,8 +11,6 @@
 //!     └──────────────┴────────────────────┘ a month begins, or the license has a larger quota
 //! ```
 
-use std::collections::BTreeMap;
-
 use super::history::History;
 use super::{Due, Server};
 use crate::calendar::{Clock, Date};
@@ -26,6 +24,7 @@ use crate::policy::Rates;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::slots::{Key, Table};
+use crate::sorted::Sorted;
 use crate::time::Time;
 
 /// The books of all licenses.
@@ -33,7 +32,7 @@ use crate::time::Time;
 pub(super) struct Accounts {
     ledger: Ledger,
     today: Option<Date>,
-    licenses: BTreeMap<String, Metered>,
+    licenses: Sorted<String, Metered>,
     /// License and mapping of each meter.
     whose: Table<(String, Option<String>)>,
     meters: usize,
@@ -53,7 +52,7 @@ pub(super) struct Accounts {
 #[derive(Debug)]
 struct Metered {
     meter: Key,
-    mappings: BTreeMap<String, (Key, Rates)>,
+    mappings: Sorted<String, (Key, Rates)>,
     held: Held,
 }
 
@@ -232,14 +231,14 @@ impl Server {
         let (held, month) = (Held::of(entry, account), account.month);
         let meter = out.meter(held.limits(month), None)?;
         self.accounts.whose.insert(meter, (name.to_owned(), None));
-        self.accounts.licenses.insert(name.to_owned(), Metered { meter, mappings: BTreeMap::new(), held });
+        self.accounts.licenses.insert(name.to_owned(), Metered { meter, mappings: Sorted::new(), held });
         Some(meter)
     }
 
     /// A session is over, and all its visits: its mappings are counted no longer.
     pub(super) fn close_meters(&mut self, name: &str, out: &mut Outbox<'_>) {
         if let Some(metered) = self.accounts.licenses.get_mut(name) {
-            for (meter, _) in std::mem::take(&mut metered.mappings).into_values() {
+            for (_, (meter, _)) in std::mem::take(&mut metered.mappings) {
                 self.accounts.meters -= 1;
                 out.push(Verb::Close(meter, Manner::End));
             }

@@ -1,11 +1,12 @@
 //! What has happened, for whoever asks later: the last notes, and how often each kind came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::calendar::Clock;
 use crate::limits::EVENTS_KEPT;
 use crate::note::{Level, Note};
 use crate::reason::Reason;
+use crate::sorted::Sorted;
 use crate::time::Time;
 
 /// The last events.
@@ -38,7 +39,7 @@ pub(super) struct Tally {
     pub(super) visits: u64,
     pub(super) logins: u64,
     pub(super) logins_refused: u64,
-    pub(super) visits_failed: BTreeMap<Reason, u64>,
+    pub(super) visits_failed: Sorted<Reason, u64>,
     pub(super) bans: u64,
 }
 
@@ -58,7 +59,9 @@ impl Events {
         match note {
             Note::SessionUp { .. } => self.tally.logins += 1,
             Note::LoginRefused { .. } => self.tally.logins_refused += 1,
-            Note::VisitFailed { reason, .. } => *self.tally.visits_failed.entry(*reason).or_default() += 1,
+            Note::VisitFailed { reason, .. } => {
+                *self.tally.visits_failed.get_or_insert_with(*reason, u64::default) += 1
+            }
             Note::Banned { .. } => self.tally.bans += 1,
             _ => {}
         }

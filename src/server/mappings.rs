@@ -309,7 +309,7 @@ impl Server {
         match spec {
             Some(spec) if room => {
                 let new = || Mapping::new(spec.clone(), State::Down(Reason::ClientAway));
-                let mapping = session.mappings.entry(map.index).or_insert_with(new);
+                let mapping = session.mappings.get_or_insert_with(map.index, new);
                 let changed = mapping.spec != spec;
                 (mapping.spec, mapping.declared, mapping.tried, mapping.sick) = (spec, true, 0, false);
                 mapping.tell_again();

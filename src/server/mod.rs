@@ -37,7 +37,6 @@ mod session;
 mod trial;
 mod visits;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::channel::cmd::Entrance;
@@ -53,6 +52,7 @@ use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Input, Manner, Outbox, Role, Verb};
 use crate::slots::{Key, Slots, Table};
+use crate::sorted::Sorted;
 use crate::time::Time;
 use crate::timers::{Earliest, Timers};
 use crate::wire::Frame;
@@ -100,15 +100,15 @@ pub struct Server {
     /// What the line to paste calls this machine, where the operator has said so.
     public_host: Option<String>,
     /// Who serves which name, by what is spoken at the door.
-    names: BTreeMap<Scheme, Names>,
+    names: Sorted<Scheme, Names>,
     /// The listeners for visitors, and who serves them: clients of one license.
     ports: Table<Vec<Member>>,
     /// Listeners for visitors at once.
     ports_max: usize,
     sessions: Slots<Session>,
     /// By the names of licenses: a license that was rotated is the same one.
-    by_license: BTreeMap<String, Vec<Key>>,
-    by_id: BTreeMap<[u8; 16], Key>,
+    by_license: Sorted<String, Vec<Key>>,
+    by_id: Sorted<[u8; 16], Key>,
     strangers: Vec<Key>,
     /// HELLOs of licenses that are not known yet, while the license file is looked at.
     unknown: Vec<(Key, Vec<u8>)>,
@@ -329,12 +329,12 @@ impl Server {
             channels: Table::default(),
             doors: Table::default(),
             public_host: None,
-            names: BTreeMap::new(),
+            names: Sorted::new(),
             ports: Table::default(),
             ports_max: usize::MAX,
             sessions: Slots::default(),
-            by_license: BTreeMap::new(),
-            by_id: BTreeMap::new(),
+            by_license: Sorted::new(),
+            by_id: Sorted::new(),
             strangers: Vec::new(),
             unknown: Vec::new(),
             visitors: 0,

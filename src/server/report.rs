@@ -264,7 +264,7 @@ impl Server {
             text.one(name, kind, help, &[], value);
         }
         text.head("nt_visits_failed_total", "counter", "Visits that failed, by reason.");
-        for (reason, count) in &tally.visits_failed {
+        for (reason, count) in tally.visits_failed.iter() {
             text.line("nt_visits_failed_total", &[("reason", &format!("{reason:?}"))], *count);
         }
         text.head("nt_license_online", "gauge", "Clients of the license that are there.");

@@ -1,6 +1,6 @@
 //! A session: one login of one license, and everything it made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use super::mappings::Mapping;
@@ -14,6 +14,7 @@ use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox};
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::time::Time;
 use crate::timers::Earliest;
 use crate::wire::Frame;
@@ -65,7 +66,7 @@ pub(super) struct Pool {
     /// Free ones, last used last: it is the next to be used.
     pub(super) idle: Vec<Key>,
     /// Ordered ones that have not come, by number, and when they are given up.
-    pub(super) orders: BTreeMap<u64, Time>,
+    pub(super) orders: Sorted<u64, Time>,
     pub(super) last_order: u64,
     /// When ordered ones are to be looked for.
     pub(super) orders_due: Earliest,
@@ -83,7 +84,7 @@ impl Default for Pool {
     fn default() -> Self {
         Self {
             idle: Vec::new(),
-            orders: BTreeMap::new(),
+            orders: Sorted::new(),
             last_order: 0,
             orders_due: Earliest::default(),
             draining: 0,
@@ -251,7 +252,7 @@ impl Server {
             heirs.iter().for_each(|(visitor, ..)| out.close(*visitor, Manner::Cut));
             return None;
         };
-        self.by_license.entry(name).or_default().push(session);
+        self.by_license.get_or_insert_with(name, Vec::new).push(session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.watch_pulse(session);
