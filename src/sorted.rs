@@ -1,8 +1,8 @@
 //! A map that is a sorted row: a search halves it, and what is put in or taken out moves what stands behind.
 //!
-//! For what is little or seldom changes it is as quick as the BTreeMap of the standard library, in order as that is, and
-//! a tenth of the code: that one comes to five kilobytes for each pair of types, which is much to a router. Where tens
-//! of thousands come and go, as flows do, that one is the right one.
+//! For what is little or seldom changes it is as quick as the BTreeMap of the standard library, in order as that is,
+//! and a tenth of the code: that one comes to five kilobytes for each pair of types, which is much to a router. Where
+//! tens of thousands come and go, as flows do, that one is right.
 
 use std::borrow::Borrow;
 use std::ops::{Bound, Index, Range, RangeBounds};

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["limits", "reason"]),
     // Stores.
     ("slots", &[]),
+    ("sorted", &[]),
     ("arena", &["limits"]),
     ("meter", &["limits", "slots", "time"]),
     ("timers", &["time"]),
@@ -28,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("license", &["text"]),
     ("policy", &["names", "text"]),
     ("via", &["names", "reason", "text"]),
-    ("mapping", &["features", "limits", "names", "policy", "proxy_protocol", "text"]),
+    ("mapping", &["features", "limits", "names", "policy", "proxy_protocol", "text", "sorted"]),
     ("http", &["limits", "mapping", "names", "text"]),
     ("exit", &["http", "limits", "mapping", "names", "reason", "text"]),
     ("directory", &["calendar", "license", "mapping", "policy", "table", "text"]),
@@ -95,13 +96,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "time",
             "timers",
             "wire",
+            "sorted",
         ],
     ),
     (
         "client",
         &[
             "channel", "entropy", "exit", "license", "limits", "mapping", "names", "note", "policy",
-            "reason", "role", "slots", "time", "timers", "via", "wire",
+            "reason", "role", "slots", "time", "timers", "via", "wire", "sorted",
         ],
     ),
     ("demo", &["note", "reason", "role", "slots", "time"]),
@@ -155,6 +157,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tls",
             "via",
             "wire",
+            "sorted",
         ],
     ),
     ("files", &["http", "limits", "mapping"]),
@@ -174,26 +177,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "slots",
             "time",
             "tls",
-        ],
-    ),
-    // In the place of modules that a build has not, under their names.
-    (
-        "left_out",
-        &[
-            "arena",
-            "directory",
-            "edit",
-            "http",
-            "link",
-            "mapping",
-            "meter",
-            "net",
-            "proxy_protocol",
-            "reason",
-            "relay",
-            "role",
-            "slots",
-            "time",
+            "sorted",
         ],
     ),
     ("budget", &["driver", "limits"]),
@@ -206,7 +190,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules at the edge, which may import everything and be imported by nobody but `main`.
 const EDGE: &[&str] =
-    &["bench", "cli", "clients", "control", "commands", "doctor", "status", "run", "main", "lib"];
+    &["bench", "cli", "clients", "control", "commands", "doctor", "left_out", "status", "run", "main", "lib"];
 
 /// What must not be called, by whom it may be all the same, and what to do instead.
 const BANNED: &[(&str, &[&str], &str)] = &[

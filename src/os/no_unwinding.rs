@@ -1,5 +1,5 @@
-//! What the standard library would have an unwinder do, in a build that has no tables for one (`make dist`): nothing. A
-//! panic says where it was and aborts, and none of this is called; but it is linked, and the unwinder behind it would be.
+//! What the standard library would have an unwinder do, in a build that has no tables for one (`make dist`): nothing.
+//! A panic says where it was and aborts, and none of this is called; but it is linked, and so an unwinder would be.
 
 use std::process::abort;
 

@@ -143,8 +143,8 @@ pub const MUTANTS: &[Mutant] = &[
         "a visit that may have arrived is taken again",
         &[Edit(
             "client/visits.rs",
-            "if self.lost.contains(&connect.visit) || !self.taken.insert(connect.visit) {",
-            "if !self.taken.insert(connect.visit) {",
+            "if self.lost.contains(&connect.visit) || self.taken.insert(connect.visit, ()).is_some() {",
+            "if self.taken.insert(connect.visit, ()).is_some() {",
         )],
     ),
     mutant(
