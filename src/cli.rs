@@ -7,6 +7,7 @@
 mod flags;
 mod help;
 mod install;
+pub mod pages;
 mod trial;
 
 use std::path::PathBuf;

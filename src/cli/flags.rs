@@ -1,7 +1,7 @@
 //! The flags and subcommands, as argh reads them. Every value is a string here: what is wrong with one is
 //! said in nt's words, not in argh's.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::ServeArgs;
 use crate::config::{ServerConfig, parse_listen};
@@ -59,7 +59,7 @@ pub(super) const FLAGS: [&str; 29] = [
 ];
 
 /// Be the server.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(super) struct ServeFlags {
     /// settings that the flags do not name
@@ -115,7 +115,7 @@ pub(super) fn parse_log(text: Option<String>) -> Result<Option<Format>, String> 
 }
 
 /// Be a client.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(super) struct ClientFlags {
     /// the server and mappings
@@ -145,14 +145,14 @@ pub(super) struct ClientFlags {
 }
 
 /// nt publishes services that live behind NAT.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(super) struct Top {
     #[argh(subcommand)]
     pub(super) word: Word,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub(super) enum Word {
@@ -169,7 +169,7 @@ pub(super) enum Word {
 
 /// Looks after the licenses of a server. It works whether the server runs or not, and a running
 /// server honours every change at once.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "license",
@@ -187,7 +187,7 @@ pub(super) struct LicenseArgs {
 }
 
 /// What to do with licenses.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub enum LicenseCommand {
@@ -208,7 +208,7 @@ pub enum LicenseCommand {
 }
 
 /// Makes a license and prints it, alone on the last line of standard output. It cannot be shown again.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "add",
@@ -267,7 +267,7 @@ pub struct LicenseAdd {
 }
 
 /// Shows all licenses.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct LicenseList {
     /// the state directory
@@ -276,7 +276,7 @@ pub struct LicenseList {
 }
 
 /// Shows what a license may and does. The license itself is not kept and cannot be shown.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
 pub struct LicenseShow {
     /// which license
@@ -288,7 +288,7 @@ pub struct LicenseShow {
 }
 
 /// Gives a license other settings; what is not named stays.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "set",
@@ -310,7 +310,7 @@ pub struct LicenseSet {
 }
 
 /// Has a license refused from now on; its session ends. It stays known, so that its client is told why.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "revoke", help_triggers("-h", "--help"))]
 pub struct LicenseRevoke {
     /// which license
@@ -323,7 +323,7 @@ pub struct LicenseRevoke {
 
 /// Makes a new license with the name and policy of an old one, and prints it as `nt license add` does. The old one is
 /// good until the new one is used; --now stops it at once.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "rotate", help_triggers("-h", "--help"))]
 pub struct LicenseRotate {
     /// which license
@@ -338,7 +338,7 @@ pub struct LicenseRotate {
 }
 
 /// Forgets a license; its session ends, and its client is then a stranger.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct LicenseRemove {
     /// which license
@@ -351,7 +351,7 @@ pub struct LicenseRemove {
 
 /// Changes the mappings that stand in a license: what the server asks of its client. It works whether the server runs
 /// or not, and a running one honours every change at once.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "map",
@@ -364,7 +364,7 @@ pub(super) struct MapArgs {
 }
 
 /// What to do with the mappings of a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 pub enum MapCommand {
     /// Adds one.
@@ -376,7 +376,7 @@ pub enum MapCommand {
 }
 
 /// Adds a mapping to a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
 pub struct MapAdd {
     /// the license's name
@@ -391,7 +391,7 @@ pub struct MapAdd {
 }
 
 /// Takes a mapping out of a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct MapRemove {
     /// the license's name
@@ -406,7 +406,7 @@ pub struct MapRemove {
 }
 
 /// Shows the mappings of a license, without their options, which may have passwords in them.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct MapList {
     /// the license's name
@@ -419,7 +419,7 @@ pub struct MapList {
 
 /// Says how what runs on this machine is: a server, its clients, their mappings and what has passed; a client and its
 /// mappings. In a terminal it goes on until Ctrl-C.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct StatusArgs {
     /// for programs
@@ -432,7 +432,7 @@ pub struct StatusArgs {
 
 /// Shows what would change if FILE took the place of licenses.toml, a line for each difference, and what is wrong with
 /// it: lines that cannot be read, ports that cannot be had. Nothing is changed. Exit 0 when it could be taken.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "plan",
@@ -455,7 +455,7 @@ pub struct PlanArgs {
 /// Has a running server look at its licenses and certificates now, and says what is wrong with them, with the line. By
 /// itself it looks every two seconds. With FILE: that takes the place of licenses.toml, or is refused as a whole. What
 /// was tried out with --confirm is confirmed by `nt reload` alone.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "reload",
@@ -475,7 +475,7 @@ pub struct ReloadArgs {
 }
 
 /// Reads nt.toml or licenses.toml and says what is wrong with it, with the line. Exit 0 when it is good.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "check",
@@ -489,7 +489,7 @@ pub struct CheckArgs {
 }
 
 /// Runs a server, a client and a small service on this machine, to see a tunnel work.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
 pub struct DemoArgs {
     /// visit it once, say whether that worked, and end
@@ -498,7 +498,7 @@ pub struct DemoArgs {
 }
 
 /// Stops a service that `nt install` made, and removes it. The server's state and license files are kept.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "uninstall", help_triggers("-h", "--help"))]
 pub struct UninstallArgs {
     /// what the service is called (nt when left out)
@@ -507,6 +507,6 @@ pub struct UninstallArgs {
 }
 
 /// Says which version this is and what is in it.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
 pub(super) struct VersionArgs {}
