@@ -1,5 +1,5 @@
-//! What packages hold beside the program: every command and flag is in the man pages and in the completions of each
-//! shell, whose shells are asked, and systemd understands the units.
+//! What packages hold beside the program: every command and flag is in the man pages and in the completions, of which
+//! the shells are asked; systemd understands the units; OpenWrt's script starts what its configuration says.
 
 use std::fs;
 use std::path::PathBuf;
@@ -162,5 +162,16 @@ fn systemd_understands_the_units() {
         let (good, said) = folder
             .run("systemd-analyze", &["security", "--offline=true", "--threshold=20", &format!("./{name}")]);
         assert!(good, "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_script_of_openwrt_starts_what_its_configuration_says() {
+    if process::need(&["busybox"]) {
+        let project = env!("CARGO_MANIFEST_DIR");
+        let script = format!("{project}/tests/packages/openwrt.sh");
+        let output = Command::new("sh").args([&script, project, NT]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
     }
 }

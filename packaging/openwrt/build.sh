@@ -17,17 +17,19 @@ pack() {
 
 put 755 "$nt" data/usr/bin/nt
 put 755 "$here/nt.init" data/etc/init.d/nt
-put 600 "$here/nt.config" data/etc/config/nt
+put 600 "$here/client.config" data/etc/config/nt
 install -d -m 755 "$root/data/etc/nt"
 # Licenses and state, which a new firmware is to have as well.
 install -d -m 755 "$root/data/lib/upgrade/keep.d"
 echo /etc/nt/ > "$root/data/lib/upgrade/keep.d/nt"
 case $package in
-    nt) about='both ends' other=nt-client ;;
+    nt)
+        about='both ends' other=nt-client
+        cat "$here/server.config" >> "$root/data/etc/config/nt"
+        ;;
     nt-client)
         about='the client alone' other=nt
         sed -i "s/^ROLES=.*/ROLES='client'/" "$root/data/etc/init.d/nt"
-        sed -i '/^# On a machine with a public address/,$d' "$root/data/etc/config/nt"
         ;;
 esac
 

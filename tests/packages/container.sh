@@ -1,5 +1,5 @@
 #!/bin/sh
-# Whether the image of a container is made, and runs as nobody in particular: container.sh FOLDER, of the project, as
+# Whether the image of a container is made, and runs as nobody in particular: container.sh PROJECT, as
 # root. buildah makes and runs it, within target/, in a chroot: no engine is asked.
 set -eu
 project=$1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What is in the packages of OpenWrt, unpacked as opkg does it, whether the program in there runs (in qemu where it is of
-# another machine), and what its init script starts: ipk.sh FOLDER, of the project. opkg itself is not asked.
+# another machine), and what its init script starts: ipk.sh PROJECT. opkg itself is not asked.
 set -eu
 project=$1
 export LC_ALL=C

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What OpenWrt's init script starts for some /etc/config/nt, under busybox's ash with stubs of procd and UCI, and
-# whether nt takes these command lines: openwrt.sh FOLDER, of the project.
+# whether nt takes these command lines: openwrt.sh PROJECT [NT]
 set -eu
 project=$1
 stubs=$project/tests/packages/openwrt
@@ -27,8 +27,9 @@ $1"
 }
 common='respawn:3600 respawn:5 respawn:0 limits:nofile=65536 65536 term_timeout:40 stderr:1'
 
+cat "$project/packaging/openwrt/client.config" "$project/packaging/openwrt/server.config" > "$scratch/shipped"
 # What the package has starts nothing.
-expect '' < "$project/packaging/openwrt/nt.config"
+expect '' < "$scratch/shipped"
 
 # A client and a server; the license gets its mode, and is on no command line.
 mkdir -p "$scratch/etc/nt"
@@ -36,7 +37,7 @@ echo nt1aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwqxykjaq@vps.example.com > "
 chmod 644 "$scratch/etc/nt/home.license"
 expect "public: /usr/bin/nt -s --http :80 --log json
   env:STATE_DIRECTORY=/etc/nt/public.state $common
-home: /usr/bin/nt -c @/etc/nt/home.license 2222:22 8080:192.168.1.7:80 --visit nas/ssh:2223 --allow loopback --plain
+home: /usr/bin/nt -c @/etc/nt/home.license 2222:22 8080:192.168.1.7:80 --visit nas/ssh:2223 --allow loopback --via http://proxy:3128 --ca webpki --plain
   file:/etc/nt/home.license $common" <<'UCI'
 config client 'home'
 	option enabled '1'
@@ -46,6 +47,8 @@ config client 'home'
 	list visit 'nas/ssh:2223'
 	option allow 'loopback'
 	option plain '1'
+	option ca 'webpki'
+	option via 'http://proxy:3128'
 
 config client 'other'
 	option license '/etc/nt/other.license'
@@ -66,6 +69,7 @@ expect "log: /etc/config/nt, section shown: the option license names a file that
 log: /etc/config/nt, section empty: neither the option license nor the option config says which server
 log: /etc/config/nt, section lost: there is no /etc/nt/lost.license
 log: /etc/config/nt, section told: a license or password would show in ps: put it into a file, mode 600, and name that by license or config
+log: /etc/config/nt, section proxied: a license or password would show in ps: put it into a file, mode 600, and name that by license or config
 good: /usr/bin/nt -c @/etc/nt/home.license
   file:/etc/nt/home.license $common" <<'UCI'
 config client 'shown'
@@ -80,6 +84,10 @@ config client 'told'
 	option enabled '1'
 	option license '/etc/nt/home.license'
 	list map 'blog.example.com:80,auth=me:secret'
+config client 'proxied'
+	option enabled '1'
+	option license '/etc/nt/home.license'
+	option via 'socks5://me:secret@proxy:1080'
 config client 'good'
 	option enabled '1'
 	option license '/etc/nt/home.license'
@@ -100,10 +108,10 @@ UCI
 [ "$(run triggers)" = 'reloaded with: nt' ] || fail "a change of /etc/config/nt is not seen"
 
 # nt itself takes such lines.
-nt=$project/dist/nt-$(uname -m)
+nt=${2:-$project/dist/nt-$(uname -m)}
 if [ -x "$nt" ]; then
     for line in "-s --http :80 --log json" \
-        "-c @$scratch/etc/nt/home.license 2222:22 --visit nas/ssh:2223 --allow loopback --plain"; do
+        "-c @$scratch/etc/nt/home.license 2222:22 --visit nas/ssh:2223 --allow loopback --via http://proxy:3128 --ca webpki --plain"; do
         timeout 20 "$nt" install --print --system procd $line >/dev/null 2>&1 || fail "nt does not take: $line"
     done
 fi

@@ -66,7 +66,9 @@ logger() {
     echo "log: $1"
 }
 
+# What is begun within another is lost, and takes that along.
 procd_open_instance() {
+    [ -z "$instance" ] || echo "procd: $instance was not closed"
     instance="$1" set=
 }
 
@@ -89,6 +91,7 @@ procd_append_param() {
 procd_close_instance() {
     echo "$instance:$command"
     echo " $set"
+    instance=
 }
 
 procd_add_reload_trigger() {
