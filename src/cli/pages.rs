@@ -75,7 +75,7 @@ fn by_hand(words: &str, text: &str) -> Page {
     page
 }
 
-/// Flags as help lists them: `  --flag VALUE    what it does`, which may go on in lines that begin further to the right.
+/// Flags as help lists them: `  --flag VALUE    what it does`, which may go on in lines that begin further right.
 fn flags_of(lines: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     for line in lines.lines() {

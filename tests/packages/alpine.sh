@@ -1,5 +1,6 @@
 #!/bin/sh
-# Whether Alpine's APKBUILD puts together what it should, and what its OpenRC script would start: alpine.sh PROJECT. Neither abuild nor OpenRC is asked, nor has either been: package() runs with a folder in place of theirs.
+# Whether Alpine's APKBUILD puts together what it should, and what its OpenRC script would start: alpine.sh PROJECT
+# Neither abuild nor OpenRC is asked: package() runs with a folder in place of theirs.
 set -eu
 project=$1
 here=$project/packaging/alpine

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether the image of a container is made, and runs as nobody in particular: container.sh PROJECT, as
-# root. buildah makes and runs it, within target/, in a chroot: no engine is asked.
+# Whether the image of a container is made, and runs as nobody in particular: container.sh PROJECT, as root. buildah
+# makes and runs it, within target/, in a chroot: no engine is asked.
 set -eu
 project=$1
 fail() { echo "container: $1"; exit 1; }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Whether the package of this machine installs on Debian, works, and goes again: deb.sh PROJECT, as root.
-# It happens in a small Debian below target/, made once by debootstrap, on a layer that is thrown away; no service
-# manager is there, and none is started.
+# Whether the package of this machine installs on Debian, works, and goes again: deb.sh PROJECT, as root. It happens in a
+# small Debian below target/, made once by debootstrap, on a layer that is thrown away; no service manager is there, and
+# none is started.
 set -eu
 project=$1
 export LC_ALL=C.UTF-8
