@@ -36,6 +36,7 @@ esac
 sed "s/@STATIC@/$static/" "$here/lintian-overrides" > "$root/overrides"
 put 644 "$root/overrides" /usr/share/lintian/overrides/nt
 rm "$root/overrides"
+zip "$pages/licenses" /usr/share/doc/nt/licenses.gz
 zip "$here/../../CHANGELOG.md" /usr/share/doc/nt/changelog.gz
 
 sed 's/^/ /' "$pages/libraries" > "$root/libraries"

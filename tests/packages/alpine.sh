@@ -31,7 +31,7 @@ for file in "$scratch"/src/nt/nt-*; do
     is=$(cd "$scratch/pkg" && find . -type f | sort | tr '\n' ' ')
     [ "$is" = "./etc/conf.d/nt ./etc/init.d/nt ./etc/nt/nt.toml ./usr/bin/nt \
 ./usr/share/bash-completion/completions/nt ./usr/share/fish/vendor_completions.d/nt.fish ./usr/share/licenses/nt/LICENSE \
-./usr/share/licenses/nt/libraries ./usr/share/man/man1/nt.1 ./usr/share/man/man5/nt.toml.5 \
+./usr/share/licenses/nt/libraries ./usr/share/licenses/nt/licenses ./usr/share/man/man1/nt.1 ./usr/share/man/man5/nt.toml.5 \
 ./usr/share/zsh/site-functions/_nt " ] || fail "for $arch came $is"
     if [ "$arch" = "$(uname -m)" ]; then
         timeout 60 "$scratch/pkg/usr/bin/nt" version 2>/dev/null | grep -q '^nt ' || fail "nt version"
