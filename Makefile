@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static dist cross-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
+.PHONY: help build static dist cross-check packages packages-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ dist:            ## small static files for other machines too, in dist/: TARGET=
 
 cross-check:     ## what is in dist/ against the nt of this machine, in qemu where it is foreign: TARGET=mips, or all
 	$(MAKE) -f packaging/cross/Makefile cross-check
+
+packages:        ## packages of what is in dist/, for Debian and OpenWrt: TARGET=mipsel, or all; docs/PACKAGES.md
+	$(MAKE) -f packaging/Makefile packages
+
+packages-check:  ## whether they install, work and go again (as root; says what it wants)
+	$(MAKE) -f packaging/Makefile packages-check
 
 demo: build      ## a server, a client and a web page in one process
 	./target/release/nt demo $(DEMO)

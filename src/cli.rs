@@ -8,6 +8,8 @@ mod flags;
 mod help;
 #[cfg(feature = "install")]
 mod install;
+#[cfg(feature = "full")]
+pub mod pages;
 #[cfg(any(feature = "doctor", feature = "bench"))]
 mod trial;
 

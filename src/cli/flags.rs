@@ -4,7 +4,7 @@
 #[cfg(feature = "server")]
 mod server;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use crate::note::Format;
 use crate::text::{parse_bytes, quote};
@@ -81,7 +81,7 @@ pub(super) fn parse_log(text: Option<String>) -> Result<Option<Format>, String> 
 
 /// Be a client.
 #[cfg(feature = "client")]
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(super) struct ClientFlags {
     /// the server and mappings
@@ -114,14 +114,14 @@ pub(super) struct ClientFlags {
 }
 
 /// nt publishes services that live behind NAT.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(super) struct Top {
     #[argh(subcommand)]
     pub(super) word: Word,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub(super) enum Word {
@@ -147,7 +147,7 @@ pub(super) enum Word {
 /// Says how what runs on this machine is: a server, its clients, their mappings and what has passed; a client and its
 /// mappings. In a terminal it goes on until Ctrl-C.
 #[cfg(feature = "admin")]
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct StatusArgs {
     /// for programs
@@ -160,7 +160,7 @@ pub struct StatusArgs {
 
 /// Reads nt.toml or licenses.toml and says what is wrong with it, with the line. Exit 0 when it is good.
 #[cfg(feature = "config")]
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "check",
@@ -175,7 +175,7 @@ pub struct CheckArgs {
 
 /// Runs a server, a client and a small service on this machine, to see a tunnel work.
 #[cfg(feature = "demo")]
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
 pub struct DemoArgs {
     /// visit it once, say whether that worked, and end
@@ -185,7 +185,7 @@ pub struct DemoArgs {
 
 /// Stops a service that `nt install` made, and removes it. The server's state and license files are kept.
 #[cfg(feature = "install")]
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "uninstall", help_triggers("-h", "--help"))]
 pub struct UninstallArgs {
     /// what the service is called (nt when left out)
@@ -194,6 +194,6 @@ pub struct UninstallArgs {
 }
 
 /// Says which version this is and what is in it.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
 pub(super) struct VersionArgs {}

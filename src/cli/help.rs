@@ -13,7 +13,8 @@ pub(super) fn top() -> String {
     }
 }
 
-const TOP: &str = "\
+/// The same without that.
+pub(super) const TOP: &str = "\
 nt publishes services that live behind NAT.
 
   nt -s                               be the server, on a machine with a public address

@@ -1,13 +1,13 @@
 //! What a server's commands take.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::{parse_log, parse_memory};
 use crate::cli::ServeArgs;
 use crate::config::{ServerConfig, parse_listen};
 
 /// Be the server.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 pub(in crate::cli) struct ServeFlags {
     /// settings that the flags do not name
@@ -63,7 +63,7 @@ impl ServeFlags {
 
 /// Looks after the licenses of a server. It works whether the server runs or not, and a running
 /// server honours every change at once.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "license",
@@ -81,7 +81,7 @@ pub(in crate::cli) struct LicenseArgs {
 }
 
 /// What to do with licenses.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "made once, from a command line")]
 pub enum LicenseCommand {
@@ -102,7 +102,7 @@ pub enum LicenseCommand {
 }
 
 /// Makes a license and prints it, alone on the last line of standard output. It cannot be shown again.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "add",
@@ -161,7 +161,7 @@ pub struct LicenseAdd {
 }
 
 /// Shows all licenses.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct LicenseList {
     /// the state directory
@@ -170,7 +170,7 @@ pub struct LicenseList {
 }
 
 /// Shows what a license may and does. The license itself is not kept and cannot be shown.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
 pub struct LicenseShow {
     /// which license
@@ -182,7 +182,7 @@ pub struct LicenseShow {
 }
 
 /// Gives a license other settings; what is not named stays.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "set",
@@ -204,7 +204,7 @@ pub struct LicenseSet {
 }
 
 /// Has a license refused from now on; its session ends. It stays known, so that its client is told why.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "revoke", help_triggers("-h", "--help"))]
 pub struct LicenseRevoke {
     /// which license
@@ -217,7 +217,7 @@ pub struct LicenseRevoke {
 
 /// Makes a new license with the name and policy of an old one, and prints it as `nt license add` does. The old one is
 /// good until the new one is used; --now stops it at once.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "rotate", help_triggers("-h", "--help"))]
 pub struct LicenseRotate {
     /// which license
@@ -232,7 +232,7 @@ pub struct LicenseRotate {
 }
 
 /// Forgets a license; its session ends, and its client is then a stranger.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct LicenseRemove {
     /// which license
@@ -245,7 +245,7 @@ pub struct LicenseRemove {
 
 /// Changes the mappings that stand in a license: what the server asks of its client. It works whether the server runs
 /// or not, and a running one honours every change at once.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "map",
@@ -258,7 +258,7 @@ pub(in crate::cli) struct MapArgs {
 }
 
 /// What to do with the mappings of a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 pub enum MapCommand {
     /// Adds one.
@@ -270,7 +270,7 @@ pub enum MapCommand {
 }
 
 /// Adds a mapping to a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
 pub struct MapAdd {
     /// the license's name
@@ -285,7 +285,7 @@ pub struct MapAdd {
 }
 
 /// Takes a mapping out of a license.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct MapRemove {
     /// the license's name
@@ -300,7 +300,7 @@ pub struct MapRemove {
 }
 
 /// Shows the mappings of a license, without their options, which may have passwords in them.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct MapList {
     /// the license's name
@@ -313,7 +313,7 @@ pub struct MapList {
 
 /// Shows what would change if FILE took the place of licenses.toml, a line for each difference, and what is wrong with
 /// it: lines that cannot be read, ports that cannot be had. Nothing is changed. Exit 0 when it could be taken.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "plan",
@@ -336,7 +336,7 @@ pub struct PlanArgs {
 /// Has a running server look at its licenses and certificates now, and says what is wrong with them, with the line. By
 /// itself it looks every two seconds. With FILE: that takes the place of licenses.toml, or is refused as a whole. What
 /// was tried out with --confirm is confirmed by `nt reload` alone.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "reload",
