@@ -166,8 +166,11 @@ pub fn status(args: &StatusArgs) -> Result<String, String> {
     let server = match state.and_then(|state| seen(&state)) {
         Ok(server) => Some(server),
         Err(what) if clients.is_empty() => {
-            let root = rustix::process::geteuid().is_root();
-            let hint = if root { "" } else { "; what runs as a service says to root alone how it is" };
+            let hint = if !os::HAS_UNIX_SOCKETS || os::disk::is_root() {
+                ""
+            } else {
+                "; what runs as a service says to root alone how it is"
+            };
             return Err(format!("{what}{hint}"));
         }
         Err(_) => None,

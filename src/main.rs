@@ -1,7 +1,6 @@
 //! The program: its command line, what it starts, and its exit code.
 
 use std::io::{IsTerminal, Write};
-use std::os::unix::process::CommandExt;
 
 use nt::cli::{self, Command, Exit};
 use nt::commands::{self, Machine, Output, read_source};
@@ -45,7 +44,7 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Serve(args) => return run::serve(args, read_source),
         Command::Client(args) => return run::connect(args, read_source),
         Command::Doctor(args) => {
-            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let colour = shows() && std::env::var_os("NO_COLOR").is_none();
             return doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());
         }
         Command::Bench(args) => return bench::run(*args, &mut read_source, &mut std::io::stdout()),
@@ -75,7 +74,7 @@ fn execute(command: Command) -> Result<i32, String> {
 
 /// Shows how a server is: once, or in a terminal for as long as somebody looks.
 fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
-    let lives = std::io::stdout().is_terminal() && !args.json;
+    let lives = shows() && !args.json;
     loop {
         let shown = commands::status(args)?;
         // Home, the text, and nothing of the one before behind it (ECMA-48, CUP and ED).
@@ -86,6 +85,11 @@ fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
         }
         std::thread::sleep(STATUS_EVERY);
     }
+}
+
+/// Whether standard output is a terminal that follows orders (ECMA-48).
+fn shows() -> bool {
+    std::io::stdout().is_terminal() && os::takes_orders()
 }
 
 /// Whoever reads may have gone; that is no reason to panic.
@@ -106,6 +110,7 @@ fn hide_license(args: &[String]) {
         args[..at].iter().map(String::as_str).chain(flag).chain(args[at + 1..].iter().map(String::as_str));
     if let Ok(program) = std::env::current_exe() {
         // Where that fails, nt goes on as it is: the license works all the same.
-        let _ = std::process::Command::new(program).args(words).env("NT_LICENSE", value(&args[at])).exec();
+        let mut anew = std::process::Command::new(program);
+        let _ = os::replaced_by(anew.args(words).env("NT_LICENSE", value(&args[at])));
     }
 }

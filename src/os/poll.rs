@@ -5,14 +5,14 @@
 //! no end stands behind what can be read need not read once more to find out. Its notifier is still what
 //! wakes the loop from another thread.
 //!
-//! Elsewhere connections are watched edge by edge where polling can (kqueue), else one event at a time.
+//! Elsewhere connections are watched edge by edge where polling can (kqueue), else one event at a time (IOCP).
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use polling::{Events, Poller};
+use rustix::fd::AsFd;
 
 use crate::limits::EVENTS_PER_WAIT;
 use crate::net::Ready;
@@ -143,7 +143,6 @@ mod here {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod here {
-    use std::os::fd::AsRawFd;
     use std::time::Duration;
 
     use polling::{Event, PollMode};
@@ -169,23 +168,22 @@ mod here {
             token: usize,
             interest: Interest,
         ) -> io::Result<()> {
-            let fd = source.as_fd().as_raw_fd();
             // SAFETY: whatever is added is deleted before it is closed: connections and listeners by
             // `forget`, which `close` and `close_listener` call; the signal pipe lives as long as the poller,
             // which is dropped before it.
-            unsafe { self.poller.add_with_mode(fd, event(token, interest), self.mode) }
+            unsafe { self.poller.add_with_mode(&source.as_fd(), event(token, interest), self.mode) }
         }
 
         /// Stops watching. Fails only for what was never watched.
         pub(in crate::os) fn forget(&self, source: impl AsFd) {
-            let _ = self.poller.delete(source);
+            let _ = self.poller.delete(source.as_fd());
         }
 
         /// Arms a direction that is dry, where the poller does not do so by itself.
         pub(in crate::os) fn rearm(&self, source: impl AsFd, token: usize, interest: Interest) {
             if self.mode == PollMode::Oneshot {
                 // It fails only for a closed socket, which the next call reports.
-                let _ = self.poller.modify(source, event(token, interest));
+                let _ = self.poller.modify(source.as_fd(), event(token, interest));
             }
         }
 
