@@ -48,6 +48,7 @@ pub mod server;
 // The world.
 pub mod budget;
 pub mod driver;
+#[cfg_attr(windows, path = "os/windows/files.rs")]
 pub mod files;
 pub mod flow;
 pub mod fuzz;

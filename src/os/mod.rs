@@ -1,5 +1,6 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
-//! `unsafe`, and the only one that knows which system it is: what Unix does in ways of its own stands in `unix`.
+//! `unsafe`, and the only one that knows which system it is: what Unix and Windows do in ways of their own stands in
+//! `unix` and `windows`, under the same names.
 
 mod attempt;
 mod clerk;
@@ -16,7 +17,10 @@ mod poll;
 mod resolver;
 mod sockets;
 mod stream;
+#[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -42,7 +46,10 @@ use resolver::Resolver;
 use sockets::Pace;
 use stream::Stream;
 use system::{Folders, Notify, Signals, Wishes};
+#[cfg(unix)]
 use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 pub use attempt::try_port;
 pub use clerk::Files;

@@ -1,4 +1,4 @@
-//! What Unix has its own ways for.
+//! What Unix has its own ways for. `windows` has the same names.
 
 pub mod disk;
 mod folders;
