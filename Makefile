@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static dist cross-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
+.PHONY: help build static dist cross-check systems-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ dist:            ## small static files for other machines too, in dist/: TARGET=
 
 cross-check:     ## what is in dist/ against the nt of this machine, in qemu where it is foreign: TARGET=mips, or all
 	$(MAKE) -f packaging/cross/Makefile cross-check
+
+systems-check:   ## whether nt compiles for Windows, macOS, FreeBSD and Android: TARGET=windows, or all
+	$(MAKE) -f packaging/cross/Makefile systems-check
 
 demo: build      ## a server, a client and a web page in one process
 	./target/release/nt demo $(DEMO)
