@@ -293,7 +293,7 @@ impl Net for Os {
     fn read(&mut self, key: Key, stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
         let result = stream.read(into);
         if blocked(&result) {
-            self.poll.rearm(stream.socket(), key.token(), Interest::Both);
+            self.poll.rearm(stream.socket(), key.token(), Interest::Read);
         }
         result
     }
@@ -301,7 +301,7 @@ impl Net for Os {
     fn write(&mut self, key: Key, stream: &mut Stream, from: &[u8], more: bool) -> io::Result<usize> {
         let result = stream.write(from, more);
         if blocked(&result) || matches!(result, Ok(n) if n < from.len()) {
-            self.poll.rearm(stream.socket(), key.token(), Interest::Both);
+            self.poll.rearm(stream.socket(), key.token(), Interest::Write);
         }
         result
     }
