@@ -2,7 +2,8 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static dist cross-check packages packages-check demo test check faults bench soak sim mutants fuzz torture vm-check clean
+.PHONY: help build static dist cross-check systems-check packages packages-check demo test check faults bench soak sim mutants fuzz \
+    torture vm-check clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ packages:        ## packages of what is in dist/, for Debian and OpenWrt: TARGET
 
 packages-check:  ## whether they install, work and go again (as root; says what it wants)
 	$(MAKE) -f packaging/Makefile packages-check
+
+systems-check:   ## whether nt compiles for Windows, macOS, FreeBSD and Android: TARGET=windows, or all
+	$(MAKE) -f packaging/cross/Makefile systems-check
 
 demo: build      ## a server, a client and a web page in one process
 	./target/release/nt demo $(DEMO)

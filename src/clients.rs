@@ -1,14 +1,14 @@
 //! Clients that run on this machine, each of which says how it is at a Unix socket of its own. Sockets stand in a
 //! folder that is gone with the machine's run: nothing is written to a disk.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::os::{self, UnixStream, disk};
 
 /// A client that does not answer for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,9 +17,12 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Where this user's clients have their sockets: as a service, `$RUNTIME_DIRECTORY` (systemd.exec(5)).
 fn folder() -> Option<PathBuf> {
+    if !os::HAS_UNIX_SOCKETS {
+        return None;
+    }
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let nt = |base: PathBuf| base.join("nt");
-    let of_user = || match rustix::process::geteuid().is_root() {
+    let of_user = || match disk::is_root() {
         // There is no /run where macOS runs, nor in every OpenWrt.
         true => ["/run", "/var/run"].map(PathBuf::from).into_iter().find(|base| base.is_dir()).map(nt),
         false => absolute("XDG_RUNTIME_DIR").map(nt),
@@ -30,10 +33,10 @@ fn folder() -> Option<PathBuf> {
 /// Where this process says how it is; `None` where there is no such place. Sockets of those that were killed go.
 pub fn socket() -> Option<PathBuf> {
     let folder = folder()?;
-    DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
-    if rustix::process::geteuid().is_root() {
+    disk::make_folder(&folder, 0o700).ok()?;
+    if disk::is_root() {
         // Services that are other users have their folders in this one. The sockets are their owners' alone.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).ok()?;
+        disk::set_mode(&folder, 0o755).ok()?;
     }
     for socket in sockets(&folder) {
         if UnixStream::connect(&socket)

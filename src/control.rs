@@ -1,11 +1,11 @@
 //! Asks a running server, by the socket in its state directory.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::os::UnixStream;
 use crate::state::StateDir;
 
 /// A server that does not answer for so long hangs.

@@ -58,7 +58,7 @@ pub mod server;
 // The world.
 pub mod budget;
 pub mod driver;
-#[cfg(feature = "files")]
+#[cfg(all(feature = "files", unix))]
 pub mod files;
 #[cfg_attr(not(feature = "udp"), path = "left_out/flow.rs")]
 pub mod flow;

@@ -1,7 +1,6 @@
 //! The program: its command line, what it starts, and its exit code.
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 
 use nt::cli::{self, Command, Exit};
 use nt::commands::{self, Output, read_source};
@@ -102,10 +101,10 @@ fn watch(args: &cli::StatusArgs) -> Result<i32, String> {
     }
 }
 
-/// Whether a person sees what is printed.
+/// Whether standard output is a terminal that follows orders (ECMA-48).
 #[cfg(feature = "admin")]
 fn in_terminal() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stdout())
+    std::io::IsTerminal::is_terminal(&std::io::stdout()) && os::takes_orders()
 }
 
 /// Whoever reads may have gone; that is no reason to panic.
@@ -126,6 +125,7 @@ fn hide_license(args: &[String]) {
         args[..at].iter().map(String::as_str).chain(flag).chain(args[at + 1..].iter().map(String::as_str));
     if let Ok(program) = std::env::current_exe() {
         // Where that fails, nt goes on as it is: the license works all the same.
-        let _ = std::process::Command::new(program).args(words).env("NT_LICENSE", value(&args[at])).exec();
+        let mut anew = std::process::Command::new(program);
+        let _ = os::replaced_by(anew.args(words).env("NT_LICENSE", value(&args[at])));
     }
 }

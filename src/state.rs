@@ -16,13 +16,10 @@
 //! a running server changes `counters.toml` alone, which nobody else does.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::calendar::Date;
 use crate::directory::{Directory, Entry};
@@ -30,6 +27,7 @@ use crate::edit::{Edit, Edited, NotEdited};
 use crate::entropy::Entropy;
 use crate::ledger::Ledger;
 use crate::license::License;
+use crate::os::disk::{self, Stamp};
 use crate::policy::HostSet;
 use crate::text::hex;
 
@@ -58,16 +56,15 @@ pub struct StateDir {
 
 impl StateDir {
     /// The state directory: `arg` (`--state`), else the first of `$STATE_DIRECTORY`, else `/var/lib/nt` for
-    /// root, else `nt` in `$XDG_STATE_HOME` or `~/.local/state`. It is made, for its owner alone, if it is
-    /// not there.
+    /// root, else `nt` in `$XDG_STATE_HOME`, `%LOCALAPPDATA%` or `~/.local/state`. It is made, for its owner
+    /// alone, if it is not there.
     ///
     /// # Errors
     /// A sentence when there is no such place, or it cannot be made.
     pub fn open(arg: Option<&Path>) -> Result<Self, String> {
-        let root = rustix::process::geteuid().is_root();
-        let path = Self::choose(arg, |name| std::env::var_os(name), root)?;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| explain("make the state directory", &path, &error))?;
+        let path = Self::choose(arg, |name| std::env::var_os(name), disk::is_root())?;
+        disk::make_folder(&path, 0o700)
+            .map_err(|error| explain("make the state directory", &path, &error))?;
         Ok(Self { path })
     }
 
@@ -76,8 +73,7 @@ impl StateDir {
     /// # Errors
     /// A sentence when there is none.
     pub fn existing(arg: Option<&Path>) -> Result<Self, String> {
-        let root = rustix::process::geteuid().is_root();
-        let path = Self::choose(arg, |name| std::env::var_os(name), root)?;
+        let path = Self::choose(arg, |name| std::env::var_os(name), disk::is_root())?;
         match path.join(LICENSES).exists() {
             true => Ok(Self { path }),
             false => Err(format!(
@@ -111,7 +107,9 @@ impl StateDir {
         }
         // A relative path is to be ignored (XDG Base Directory Specification 0.8, "Environment variables").
         let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        // No path of Windows is absolute elsewhere.
         absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("LOCALAPPDATA"))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
             .map(|base| base.join("nt"))
             .ok_or_else(|| "there is no $HOME to keep state in: say where with --state DIR".to_string())
@@ -317,7 +315,7 @@ impl StateDir {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Ok(about) = fs::metadata(&self.path)
-            && about.mode() & 0o022 != 0
+            && disk::mode(&about).is_some_and(|mode| mode & 0o022 != 0)
         {
             let path = self.path.display();
             warnings.push(format!("{path} can be written by others than its owner: chmod go-w {path}"));
@@ -332,11 +330,11 @@ impl StateDir {
         let path = self.path.join(LOCK);
         let file = self.open_lock(&path).map_err(|error| explain("open", &path, &error))?;
         for _ in 0..LOCK_TRIES {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match disk::try_lock(&file) {
                 Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
-                Err(rustix::io::Errno::INTR) => (),
-                Err(error) => return Err(explain("lock", &path, &error.into())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(explain("lock", &path, &error)),
             }
         }
         Err(format!("another nt command has been holding {} for 10 s: see which one hangs", path.display()))
@@ -345,17 +343,14 @@ impl StateDir {
     /// Opens the lock, or makes it. Whoever owns the directory could put a link there, and have root open
     /// or give away another file: so no link is followed, and only what was just made is given away.
     fn open_lock(&self, path: &Path) -> io::Result<File> {
-        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-        let mut existing = OpenOptions::new();
-        existing.write(true).custom_flags(nofollow);
-        match existing.open(path) {
+        match disk::open_itself(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => (),
             opened => return opened,
         }
-        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
-            Ok(file) => self.give_to_owner(&file).map(|()| file),
+        match disk::make_file(path, 0o600) {
+            Ok(file) => disk::give_to_owner_of(&self.path, &file).map(|()| file),
             // Another command was faster.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => existing.open(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => disk::open_itself(path),
             Err(error) => Err(error),
         }
     }
@@ -372,7 +367,7 @@ impl StateDir {
             let _ = fs::remove_file(&new);
             return written;
         }
-        sync_directory(&self.path).map_err(|error| explain("sync", &self.path, &error))
+        disk::sync_folder(&self.path).map_err(|error| explain("sync", &self.path, &error))
     }
 
     fn write_new(&self, new: &Path, bytes: &[u8]) -> Result<(), String> {
@@ -380,40 +375,12 @@ impl StateDir {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(explain("remove", new, &error)),
             _ => (),
         }
-        let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(new);
-        let mut file = made.map_err(|error| explain("make", new, &error))?;
-        self.give_to_owner(&file)
+        let mut file = disk::make_file(new, 0o600).map_err(|error| explain("make", new, &error))?;
+        // A file that root makes for a server of another user is that user's, or the server could not read it.
+        disk::give_to_owner_of(&self.path, &file)
             .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all())
             .map_err(|error| explain("write", new, &error))
-    }
-
-    /// A file that root makes for a server of another user is that user's, or the server
-    /// could not read it.
-    fn give_to_owner(&self, file: &File) -> io::Result<()> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        let owner = fs::metadata(&self.path)?;
-        fchown(file, Some(owner.uid()), Some(owner.gid()))
-    }
-}
-
-/// What tells one version of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    inode: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(about: &fs::Metadata) -> Self {
-        Self {
-            inode: (about.dev(), about.ino()),
-            length: about.len(),
-            modified: (about.mtime(), about.mtime_nsec()),
-        }
     }
 }
 
@@ -469,7 +436,7 @@ impl LicenseFile {
 
 /// What a person should mend if others than its owner can read this secret file.
 pub fn secrecy_warning(path: &Path) -> Option<String> {
-    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    let mode = disk::mode(&fs::metadata(path).ok()?)? & 0o777;
     let shown = path.display();
     (mode & 0o077 != 0).then(|| {
         format!(
@@ -531,12 +498,4 @@ pub(crate) fn explain(action: &str, path: &Path, error: &io::Error) -> String {
         _ => "",
     };
     format!("cannot {action} {}: {error}{advice}", path.display())
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        // Some file systems cannot sync a directory; the rename is then as safe as it gets.
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
-        synced => synced,
-    }
 }

@@ -182,7 +182,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("budget", &["driver", "limits"]),
     // The edge.
-    ("state", &["calendar", "directory", "edit", "entropy", "ledger", "license", "policy", "text"]),
+    ("state", &["calendar", "directory", "edit", "entropy", "ledger", "license", "os", "policy", "text"]),
     ("identity", &["entropy", "state", "text"]),
     ("certificates", &["identity", "tls"]),
     ("service", &["text"]),

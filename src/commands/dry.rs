@@ -1,7 +1,6 @@
 //! Tries the ports that other licenses would publish, on the machine of a server that runs.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
@@ -9,7 +8,7 @@ use crate::control;
 use crate::directory::Directory;
 use crate::dry::{Found, Held, Trial};
 use crate::mapping::{Kind, Ports};
-use crate::os;
+use crate::os::{self, UnixStream, disk};
 use crate::plan::Picture;
 use crate::state::StateDir;
 
@@ -57,24 +56,10 @@ fn held(state: &StateDir) -> Option<Vec<Held>> {
 
 /// Whether what this user may not open the server may not either.
 fn is_server(state: &StateDir) -> bool {
-    let user = rustix::process::geteuid();
-    let owner = || std::fs::metadata(state.admin_socket()).is_ok_and(|about| about.uid() == user.as_raw());
+    let owner = || std::fs::metadata(state.admin_socket()).is_ok_and(|about| disk::is_mine(&about));
     // A service manager may have given the server more than its user has.
-    server_may(state).map_or_else(|| user.is_root() || owner(), |may| !may)
-}
-
-/// Whether the running server has CAP_NET_BIND_SERVICE, where that can be told (capabilities(7), proc(5)).
-#[cfg(target_os = "linux")]
-fn server_may(state: &StateDir) -> Option<bool> {
-    const NET_BIND_SERVICE: u32 = 10;
-    let socket = std::os::unix::net::UnixStream::connect(state.admin_socket()).ok()?;
-    let server = rustix::net::sockopt::socket_peercred(&socket).ok()?.pid;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.as_raw_nonzero())).ok()?;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    Some(u64::from_str_radix(effective.trim(), 16).ok()? & 1 << NET_BIND_SERVICE != 0)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn server_may(_state: &StateDir) -> Option<bool> {
-    None
+    let server = UnixStream::connect(state.admin_socket()).ok();
+    server
+        .and_then(|server| os::peer_may_bind(&server))
+        .map_or_else(|| disk::is_root() || owner(), |may| !may)
 }

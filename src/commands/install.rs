@@ -1,10 +1,9 @@
 //! `nt install` and `nt uninstall`: what a service needs is found out, its files are written, its manager is told.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,6 +11,7 @@ use super::Output;
 use crate::cli::{ClientArgs, InstallArgs, Runs, ServeArgs, UninstallArgs};
 use crate::config::{Ca, ServerConfig, parse_client};
 use crate::mapping::Target;
+use crate::os::{self, disk};
 use crate::server_ref::{ServerRef, ServerWord, Source};
 use crate::service::{Act, End, MARK, Service, System, Word, check_name, is_hidden, license_file};
 
@@ -49,7 +49,7 @@ impl<'a> Machine<'a> {
     /// Whether everybody may read a file, and so a service that is nobody.
     fn is_open(&self, path: &str) -> bool {
         let may = |path: &Path, bits: u32| {
-            fs::metadata(path).is_ok_and(|about| about.permissions().mode() & bits == bits)
+            fs::metadata(path).is_ok_and(|about| disk::mode(&about).is_some_and(|mode| mode & bits == bits))
         };
         let (Ok(root), Ok(file)) = (fs::canonicalize(&self.root), fs::canonicalize(self.path(path))) else {
             return false;
@@ -97,6 +97,9 @@ impl<'a> Machine<'a> {
 /// What went wrong and what to do. Nothing was changed, unless it says so.
 pub fn install(args: InstallArgs, machine: &mut Machine<'_>) -> Result<Output, String> {
     let InstallArgs { name, print, socket, system, line, runs } = args;
+    if let (Some(why), false) = (os::NO_SERVICE, print && system.is_some()) {
+        return Err(why.to_owned());
+    }
     let system = system.map_or_else(|| machine.system(), Ok)?;
     let (words, end, license) = match runs {
         Runs::Server(args) => server(args, line.0, &name, (system, socket), machine)?,
@@ -334,15 +337,15 @@ impl NewFile {
         let (path, new) = (machine.path(&self.path), machine.path(&format!("{}.new", self.path)));
         let write = || {
             if let Some(folder) = path.parent() {
-                DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+                disk::make_folder(folder, 0o755)?;
             }
             match fs::remove_file(&new) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+            let mut file = disk::make_file(&new, 0o600)?;
             file.write_all(self.text.as_bytes())?;
-            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
+            disk::set_mode_of(&file, self.mode)?;
             file.sync_all()?;
             fs::rename(&new, &path)
         };
@@ -355,9 +358,9 @@ fn make_log(path: &str, machine: &Machine<'_>) -> Result<(), String> {
     let place = machine.path(path);
     let make = || {
         if let Some(folder) = place.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+            disk::make_folder(folder, 0o755)?;
         }
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&place)
+        disk::append_to(&place, 0o600)
     };
     make().map(drop).map_err(|error| failed("write", path, &error))
 }
@@ -373,6 +376,9 @@ fn failed(what: &str, path: &str, error: &std::io::Error) -> String {
 /// There is no such service, or it is not one of nt's; then nothing was changed.
 pub fn uninstall(args: &UninstallArgs, machine: &mut Machine<'_>) -> Result<Output, String> {
     let name = &args.name;
+    if let Some(why) = os::NO_SERVICE {
+        return Err(why.to_owned());
+    }
     check_name(name)?;
     let mut ours = Vec::new();
     let mut foreign = None;

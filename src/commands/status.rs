@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::StatusArgs;
 use crate::clients;
+use crate::os;
 use crate::status::{Seen, client_text};
 
 /// What `nt status` shows.
@@ -15,8 +16,11 @@ pub fn status(args: &StatusArgs) -> Result<String, String> {
     let server = match server(args.state.as_ref()) {
         Ok(server) => Some(server),
         Err(what) if clients.is_empty() => {
-            let root = rustix::process::geteuid().is_root();
-            let hint = if root { "" } else { "; what runs as a service says to root alone how it is" };
+            let hint = if !os::HAS_UNIX_SOCKETS || os::disk::is_root() {
+                ""
+            } else {
+                "; what runs as a service says to root alone how it is"
+            };
             return Err(format!("{what}{hint}"));
         }
         Err(_) => None,

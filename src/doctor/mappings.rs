@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::UnixStream;
 
 use super::report::{Finding, Report};
 use super::tunnel::{connect, resolve};
@@ -11,6 +10,7 @@ use crate::cli::ClientPlan;
 use crate::files::Folder;
 use crate::limits::{TRIED_PER_RANGE_MAX, TRY_TIMEOUT};
 use crate::mapping::{Host, Kind, Mapping, Ports, Public, Target};
+use crate::os::UnixStream;
 use crate::reason::Reason;
 
 /// Looks at the mappings of the words and the file; `servers` are the server's addresses that answer.

@@ -105,10 +105,9 @@ fn files(state: &StateDir, report: &mut Report<'_>) {
 
 fn disk(path: &Path) -> Finding {
     let place = path.display();
-    match rustix::fs::statvfs(path) {
+    match os::disk::bytes_free(path) {
         Err(error) => Finding::skip("disk", place, format!("the system does not say: {error}")),
-        Ok(about) => {
-            let free = about.f_bavail.saturating_mul(about.f_frsize);
+        Ok(free) => {
             let says = format!("{} MiB are free", free >> 20);
             match free < STATE_BYTES_FREE_MIN {
                 true => Finding::bad(

@@ -2,19 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fd::BorrowedFd;
 
 use crate::net::Ends;
 
 /// A socket for datagrams: there is none.
 #[derive(Debug)]
 pub enum Socket {}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match *self {}
-    }
-}
 
 impl Socket {
     pub(super) fn listen(_: SocketAddr) -> io::Result<Self> {
@@ -23,6 +18,10 @@ impl Socket {
 
     pub(super) fn dial(_: SocketAddr) -> io::Result<Self> {
         Err(ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        match *self {}
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {

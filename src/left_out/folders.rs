@@ -1,14 +1,14 @@
 //! In the place of folders that are served: there are none.
 
-use super::stream::Stream;
+use super::super::stream::Stream;
 use crate::mapping::Auth;
 use crate::reason::Reason;
 
 #[derive(Default)]
-pub(super) struct Folders;
+pub(in crate::os) struct Folders;
 
 impl Folders {
-    pub(super) fn dial(&self, _path: &str, _: Option<&Auth>) -> Result<Stream, Reason> {
+    pub(in crate::os) fn dial(&self, _path: &str, _: Option<&Auth>) -> Result<Stream, Reason> {
         Err(Reason::NotServed)
     }
 }

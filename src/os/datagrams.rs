@@ -3,10 +3,11 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, ipproto, sockopt};
 
+use super::system::net;
 use crate::net::Ends;
 
 /// What the kernel is asked to keep for a socket that is not read at once; it grants what it permits.
@@ -29,16 +30,9 @@ pub struct Socket {
 /// Whom a datagram is for, and which address it leaves from.
 type To = (SocketAddr, Option<IpAddr>);
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 fn socket(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
+    let socket = net::socket(family, SocketType::DGRAM, Some(ipproto::UDP))?;
     // It works with what it has, where this is refused.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL_BYTES);
     let _ = sockopt::set_socket_send_buffer_size(&socket, KERNEL_BYTES);
@@ -68,6 +62,7 @@ impl Socket {
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, !any)?;
         }
+        net::claim_datagrams(&socket)?;
         if any {
             ask::which_address(&socket, address.is_ipv6())?;
         }
@@ -82,6 +77,11 @@ impl Socket {
         Ok(Self { socket, connected: true, v6: address.is_ipv6(), any: false, too_long: usize::MAX })
     }
 
+    /// Its handle, as the poller knows it.
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// The address that it is open at.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::try_from(rustix::net::getsockname(&self.socket)?)?)
@@ -92,7 +92,7 @@ impl Socket {
             return Ok((rustix::net::recv(&self.socket, into, RecvFlags::empty())?.0, None));
         }
         let (length, peer, local) = if self.any {
-            ask::receive(self.as_fd(), into)?
+            ask::receive(self.handle(), into)?
         } else {
             let (length, _, peer) = rustix::net::recvfrom(&self.socket, into, RecvFlags::empty())?;
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
@@ -124,7 +124,7 @@ impl Socket {
         let length = datagrams.first().map_or(0, |first| first.len());
         let mut refused = false;
         if datagrams.len() > 1 && length < self.too_long {
-            match ask::send(self.as_fd(), to, datagrams) {
+            match ask::send(self.handle(), to, datagrams) {
                 Ok(()) => return datagrams.len(),
                 Err(error) => {
                     refused = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused)
@@ -140,16 +140,16 @@ impl Socket {
     }
 
     fn send_one(&self, to: Option<To>, datagram: &[u8]) -> io::Result<()> {
-        match ask::send(self.as_fd(), to, &[datagram]) {
+        match ask::send(self.handle(), to, &[datagram]) {
             // This is about the one before: nobody has this one yet.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                ask::send(self.as_fd(), to, &[datagram])
+                ask::send(self.handle(), to, &[datagram])
             }
             // Nobody answers from a broadcast address, which the visitor wrote to: from whichever there is a way.
             Err(error)
                 if !matches!(error.kind(), ErrorKind::WouldBlock) && matches!(to, Some((_, Some(_)))) =>
             {
-                ask::send(self.as_fd(), to.map(|(peer, _)| (peer, None)), &[datagram])
+                ask::send(self.handle(), to.map(|(peer, _)| (peer, None)), &[datagram])
             }
             result => result,
         }
@@ -363,8 +363,8 @@ mod ask {
 mod ask {
     use std::io;
     use std::net::{IpAddr, SocketAddr};
-    use std::os::fd::{AsFd, BorrowedFd};
 
+    use rustix::fd::{AsFd, BorrowedFd};
     use rustix::net::{RecvFlags, SendFlags};
 
     use super::To;

@@ -3,12 +3,9 @@
 //! Where standard error is the journal, each line says its level as syslog numbers it (sd-daemon(3)); the journal takes
 //! that off. With `--log json` each line is an object.
 
-use std::io::Write;
 use std::mem::{Discriminant, discriminant};
-use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
+use super::system::Stderr;
 use crate::limits::LOG_WINDOW;
 use crate::note::{Format, Level, Note};
 use crate::sorted::Sorted;
@@ -17,6 +14,7 @@ use crate::time::Time;
 pub(super) struct Log {
     level: Level,
     format: Format,
+    stderr: Stderr,
     /// Standard error is the journal.
     journal: bool,
     /// What was said about each subject lately.
@@ -47,7 +45,8 @@ const LINE_BYTES_MAX: usize = 2_000;
 
 impl Log {
     pub(super) fn new(level: Level, format: Format) -> Self {
-        Self { level, format, journal: is_journal(), subjects: Sorted::new(), lost: 0, unsaid: 0 }
+        let (stderr, journal) = (Stderr::new(), Stderr::is_journal());
+        Self { level, format, stderr, journal, subjects: Sorted::new(), lost: 0, unsaid: 0 }
     }
 
     pub(super) fn note(&mut self, now: Time, note: &Note) {
@@ -88,13 +87,13 @@ impl Log {
     fn say(&mut self, note: &Note, counted: u64) {
         if self.lost > 0 {
             let lost = Note::Plain(Level::Warn, format!("{} lines were lost: nobody was reading", self.lost));
-            if !write(&self.line(&lost, 0)) {
+            if !self.stderr.write(&self.line(&lost, 0)) {
                 self.lost += 1;
                 return;
             }
             self.lost = 0;
         }
-        if !write(&self.line(note, counted)) {
+        if !self.stderr.write(&self.line(note, counted)) {
             self.lost += 1;
         }
     }
@@ -154,23 +153,4 @@ fn object(note: &Note, counted: u64) -> String {
 #[cfg(not(feature = "admin"))]
 fn object(note: &Note, _counted: u64) -> String {
     note.to_string()
-}
-
-/// Whether standard error goes to the journal (`$JOURNAL_STREAM`, systemd.exec(5)).
-fn is_journal() -> bool {
-    let stream = std::env::var("JOURNAL_STREAM").ok();
-    let here = rustix::fs::fstat(std::io::stderr()).map(|about| format!("{}:{}", about.st_dev, about.st_ino));
-    stream.is_some() && stream == here.ok()
-}
-
-/// Writes one line if that cannot block.
-fn write(line: &str) -> bool {
-    let stderr = std::io::stderr();
-    let fd = stderr.as_fd();
-    let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
-    let ready = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    if ready != Ok(1) || !fds[0].revents().contains(PollFlags::OUT) {
-        return false;
-    }
-    stderr.lock().write_all(line.as_bytes()).is_ok()
 }

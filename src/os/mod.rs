@@ -1,14 +1,12 @@
 //! The real operating system: readiness, std sockets, the clock, the resolver, signals. The only place with
-//! `unsafe`.
+//! `unsafe`, and the only one that knows which system it is: what Unix and Windows do in ways of their own stands in
+//! `unix` and `windows`, under the same names.
 
 mod attempt;
 #[cfg_attr(not(feature = "server"), path = "../left_out/clerk.rs")]
 mod clerk;
 #[cfg_attr(not(feature = "udp"), path = "../left_out/datagrams.rs")]
 mod datagrams;
-#[cfg_attr(not(feature = "files"), path = "../left_out/folders.rs")]
-mod folders;
-mod handed;
 #[cfg(any(target_env = "musl", test))]
 mod heap;
 mod log;
@@ -18,13 +16,15 @@ mod memmove;
 mod memory;
 #[cfg(nt_no_unwinding)]
 mod no_unwinding;
-mod notify;
 mod pipes;
 mod poll;
 mod resolver;
-mod signals;
 mod sockets;
 mod stream;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -43,25 +43,28 @@ use crate::time::Time;
 use crate::tls::Certificates;
 use clerk::{Clerk, Done};
 use datagrams::Socket;
-use folders::Folders;
 use log::Log;
-use notify::Notify;
 use pipes::{Pipe, Pipes};
 use poll::{Bell, Interest, Poll};
 use resolver::Resolver;
-use signals::{Signals, Wishes};
 use sockets::Pace;
 use stream::Stream;
+use system::{Folders, Notify, Signals, Wishes};
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 pub use attempt::try_port;
 pub use clerk::Files;
-pub use folders::folder_trouble;
-pub use handed::Handed;
 #[cfg(any(target_env = "musl", test))]
 pub use heap::Heap;
 pub use looks::{clock_is_steered, resent};
-pub use signals::outlive_full_files;
-pub use sockets::{clock, day_clock, memory_bytes, no_core_dumps, raise_open_files};
+pub use sockets::day_clock;
+pub use system::{
+    HAS_UNIX_SOCKETS, Handed, NO_SERVICE, UnixStream, clock, disk, folder_trouble, memory_bytes,
+    no_core_dumps, outlive_full_files, peer_may_bind, raise_open_files, replaced_by, takes_orders, unserved,
+};
 
 /// The files that nt is told by what to do, looked at while it runs. An error is a sentence about the file.
 pub trait Sources {
@@ -129,8 +132,8 @@ impl Os {
     /// # Errors
     /// The poller or the signals cannot be had.
     pub fn new(level: Level, format: Format, sources: Box<dyn Sources>) -> io::Result<Self> {
-        let (poll, signals) = (Poll::new()?, Signals::new()?);
-        poll.add(signals.pipe(), SIGNALS, Interest::Read)?;
+        let poll = Poll::new()?;
+        let signals = Signals::new(&poll, SIGNALS)?;
         let (pipes, resolver, log) =
             (Pipes::new(memory_bytes()), Resolver::default(), Log::new(level, format));
         Ok(Self {
@@ -192,10 +195,10 @@ impl Net for Os {
         let now = clock();
         let until = self.notify.turns(now, until);
         let timeout = (until < Time::NEVER).then(|| until.since(now));
-        let mut signalled = false;
+        let mut signalled = None;
         let waited = self.poll.wait(timeout, |ready| {
             if ready.token == SIGNALS {
-                signalled = true;
+                signalled = Some(SIGNALS);
             } else {
                 events.push(Event::Ready(ready));
             }
@@ -206,16 +209,13 @@ impl Net for Os {
             }
             Ok(()) | Err(_) => {}
         }
-        if signalled {
-            let Wishes { stop, reload } = self.signals.taken();
-            if reload {
-                events.push(Event::Reload);
-            }
-            if stop {
-                self.notify.stopping();
-                events.push(Event::Stop);
-            }
-            self.poll.rearm(self.signals.pipe(), SIGNALS, Interest::Read);
+        let Wishes { stop, reload } = self.signals.taken(&self.poll, signalled);
+        if reload {
+            events.push(Event::Reload);
+        }
+        if stop {
+            self.notify.stopping();
+            events.push(Event::Stop);
         }
         if self.asked.load(Ordering::Acquire) && self.asked.swap(false, Ordering::Acquire) {
             events.push(Event::Stop);
@@ -249,7 +249,7 @@ impl Net for Os {
     }
 
     fn listen_unix(&mut self, key: Key, path: &str) -> Result<TcpListener, Reason> {
-        let listener = sockets::listen_unix(path)?;
+        let listener = system::listen(path)?;
         self.poll.add(&listener, key.token(), Interest::Read).map_err(|error| reason_of(&error))?;
         Ok(listener)
     }
@@ -270,7 +270,7 @@ impl Net for Os {
     }
 
     fn watch(&mut self, key: Key, stream: &Stream) -> Result<(), Reason> {
-        self.poll.add(stream, key.token(), Interest::Both).map_err(|error| reason_of(&error))
+        self.poll.add(stream.socket(), key.token(), Interest::Both).map_err(|error| reason_of(&error))
     }
 
     fn dial(&mut self, key: Key, place: &Place, speech: Speech, speaks: bool) -> Result<Stream, Reason> {
@@ -278,7 +278,7 @@ impl Net for Os {
             Place::Ip(address) => {
                 sockets::dial(*address, speech, speaks, self.pace).map_err(|error| reason_of(&error))?
             }
-            Place::Unix(path) => sockets::dial_unix(path)?,
+            Place::Unix(path) => system::dial(path)?,
             Place::Files(path, auth) => self.folders.dial(path, auth.as_ref())?,
             Place::Udp(_) => return Err(Reason::System),
         };
@@ -289,7 +289,7 @@ impl Net for Os {
     fn dialed(&mut self, key: Key, stream: &mut Stream) -> io::Result<()> {
         let result = stream.dialed();
         if blocked(&result) {
-            self.poll.rearm(&*stream, key.token(), Interest::Both);
+            self.poll.rearm(stream.socket(), key.token(), Interest::Both);
         }
         result
     }
@@ -297,7 +297,7 @@ impl Net for Os {
     fn read(&mut self, key: Key, stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
         let result = stream.read(into);
         if blocked(&result) {
-            self.poll.rearm(&*stream, key.token(), Interest::Both);
+            self.poll.rearm(stream.socket(), key.token(), Interest::Read);
         }
         result
     }
@@ -305,7 +305,7 @@ impl Net for Os {
     fn write(&mut self, key: Key, stream: &mut Stream, from: &[u8], more: bool) -> io::Result<usize> {
         let result = stream.write(from, more);
         if blocked(&result) || matches!(result, Ok(n) if n < from.len()) {
-            self.poll.rearm(&*stream, key.token(), Interest::Both);
+            self.poll.rearm(stream.socket(), key.token(), Interest::Write);
         }
         result
     }
@@ -329,7 +329,7 @@ impl Net for Os {
     fn listen_udp(&mut self, key: Key, address: SocketAddr) -> Result<(Socket, SocketAddr), Reason> {
         let open = || {
             let socket = Socket::listen(address)?;
-            self.poll.add(&socket, key.token(), Interest::Read)?;
+            self.poll.add(socket.handle(), key.token(), Interest::Read)?;
             let address = socket.address()?;
             Ok((socket, address))
         };
@@ -339,7 +339,7 @@ impl Net for Os {
     fn dial_udp(&mut self, key: Key, address: SocketAddr) -> Result<Socket, Reason> {
         let open = || {
             let socket = Socket::dial(address)?;
-            self.poll.add(&socket, key.token(), Interest::Read)?;
+            self.poll.add(socket.handle(), key.token(), Interest::Read)?;
             Ok(socket)
         };
         open().map_err(|error: io::Error| reason_of(&error))
@@ -352,8 +352,9 @@ impl Net for Os {
         into: &mut [u8],
     ) -> io::Result<(usize, Option<Ends>)> {
         let result = socket.receive(into);
-        if blocked(&result) {
-            self.poll.rearm(&*socket, key.token(), Interest::Read);
+        // More may stand behind what could not be taken, and whoever asks gives up after some of that.
+        if result.is_err() {
+            self.poll.rearm(socket.handle(), key.token(), Interest::Read);
         }
         result
     }
@@ -363,7 +364,7 @@ impl Net for Os {
     }
 
     fn close_socket(&mut self, _key: Key, socket: Socket) {
-        self.poll.forget(&socket);
+        self.poll.forget(socket.handle());
     }
 
     fn forget(&mut self, bytes: &mut [u8]) {
@@ -375,7 +376,7 @@ impl Net for Os {
     }
 
     fn close(&mut self, _key: Key, stream: Stream, manner: Manner) {
-        self.poll.forget(&stream);
+        self.poll.forget(stream.socket());
         stream.close(manner);
     }
 

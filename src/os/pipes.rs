@@ -1,11 +1,6 @@
 //! Pipes through which payload is spliced, on Linux; elsewhere there are none, and payload is copied.
 
-use std::os::fd::OwnedFd;
-
 use crate::limits::{PIPE_MEMORY_SHARE, PIPES_MAX, SPLICE_BYTES_MAX};
-
-/// A pipe: where it is read, and where it is written.
-pub struct Pipe(OwnedFd, OwnedFd);
 
 /// Pipes that are kept for the next payload: an empty one holds no pages.
 pub(super) struct Pipes {
@@ -41,17 +36,21 @@ impl Pipes {
     }
 }
 
+pub(super) use here::Pipe;
 pub(super) use here::{splice_in, splice_out};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod here {
     use std::io;
 
+    use rustix::fd::OwnedFd;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-    use super::Pipe;
     use crate::limits::SPLICE_BYTES_MAX;
     use crate::os::stream::Stream;
+
+    /// A pipe: where it is read, and where it is written.
+    pub struct Pipe(OwnedFd, OwnedFd);
 
     pub(super) fn make() -> Option<Pipe> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
@@ -63,11 +62,11 @@ mod here {
     const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
     pub(in crate::os) fn splice_in(stream: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
-        Ok(splice(stream, None, &pipe.1, None, most, FLAGS)?)
+        Ok(splice(stream.socket(), None, &pipe.1, None, most, FLAGS)?)
     }
 
     pub(in crate::os) fn splice_out(pipe: &Pipe, stream: &Stream, most: usize) -> io::Result<usize> {
-        Ok(splice(&pipe.0, None, stream, None, most, FLAGS)?)
+        Ok(splice(&pipe.0, None, stream.socket(), None, most, FLAGS)?)
     }
 }
 
@@ -75,18 +74,20 @@ mod here {
 mod here {
     use std::io;
 
-    use super::Pipe;
     use crate::os::stream::Stream;
+
+    /// A pipe: there is none.
+    pub enum Pipe {}
 
     pub(super) fn make() -> Option<Pipe> {
         None
     }
 
-    pub(in crate::os) fn splice_in(_: &Stream, _: &Pipe, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub(in crate::os) fn splice_in(_: &Stream, pipe: &Pipe, _: usize) -> io::Result<usize> {
+        match *pipe {}
     }
 
-    pub(in crate::os) fn splice_out(_: &Pipe, _: &Stream, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub(in crate::os) fn splice_out(pipe: &Pipe, _: &Stream, _: usize) -> io::Result<usize> {
+        match *pipe {}
     }
 }

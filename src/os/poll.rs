@@ -5,14 +5,14 @@
 //! no end stands behind what can be read need not read once more to find out. Its notifier is still what
 //! wakes the loop from another thread.
 //!
-//! Elsewhere connections are watched edge by edge where polling can (kqueue), else one event at a time.
+//! Elsewhere connections are watched edge by edge where polling can (kqueue), else one event at a time (IOCP).
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use polling::{Events, Poller};
+use rustix::fd::AsFd;
 
 use crate::limits::EVENTS_PER_WAIT;
 use crate::net::Ready;
@@ -22,6 +22,7 @@ use crate::time::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interest {
     Read,
+    Write,
     Both,
 }
 
@@ -32,6 +33,9 @@ pub(super) struct Poll {
     told: Vec<rustix::event::epoll::Event>,
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     mode: polling::PollMode,
+    /// What each source is still to be told, where an event for one direction disarms both.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    armed: here::Armed,
 }
 
 /// Wakes the loop from another thread.
@@ -91,7 +95,7 @@ mod here {
             interest: Interest,
         ) -> io::Result<()> {
             let mut flags = epoll::EventFlags::ET | epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-            if interest == Interest::Both {
+            if interest != Interest::Read {
                 flags |= epoll::EventFlags::OUT;
             }
             Ok(epoll::add(&self.poller, source, epoll::EventData::new_u64(token as u64), flags)?)
@@ -143,15 +147,20 @@ mod here {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod here {
-    use std::os::fd::AsRawFd;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use polling::{Event, PollMode};
+    use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 
     use super::*;
 
-    fn event(token: usize, interest: Interest) -> Event {
-        Event::new(token, true, interest == Interest::Both)
+    /// By token: the source, and whether its reads and writes are to be told.
+    pub(super) type Armed = RefCell<BTreeMap<usize, (RawFd, bool, bool)>>;
+
+    fn directions(interest: Interest) -> (bool, bool) {
+        (interest != Interest::Write, interest != Interest::Read)
     }
 
     impl Poll {
@@ -159,7 +168,7 @@ mod here {
             let poller = Arc::new(Poller::new()?);
             let mode = if poller.supports_edge() { PollMode::Edge } else { PollMode::Oneshot };
             let capacity = NonZeroUsize::new(EVENTS_PER_WAIT).unwrap_or(NonZeroUsize::MIN);
-            Ok(Self { poller, events: Events::with_capacity(capacity), mode })
+            Ok(Self { poller, events: Events::with_capacity(capacity), mode, armed: Armed::default() })
         }
 
         #[allow(unsafe_code)]
@@ -169,23 +178,51 @@ mod here {
             token: usize,
             interest: Interest,
         ) -> io::Result<()> {
-            let fd = source.as_fd().as_raw_fd();
+            let (read, write) = directions(interest);
+            let event = Event::new(token, read, write);
             // SAFETY: whatever is added is deleted before it is closed: connections and listeners by
             // `forget`, which `close` and `close_listener` call; the signal pipe lives as long as the poller,
             // which is dropped before it.
-            unsafe { self.poller.add_with_mode(fd, event(token, interest), self.mode) }
+            unsafe { self.poller.add_with_mode(&source.as_fd(), event, self.mode)? };
+            if self.mode == PollMode::Oneshot {
+                self.armed.borrow_mut().insert(token, (source.as_fd().as_raw_fd(), read, write));
+            }
+            Ok(())
         }
 
         /// Stops watching. Fails only for what was never watched.
         pub(in crate::os) fn forget(&self, source: impl AsFd) {
+            let source = source.as_fd();
+            if self.mode == PollMode::Oneshot {
+                self.armed.borrow_mut().retain(|_, (raw, ..)| *raw != source.as_raw_fd());
+            }
             let _ = self.poller.delete(source);
         }
 
         /// Arms a direction that is dry, where the poller does not do so by itself.
         pub(in crate::os) fn rearm(&self, source: impl AsFd, token: usize, interest: Interest) {
-            if self.mode == PollMode::Oneshot {
+            if self.mode == PollMode::Oneshot
+                && let Some((_, read, write)) = self.armed.borrow_mut().get_mut(&token)
+            {
+                let (reads, writes) = directions(interest);
+                (*read, *write) = (*read || reads, *write || writes);
                 // It fails only for a closed socket, which the next call reports.
-                let _ = self.poller.modify(source, event(token, interest));
+                let _ = self.poller.modify(source.as_fd(), Event::new(token, *read, *write));
+            }
+        }
+
+        /// An event for one direction has disarmed the other as well, which was not told.
+        #[allow(unsafe_code)]
+        fn keep_armed(&self) {
+            let mut armed = self.armed.borrow_mut();
+            for event in self.events.iter() {
+                let Some((raw, read, write)) = armed.get_mut(&event.key) else { continue };
+                (*read, *write) = (*read && !event.readable, *write && !event.writable);
+                if *read || *write {
+                    // SAFETY: a source is forgotten before it is closed, and would not stand here.
+                    let source = unsafe { BorrowedFd::borrow_raw(*raw) };
+                    let _ = self.poller.modify(source, Event::new(event.key, *read, *write));
+                }
             }
         }
 
@@ -197,6 +234,9 @@ mod here {
             self.events.clear();
             self.poller
                 .wait(&mut self.events, timeout.map(|span| Duration::from_micros(span.as_micros())))?;
+            if self.mode == PollMode::Oneshot {
+                self.keep_armed();
+            }
             self.tell_polled(&mut tell);
             Ok(())
         }

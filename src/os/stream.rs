@@ -3,9 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
@@ -20,13 +20,12 @@ impl From<OwnedFd> for Stream {
     }
 }
 
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 impl Stream {
+    /// Its handle, as the poller knows it.
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.0
+    }
+
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::net::recv(&self.0, into, RecvFlags::empty())?.0)
     }
@@ -50,8 +49,10 @@ impl Stream {
     /// Whether a connect has succeeded. Readiness may be told without need, so the peer is asked for as well.
     pub(super) fn dialed(&self) -> io::Result<()> {
         match rustix::net::getpeername(&self.0) {
-            Err(Errno::NOTCONN) => match sockopt::socket_error(&self.0)? {
-                Ok(()) => Err(io::ErrorKind::WouldBlock.into()),
+            // One that has failed already is invalid to macOS; what failed says more.
+            Err(errno @ (Errno::NOTCONN | Errno::INVAL)) => match sockopt::socket_error(&self.0)? {
+                Ok(()) if errno == Errno::NOTCONN => Err(io::ErrorKind::WouldBlock.into()),
+                Ok(()) => Err(errno.into()),
                 Err(error) => Err(error.into()),
             },
             result => Ok(result.map(drop)?),

@@ -39,7 +39,8 @@ pub fn connect(args: ClientArgs, mut read: impl Read + 'static) -> Result<i32, S
                     what visitors send";
         tell(&mut os, Level::Warn, text.to_owned());
     }
-    for warning in mappings.iter().filter_map(Mapping::warning) {
+    let unserved = mappings.iter().filter_map(|mapping| os::unserved(&mapping.target));
+    for warning in mappings.iter().filter_map(Mapping::warning).chain(unserved) {
         tell(&mut os, Level::Warn, warning);
     }
     for folder in folders {

@@ -86,12 +86,12 @@ fn doors(settings: &ServerConfig, listen: SocketAddr, state: &StateDir) -> Resul
     let plain = settings.plain.map(|address| Door::Tunnel(address, Transport::Plain));
     let http = settings.http.map(|address| Door::Names(address, Scheme::Http));
     let https = settings.https.map(|address| Door::Names(address, Scheme::Https));
-    let socket = Door::Socket(state.admin_socket().display().to_string());
+    let socket = || Door::Socket(state.admin_socket().display().to_string());
     let admin = match settings.admin {
         Some(address) => Some(Door::Admin(address, Token(state.admin_token()?))),
         None => None,
     };
-    Ok([tls, plain, http, https, Some(socket), admin].into_iter().flatten().collect())
+    Ok([tls, plain, http, https, os::HAS_UNIX_SOCKETS.then(socket), admin].into_iter().flatten().collect())
 }
 
 /// The setting by which a server has this door.

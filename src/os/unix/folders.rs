@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::stream::Stream;
+use super::super::stream::Stream;
+use super::net;
 use crate::files::{Folder, serve};
 use crate::limits::{FOLDER_IDLE_TIMEOUT, FOLDER_VISITS_MAX, HTTP_IDLE_TIMEOUT};
 use crate::mapping::Auth;
@@ -21,17 +21,15 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// Visits of folders: as many as there are others who hold this.
 #[derive(Default)]
-pub(super) struct Folders(Arc<()>);
+pub(in crate::os) struct Folders(Arc<()>);
 
 impl Folders {
     /// A connection to whoever serves this folder.
-    pub(super) fn dial(&self, path: &str, auth: Option<&Auth>) -> Result<Stream, Reason> {
+    pub(in crate::os) fn dial(&self, path: &str, auth: Option<&Auth>) -> Result<Stream, Reason> {
         if Arc::strong_count(&self.0) > FOLDER_VISITS_MAX {
             return Err(Reason::Busy);
         }
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| reason_of(&errno.into()))?;
+        let (ours, theirs) = net::pair().map_err(|errno| reason_of(&errno.into()))?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(|errno| reason_of(&errno.into()))?;
         let mut visitor = UnixStream::from(theirs);
         let [idle, slow] = [FOLDER_IDLE_TIMEOUT, HTTP_IDLE_TIMEOUT]

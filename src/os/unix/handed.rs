@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 use rustix::net::{SocketType, sockopt};
 
+use super::net;
+
 /// The first of them (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
 /// More than anybody hands over.
@@ -35,7 +37,7 @@ impl Handed {
     }
 
     /// The listener for this address, if it was handed over.
-    pub(super) fn find(&self, address: SocketAddr) -> Option<io::Result<TcpListener>> {
+    pub(in crate::os) fn find(&self, address: SocketAddr) -> Option<io::Result<TcpListener>> {
         self.0.iter().find(|(at, _)| is_for(*at, address)).map(|(_, listener)| listener.try_clone())
     }
 
@@ -60,7 +62,7 @@ fn listener(fd: RawFd) -> Result<(SocketAddr, TcpListener), String> {
     // not so, the first call says it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let kind = sockopt::socket_type(&socket).map_err(|error| wrong(&error))?;
-    if kind != SocketType::STREAM || !sockopt::socket_acceptconn(&socket).unwrap_or(false) {
+    if kind != SocketType::STREAM || !net::listens(&socket) {
         return Err(wrong(&"it is no listening stream socket (ListenStream=)"));
     }
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).map_err(|error| wrong(&error))?;

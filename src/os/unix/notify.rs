@@ -12,7 +12,7 @@ use crate::note::Note;
 use crate::time::{Span, Time};
 
 /// A word with the service manager, if there is one.
-pub(super) struct Notify(Option<Manager>);
+pub(in crate::os) struct Notify(Option<Manager>);
 
 /// A service manager that wants to be told.
 struct Manager {
@@ -24,7 +24,7 @@ struct Manager {
 
 impl Notify {
     /// As the environment of this process has it.
-    pub(super) fn of_system() -> Self {
+    pub(in crate::os) fn of_system() -> Self {
         Self::told(|name| std::env::var_os(name), std::process::id())
     }
 
@@ -41,17 +41,17 @@ impl Notify {
     }
 
     /// The program does its work.
-    pub(super) fn ready(&self) {
+    pub(in crate::os) fn ready(&self) {
         self.tell("READY=1");
     }
 
     /// The program was asked to stop.
-    pub(super) fn stopping(&self) {
+    pub(in crate::os) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
     /// The loop turns. It has to wait no longer than this, for whom it would have waited until `until`.
-    pub(super) fn turns(&mut self, now: Time, until: Time) -> Time {
+    pub(in crate::os) fn turns(&mut self, now: Time, until: Time) -> Time {
         let Some(Manager { watchdog: Some((every, next)), .. }) = &mut self.0 else { return until };
         if now < *next {
             return until.min(*next);
@@ -63,7 +63,7 @@ impl Notify {
     }
 
     /// The notes that say how the program is, in the manager's one line of status.
-    pub(super) fn note(&self, note: &Note) {
+    pub(in crate::os) fn note(&self, note: &Note) {
         let is_state = matches!(
             note,
             Note::Listening { .. }

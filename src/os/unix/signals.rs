@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
+use super::super::poll::{Interest, Poll};
+
 /// A file that may not grow further (`ulimit -f`), the log perhaps, fails its write; it does not end the program.
 pub fn outlive_full_files() {
     // A handler that only notes it. It fails for signals that cannot be handled, which this is not.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-pub(super) struct Signals {
+pub(in crate::os) struct Signals {
     pipe: UnixStream,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
@@ -21,15 +23,16 @@ pub(super) struct Signals {
 
 /// What signals ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
+pub(in crate::os) struct Wishes {
     /// The program is to end (SIGTERM, SIGINT).
-    pub(super) stop: bool,
+    pub(in crate::os) stop: bool,
     /// Its settings are to be read again (SIGHUP).
-    pub(super) reload: bool,
+    pub(in crate::os) reload: bool,
 }
 
 impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Takes signals over; the loop is told of them with this token.
+    pub(in crate::os) fn new(poll: &Poll, token: usize) -> io::Result<Self> {
         let (pipe, handler) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
         handler.set_nonblocking(true)?;
@@ -39,18 +42,18 @@ impl Signals {
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, handler.try_clone()?)?;
         }
+        poll.add(&pipe, token, Interest::Read)?;
         Ok(Self { pipe, stop, reload })
     }
 
-    pub(super) fn pipe(&self) -> &UnixStream {
-        &self.pipe
-    }
-
-    /// What was asked for since the last call.
-    pub(super) fn taken(&mut self) -> Wishes {
+    /// What was asked for since the last call, when the loop was told with this token.
+    pub(in crate::os) fn taken(&mut self, poll: &Poll, told: Option<usize>) -> Wishes {
+        let Some(token) = told else { return Wishes::default() };
         let mut bytes = [0; 64];
         while matches!(self.pipe.read(&mut bytes), Ok(1..)) {}
         let take = |flag: &AtomicBool| flag.swap(false, Ordering::Relaxed);
-        Wishes { stop: take(&self.stop), reload: take(&self.reload) }
+        let wishes = Wishes { stop: take(&self.stop), reload: take(&self.reload) };
+        poll.rearm(&self.pipe, token, Interest::Read);
+        wishes
     }
 }
