@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build static dist cross-check systems-check packages packages-check demo test check faults bench soak sim mutants fuzz \
+.PHONY: help build static dist cross-check systems-check packages packages-check demo features test check faults bench soak sim mutants fuzz \
     torture vm-check clean
 
 help:            ## this list
@@ -45,9 +45,19 @@ faults:          ## the faults on real kernels (docs/TESTING.md), for longer tha
 	$(CARGO) build --release --locked
 	NT_E2E_LONG=1 NT_E2E_BIN=$(CURDIR)/target/release/nt $(CARGO) test --locked --test e2e
 
+# Each by itself, then what people build: a router's client, one with all that it can do, a server.
+SETS := none server client tls udp http files admin config ca install doctor demo \
+    client,udp client,udp,http,files,admin,config,ca,install server,udp
+features:        ## whether each feature builds alone, and the usual sets
+	for set in $(SETS); do \
+	    echo "features: $$set"; \
+	    $(CARGO) clippy --quiet --locked --no-default-features --features "$${set#none}" -- -D warnings || exit 1; \
+	done
+
 check:           ## what CI runs: format, lints, tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(MAKE) features
 	$(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) test
 

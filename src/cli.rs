@@ -10,7 +10,7 @@ mod help;
 mod install;
 #[cfg(feature = "full")]
 pub mod pages;
-#[cfg(any(feature = "doctor", feature = "bench"))]
+#[cfg(feature = "doctor")]
 mod trial;
 
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub use flags::{
 };
 #[cfg(feature = "install")]
 pub use install::{InstallArgs, Line, Runs};
-#[cfg(feature = "bench")]
+#[cfg(feature = "doctor")]
 pub use trial::BenchArgs;
 #[cfg(feature = "doctor")]
 pub use trial::{DoctorArgs, Examined};
@@ -76,7 +76,7 @@ pub enum Command {
     #[cfg(feature = "doctor")]
     Doctor(Box<DoctorArgs>),
     /// `nt bench`: say how much passes through one.
-    #[cfg(feature = "bench")]
+    #[cfg(feature = "doctor")]
     Bench(Box<BenchArgs>),
     /// `nt demo`: a server, a client and a service in one place.
     #[cfg(feature = "demo")]
@@ -319,7 +319,7 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
         "install" => install::parse(rest, env_license).map(|args| Command::Install(Box::new(args))),
         #[cfg(feature = "doctor")]
         "doctor" => trial::doctor(rest, env_license).map(|args| Command::Doctor(Box::new(args))),
-        #[cfg(feature = "bench")]
+        #[cfg(feature = "doctor")]
         "bench" => trial::bench(rest, env_license).map(|args| Command::Bench(Box::new(args))),
         "-h" | "--help" => Err(Exit::help(&help::top())),
         "-V" | "--version" => Ok(Command::Version),
@@ -343,6 +343,7 @@ fn left_out(first: &str) -> Option<String> {
         "status" => "admin",
         "check" => "config",
         "uninstall" => "install",
+        "bench" => "doctor",
         own => own,
     };
     features::need(feature, &format!("`nt {first}`")).err().filter(|_| features::is_known(feature))

@@ -1,7 +1,7 @@
 //! What can be left out of a build, and what this one has.
 
 /// Every feature that is a part of nt for its user, and whether it is built.
-const ALL: [(&str, bool); 12] = [
+const ALL: [(&str, bool); 11] = [
     ("server", cfg!(feature = "server")),
     ("client", cfg!(feature = "client")),
     ("udp", cfg!(feature = "udp")),
@@ -12,7 +12,6 @@ const ALL: [(&str, bool); 12] = [
     ("ca", cfg!(feature = "ca")),
     ("install", cfg!(feature = "install")),
     ("doctor", cfg!(feature = "doctor")),
-    ("bench", cfg!(feature = "bench")),
     ("demo", cfg!(feature = "demo")),
 ];
 

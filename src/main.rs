@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use nt::cli::{self, Command, Exit};
-use nt::commands::{self, Output, read_source};
-use nt::{os, run};
+use nt::commands::{self, Output};
+use nt::os;
 
 /// How often a terminal is shown how a server is.
 #[cfg(feature = "admin")]
@@ -42,18 +42,20 @@ fn main() {
 fn execute(command: Command) -> Result<i32, String> {
     let (output, code) = match command {
         #[cfg(feature = "server")]
-        Command::Serve(args) => return run::serve(args, read_source),
+        Command::Serve(args) => return nt::run::serve(args, commands::read_source),
         #[cfg(feature = "client")]
-        Command::Client(args) => return run::connect(args, read_source),
+        Command::Client(args) => return nt::run::connect(args, commands::read_source),
         #[cfg(feature = "doctor")]
         Command::Doctor(args) => {
             let colour = in_terminal() && std::env::var_os("NO_COLOR").is_none();
-            return nt::doctor::run(*args, &mut read_source, colour, &mut std::io::stdout());
+            return nt::doctor::run(*args, &mut commands::read_source, colour, &mut std::io::stdout());
         }
-        #[cfg(feature = "bench")]
-        Command::Bench(args) => return nt::bench::run(*args, &mut read_source, &mut std::io::stdout()),
+        #[cfg(feature = "doctor")]
+        Command::Bench(args) => {
+            return nt::bench::run(*args, &mut commands::read_source, &mut std::io::stdout());
+        }
         #[cfg(feature = "demo")]
-        Command::Demo(args) => return run::demo(args.once),
+        Command::Demo(args) => return nt::run::demo(args.once),
         #[cfg(feature = "server")]
         Command::License(args) => (commands::license(&args, in_terminal())?, 0),
         #[cfg(feature = "server")]
@@ -68,11 +70,11 @@ fn execute(command: Command) -> Result<i32, String> {
         Command::Check(args) => (commands::check(&args)?, 0),
         #[cfg(feature = "install")]
         Command::Install(args) => {
-            (commands::install(*args, &mut commands::Machine::this(&mut read_source)?)?, 0)
+            (commands::install(*args, &mut commands::Machine::this(&mut commands::read_source)?)?, 0)
         }
         #[cfg(feature = "install")]
         Command::Uninstall(args) => {
-            (commands::uninstall(&args, &mut commands::Machine::this(&mut read_source)?)?, 0)
+            (commands::uninstall(&args, &mut commands::Machine::this(&mut commands::read_source)?)?, 0)
         }
         Command::Version => (Output { stdout: commands::version(), stderr: String::new() }, 0),
     };

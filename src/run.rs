@@ -15,7 +15,7 @@ use crate::net::Net;
 use crate::note::{Format, Level, Note};
 use crate::os::{self, Os, Sources};
 use crate::server_ref::Source;
-#[cfg(feature = "bench")]
+#[cfg(feature = "doctor")]
 pub use client::connect_beside;
 #[cfg(feature = "client")]
 pub use client::{Ways, connect, ways};

@@ -167,7 +167,7 @@ Examples:
   nt doctor
 ";
 
-#[cfg(feature = "bench")]
+#[cfg(feature = "doctor")]
 pub(super) const BENCH: &str = "\
 Usage: nt bench LICENSE@HOST[:PORT] [--seconds N] [--streams N] [--json] [FLAGS OF nt -c]
 

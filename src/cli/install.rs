@@ -73,7 +73,9 @@ pub(super) fn parse(words: &[&str], env_license: Option<String>) -> Result<Insta
     check_name(&name).map_err(|what| Exit::error(&what))?;
     check_words(&line).map_err(|what| Exit::error(&what))?;
     let runs = match super::parse(&line, env_license)? {
+        #[cfg(feature = "server")]
         Command::Serve(args) => Runs::Server(args),
+        #[cfg(feature = "client")]
         Command::Client(args) => Runs::Client(args),
         _ => return Err(Exit::error(NO_ROLE)),
     };

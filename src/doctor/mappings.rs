@@ -7,10 +7,9 @@ use super::report::{Finding, Report};
 use super::tunnel::{connect, resolve};
 use super::words::{self, millis, of_io, split};
 use crate::cli::ClientPlan;
-use crate::files::Folder;
 use crate::limits::{TRIED_PER_RANGE_MAX, TRY_TIMEOUT};
 use crate::mapping::{Host, Kind, Mapping, Ports, Public, Target};
-use crate::os::UnixStream;
+use crate::os::{self, UnixStream};
 use crate::reason::Reason;
 
 /// Looks at the mappings of the words and the file; `servers` are the server's addresses that answer.
@@ -41,9 +40,9 @@ fn backend(mapping: &Mapping) -> Finding {
         Target::Exit(_) => {
             Finding::ok("backend", &mapping.target, "the client itself, wherever --allow leads")
         }
-        Target::Files(path) => match Folder::open(path) {
-            Ok(_) => Finding::ok("backend", &mapping.target, "the folder can be read"),
-            Err(error) => Finding::bad(
+        Target::Files(path) => match os::folder_trouble(path) {
+            None => Finding::ok("backend", &mapping.target, "the folder can be read"),
+            Some(error) => Finding::bad(
                 "backend",
                 &mapping.target,
                 format!("the folder cannot be served: {error}"),

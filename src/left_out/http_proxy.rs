@@ -6,7 +6,7 @@ use crate::mapping::Auth;
 use crate::reason::Reason;
 
 #[derive(Default)]
-pub(super) struct HttpProxy;
+pub(super) struct HttpProxy(());
 
 impl HttpProxy {
     pub(super) fn hear(&mut self, _heard: &mut Vec<u8>, _: Option<&Auth>, _say: &mut Vec<u8>) -> Next {

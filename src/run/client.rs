@@ -114,7 +114,7 @@ pub type Ways = (Transport, Vec<(String, u16)>, Security);
 ///
 /// # Errors
 /// A sentence for the person who started it.
-#[cfg(feature = "bench")]
+#[cfg(feature = "doctor")]
 pub fn connect_beside(
     plan: &ClientPlan,
     mapping: Mapping,
