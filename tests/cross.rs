@@ -3,7 +3,8 @@
 //!
 //! `NT_CROSS="qemu-mips-static -cpu 24Kc dist/nt-mips"` is how the other one is run; `make cross-check` tries each of
 //! `dist/` so. Without it both ends are the one that cargo has just built, so that this test itself stays right. Every
-//! test has the other one as the client of our server, and as the server of our client.
+//! test has the other one as the client of our server, and as the server of our client, as far as it was built to be
+//! that.
 
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
@@ -11,7 +12,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -45,9 +47,23 @@ enum Make {
 }
 
 /// Which one is the client, and which one the server.
-const MEETINGS: [(Make, Make); 2] = [(Make::Other, Make::Ours), (Make::Ours, Make::Other)];
+fn meetings() -> impl Iterator<Item = (Make, Make)> {
+    let both = [(Make::Other, Make::Ours), (Make::Ours, Make::Other)];
+    both.into_iter().filter(|(_, server)| *server == Make::Ours || Make::other_has("server"))
+}
 
 impl Make {
+    /// Whether the other one was built with this feature, as it says itself.
+    fn other_has(feature: &str) -> bool {
+        static SAID: OnceLock<String> = OnceLock::new();
+        let said = SAID.get_or_init(|| {
+            let said = Self::Other.command().arg("version").stdout(Stdio::piped()).output().unwrap();
+            String::from_utf8(said.stdout).unwrap()
+        });
+        let features = said.lines().find_map(|line| line.strip_prefix("features: ")).unwrap();
+        features.split(", ").any(|one| one == feature)
+    }
+
     fn command(self) -> Command {
         match std::env::var("NT_CROSS") {
             Ok(words) if self == Self::Other => {
@@ -134,13 +150,17 @@ fn visit(port: u16) -> TcpStream {
 
 /// So many bytes go there and come back, each as it was, and the end after them.
 fn comes_back(port: u16, bytes: u64) {
-    let visitor = visit(port);
+    comes_back_on(&visit(port), bytes);
+}
+
+/// The same of a visitor who is there.
+fn comes_back_on(visitor: &TcpStream, bytes: u64) {
     let writer = visitor.try_clone().unwrap();
     let write = thread::spawn(move || {
         Pattern::new(bytes).write(&writer, bytes).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });
-    assert_eq!(Pattern::new(bytes).read(&visitor), (bytes, Ok(())));
+    assert_eq!(Pattern::new(bytes).read(visitor), (bytes, Ok(())));
     write.join().unwrap();
 }
 
@@ -152,6 +172,9 @@ fn ends_well(mut process: Process) {
 
 #[test]
 fn the_demo_works_by_itself() {
+    if !Make::other_has("demo") {
+        return;
+    }
     let mut demo = Process::start(Make::Other.command().args(["demo", "--once"]));
     assert_eq!(demo.wait(SOON).code(), Some(0), "{}", demo.log().lines().join("\n"));
     demo.wait_for("fetched http://", SOON);
@@ -159,7 +182,7 @@ fn the_demo_works_by_itself() {
 
 #[test]
 fn a_mebibyte_goes_there_and_comes_back() {
-    for (client, server) in MEETINGS {
+    for (client, server) in meetings() {
         let server = Server::start(server);
         for plain in [false, true] {
             let public = port();
@@ -174,9 +197,78 @@ fn a_mebibyte_goes_there_and_comes_back() {
     }
 }
 
+/// 256 at once: those who say little and wait, those who move much, and those who come and go.
+#[test]
+fn two_hundred_and_fifty_six_visitors_are_served_at_once() {
+    const VISITORS: usize = 256;
+    let server = Server::start(Make::Ours);
+    let public = port();
+    let client = server.client(Make::Other, false, &[format!("{public}:127.0.0.1:{}", echo())]);
+    client.wait_for(" ready", SOON);
+    let all_here = Barrier::new(VISITORS);
+    thread::scope(|scope| {
+        for number in 0..VISITORS {
+            let all_here = &all_here;
+            scope.spawn(move || {
+                let visitor = visit(public);
+                let mut word = [0; 4];
+                (&visitor).write_all(b"here").unwrap();
+                (&visitor).read_exact(&mut word).unwrap();
+                assert_eq!(&word, b"here");
+                all_here.wait();
+                match number % 3 {
+                    0 => comes_back_on(&visitor, 100_000),
+                    1 => (1..=8).for_each(|bytes| comes_back(public, bytes * 100)),
+                    _ => {}
+                }
+                if number % 3 != 0 {
+                    comes_back_on(&visitor, 10);
+                }
+            });
+        }
+    });
+    ends_well(client);
+    ends_well(server.process);
+}
+
+/// A machine with little memory: 16 MB of address space beyond the file itself, of which 4 MB are told to be for what is
+/// in transit. Only of an nt that is one file, run by this machine itself: qemu and libraries take what they like.
+#[test]
+fn sixteen_megabytes_are_enough() {
+    let alone = std::env::var("NT_CROSS").is_ok_and(|words| !words.contains("qemu"));
+    if !alone {
+        return;
+    }
+    let server = Server::start(Make::Ours);
+    let public = port();
+    let file = server.folder.write("license", format!("{}@127.0.0.1:{}\n", server.license, server.tls));
+    let nt = Make::Other.command();
+    let nt = nt.get_program().to_str().unwrap().to_owned();
+    let most = std::fs::metadata(&nt).unwrap().len() / 1024 + 16_000_000 / 1024;
+    let script = format!(
+        "ulimit -v {most} && exec {nt} -c @{} --memory 4M {public}:127.0.0.1:{}",
+        file.display(),
+        echo()
+    );
+    let client = Process::start(mortal("sh").args(["-c", &script]));
+    let room = client.wait_for("room for ", SOON);
+    let visitors: usize = room.split("room for ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(visitors >= 16 && room.contains("grow to 3.") && room.contains("--memory"), "{room}");
+    client.wait_for(" ready", SOON);
+    // More than there is room for: some wait for others.
+    thread::scope(|scope| {
+        for number in 0..2 * visitors as u64 {
+            scope.spawn(move || (0..4).for_each(|n| comes_back(public, 1 + number * 2_000 * n)));
+        }
+    });
+    comes_back(public, MIB);
+    ends_well(client);
+    ends_well(server.process);
+}
+
 #[test]
 fn datagrams_go_there_and_come_back() {
-    for (client, server) in MEETINGS {
+    for (client, server) in meetings().filter(|_| Make::other_has("udp")) {
         let server = Server::start(server);
         let service = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let target = service.local_addr().unwrap().port();
@@ -206,7 +298,7 @@ fn datagrams_go_there_and_come_back() {
 
 #[test]
 fn a_name_leads_to_its_service() {
-    for (client, server) in MEETINGS {
+    for (client, server) in meetings() {
         let server = Server::start(server);
         let site = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mapping = format!("blog.example.com:127.0.0.1:{}", site.local_addr().unwrap().port());
@@ -239,7 +331,7 @@ fn a_name_leads_to_its_service() {
 
 #[test]
 fn a_wrong_license_is_refused() {
-    for (make, server) in MEETINGS {
+    for (make, server) in meetings() {
         let (server, stranger) = (Server::start(server), Server::start(Make::Ours));
         for (port, plain) in [(server.tls, false), (server.plain, true)] {
             let mut command =
@@ -256,7 +348,7 @@ fn a_wrong_license_is_refused() {
 /// Nothing but the client's clock brings it in: the server comes after the first attempts have failed.
 #[test]
 fn a_pause_between_attempts_ends_by_itself() {
-    for (make, server) in MEETINGS {
+    for (make, server) in meetings() {
         let gone = Server::start(server);
         let (folder, license, tls, public) = (gone.folder, gone.license, gone.tls, port());
         ends_well(gone.process);
@@ -282,7 +374,7 @@ fn a_silent_peer_is_given_up_and_no_other() {
         return;
     }
     thread::scope(|scope| {
-        for (client, server) in MEETINGS {
+        for (client, server) in meetings() {
             scope.spawn(move || {
                 let server = Server::start(server);
                 let public = port();
