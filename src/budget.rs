@@ -147,7 +147,7 @@ impl fmt::Display for Plan {
         let bound = match bound {
             Bound::Files => "open files (raise them with ulimit -n, or LimitNOFILE in a systemd unit)",
             Bound::Memory => "memory (a quarter of it may become buffers)",
-            Bound::Operator => "what it was told (--memory, or [limits] in nt.toml)",
+            Bound::Operator => "its settings (--memory, or [limits] in nt.toml)",
             Bound::Program => "the program itself",
         };
         write!(
