@@ -46,17 +46,9 @@ pub struct Plan {
     pub budget: Budget,
     /// Listeners for visitors at once, one for each mapped port.
     pub ports: usize,
-    end: End,
     /// Open files that the process may have.
     files: usize,
     bound: Bound,
-}
-
-impl Plan {
-    /// ProxyChannels that a client may have at once.
-    pub fn proxies(&self) -> usize {
-        self.visitors + pool(self.end, self.visitors)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,28 +94,21 @@ pub fn plan(end: End, means: Means) -> Result<Plan, String> {
         _ if means.visitors.is_some() => Bound::Operator,
         _ => Bound::Program,
     };
-    Ok(Plan { visitors: low, budget: budget(end, low), ports, end, files: means.files, bound })
+    Ok(Plan { visitors: low, budget: budget(end, low), ports, files: means.files, bound })
 }
 
 /// The connections that `visitors` visitors call for.
 fn budget(end: End, visitors: usize) -> Budget {
     let (others, callers, locals) = match end {
+        // A pool of ProxyChannels waits for the next visitors.
         End::Server { http } => {
-            (STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }, ADMIN_MAX)
+            (POOL_MAX + STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }, ADMIN_MAX)
         }
-        End::Client { .. } => (1, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
+        // The CmdChannel, and a look at another server. The pool is among the ProxyChannels of visitors: whoever comes
+        // when all of them are in use waits at the server for one, and is not turned away here.
+        End::Client { .. } => (2, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
     };
-    // One ProxyChannel a visitor, and a pool that waits for the next ones.
-    Budget { raws: visitors, locals, tunnels: visitors + pool(end, visitors) + others, callers }
-}
-
-/// ProxyChannels that wait for visitors. A server cannot tell how many its clients have; one client has no use for more
-/// than there may be visitors.
-fn pool(end: End, visitors: usize) -> usize {
-    match end {
-        End::Server { .. } => POOL_MAX,
-        End::Client { .. } => POOL_MAX.min(visitors),
-    }
+    Budget { raws: visitors, locals, tunnels: visitors + others, callers }
 }
 
 /// Files that are open for them.
@@ -141,7 +126,7 @@ pub fn sessions(visitors: usize) -> usize {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { visitors, budget, ports: _, end: _, files, bound } = self;
+        let Self { visitors, budget, ports: _, files, bound } = self;
         // Tenths of a million bytes, as they are written in settings.
         let tenths = budget.buffers() * BUFFER_BYTES / 100_000;
         let bound = match bound {

@@ -57,7 +57,7 @@ pub fn connect(args: ClientArgs, mut read: impl Read + 'static) -> Result<i32, S
         mappings,
         visits,
         allow,
-        proxies_max: plan.proxies(),
+        proxies_max: plan.visitors,
         guest: false,
     };
     let status = clients::socket();
@@ -134,7 +134,7 @@ pub fn connect_beside(
         mappings: vec![mapping],
         visits: Vec::new(),
         allow: Default::default(),
-        proxies_max: means.proxies(),
+        proxies_max: means.visitors,
         guest: true,
     };
     let role: Box<dyn Role> = Box::new(Client::new(config, Entropy::from_os()));
