@@ -41,9 +41,7 @@ pub use flags::{
 #[cfg(feature = "install")]
 pub use install::{InstallArgs, Line, Runs};
 #[cfg(feature = "doctor")]
-pub use trial::BenchArgs;
-#[cfg(feature = "doctor")]
-pub use trial::{DoctorArgs, Examined};
+pub use trial::{BenchArgs, DoctorArgs, Examined};
 
 /// What the words on the command line ask for.
 #[derive(Debug)]
@@ -335,18 +333,19 @@ pub fn parse(args: &[String], env_license: Option<String>) -> Result<Command, Ex
     }
 }
 
-/// Why a first word that nt has means nothing to this build.
+/// Why a first word means nothing to this build, though another has it.
 fn left_out(first: &str) -> Option<String> {
     let feature = match first {
         "-s" | "--server" | "license" | "map" | "plan" | "reload" => "server",
         "-c" | "--client" => "client",
         "status" => "admin",
         "check" => "config",
-        "uninstall" => "install",
-        "bench" => "doctor",
-        own => own,
+        "install" | "uninstall" => "install",
+        "doctor" | "bench" => "doctor",
+        "demo" => "demo",
+        _ => return None,
     };
-    features::need(feature, &format!("`nt {first}`")).err().filter(|_| features::is_known(feature))
+    features::need(feature, &format!("`nt {first}`")).err()
 }
 
 #[cfg(feature = "server")]

@@ -37,8 +37,3 @@ pub fn need(feature: &str, what: &str) -> Result<(), String> {
         )),
     }
 }
-
-/// Whether this is a feature of some build.
-pub fn is_known(feature: &str) -> bool {
-    ALL.iter().any(|(name, _)| *name == feature)
-}
