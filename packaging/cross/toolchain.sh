@@ -8,7 +8,15 @@ set -eu
 mkdir -p "$1/packages"
 folder=$(cd "$1" && pwd)
 
-# The version of Debian's rustc moves with its security updates, and the names of two packages with it.
+# Debian's security updates bring newer ones than Debian began with: lists of before know of an old one alone.
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../../Cargo.toml")
+offered=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: //p')
+if [ "$(printf '%s\n' "$wanted" "$offered" | sort -V | head -n 1)" != "$wanted" ]; then
+    echo "nt wants Rust $wanted, and apt knows of rustc-web ${offered:-nothing}: apt-get update first" >&2
+    exit 1
+fi
+
+# The version moves with those updates, and the names of two packages with it.
 needs() { apt-cache depends "$1" | sed -n "s/^ *Depends: \($2\)\$/\1/p" | head -n 1; }
 std=$(needs libstd-rust-web-dev 'libstd-rust-web-[0-9.]*')
 llvm=$(needs "$std" 'libllvm[0-9]*')
