@@ -18,6 +18,10 @@ fn commit() -> Option<String> {
             Command::new("git").args(words).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     };
+    // An archive that was unpacked within somebody else's history has nothing of it.
+    if !git(&["rev-parse", "--show-prefix"])?.is_empty() {
+        return None;
+    }
     // It moves with every commit and every change of branch.
     println!("cargo:rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
     git(&["rev-parse", "--short=12", "HEAD"])

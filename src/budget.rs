@@ -6,7 +6,7 @@ use std::fmt;
 use crate::driver::Budget;
 use crate::limits::{
     ADMIN_MAX, BUFFER_BYTES, CHECKS_AT_ONCE, FILES_PER_FOLDER_VISIT, FILES_RESERVED, FOLDER_VISITS_MAX,
-    POOL_MAX, SESSIONS_MAX, STATUS_AT_ONCE, STRANGERS_MAX, VISITORS_MAX,
+    POOL_MAX, SESSIONS_MAX, STATUS_AT_ONCE, STRANGERS_MAX, VISITORS_MAX, own_proxies,
 };
 
 /// Which end the budget is for.
@@ -104,9 +104,9 @@ fn budget(end: End, visitors: usize) -> Budget {
         End::Server { http } => {
             (POOL_MAX + STRANGERS_MAX + sessions(visitors), if http { visitors } else { 0 }, ADMIN_MAX)
         }
-        // The CmdChannel, and a look at another server. The pool is among the ProxyChannels of visitors: whoever comes
-        // when all of them are in use waits at the server for one, and is not turned away here.
-        End::Client { .. } => (2, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
+        // The CmdChannel of before may still have its last words. The pool is among the ProxyChannels of visitors:
+        // whoever comes when all of them are in use waits at the server for one, and is not turned away here.
+        End::Client { .. } => (own_proxies(visitors) + 2, 0, CHECKS_AT_ONCE + STATUS_AT_ONCE),
     };
     Budget { raws: visitors, locals, tunnels: visitors + others, callers }
 }

@@ -253,6 +253,11 @@ const _: () = assert!(ADMIN_PIECE_BYTES <= BUFFER_BYTES);
 
 /// Visitors at once, whatever memory and open files allow.
 pub const VISITORS_MAX: usize = 30_000;
+/// ProxyChannels that a client may have for purposes of its own, beside those that its server orders for so many
+/// visitors: for visitors of its own machine, and to look whether another server is there.
+pub const fn own_proxies(visitors: usize) -> usize {
+    visitors / 8 + 1
+}
 /// Tunnel connections that have proved nothing yet, in all and from one address (a /32, or a /64 for IPv6);
 /// those that a session from there was ordered to bring come on top.
 pub const STRANGERS_MAX: usize = 256;

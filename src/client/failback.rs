@@ -112,7 +112,7 @@ impl Client {
     }
 
     fn dial_first(&mut self, now: Time, mut addresses: Vec<SocketAddr>, out: &mut Outbox<'_>) {
-        if addresses.is_empty() || self.proxies >= self.config.proxies_max {
+        if addresses.is_empty() || !self.has_own_room() {
             return self.look_later(now);
         }
         let first = addresses.remove(0);

@@ -28,7 +28,7 @@ use crate::channel::real::Real;
 use crate::entropy::Entropy;
 use crate::exit::Talk;
 use crate::license::{AttachKey, ClientKeys, LicenseId, Transport};
-use crate::limits::{BACKOFF_FIRST, PARTING_TIMEOUT, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT};
+use crate::limits::{BACKOFF_FIRST, PARTING_TIMEOUT, REFUSED_BACKOFF_FIRST, STOP_TIMEOUT, own_proxies};
 use crate::mapping::{Host, Indexed, Mapping, Target, Visiting};
 use crate::note::Note;
 use crate::policy::Allow;
@@ -65,7 +65,7 @@ pub struct Config {
     pub visits: Vec<Visiting>,
     /// Targets that the server may ask for.
     pub allow: Allow,
-    /// ProxyChannels at once.
+    /// ProxyChannels at once, of those that the server orders; those of its own come on top ([`own_proxies`]).
     pub proxies_max: usize,
     /// Whether it comes beside the other clients of its license, and replaces none.
     pub guest: bool,
@@ -346,6 +346,11 @@ impl Client {
         let visits =
             self.channels.iter().filter(|(_, c)| matches!(c, Channel::Proxy(p) if p.real.is_some())).count();
         (matches!(self.cmd, Cmd::Ready { .. }), self.proxies, visits)
+    }
+
+    /// Whether it may have another ProxyChannel for a purpose of its own.
+    fn has_own_room(&self) -> bool {
+        self.proxies < self.config.proxies_max + own_proxies(self.config.proxies_max)
     }
 
     // ── Routing ─────────────────────────────────────────────────────────────────────────────────────────────────

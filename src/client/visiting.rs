@@ -58,7 +58,7 @@ impl Client {
 
     fn bring_visitor(&mut self, now: Time, which: usize, raw: Key, out: &mut Outbox<'_>) {
         let coming = match self.cmd {
-            Cmd::Ready { address, .. } if self.stop == Stop::No && self.proxies < self.config.proxies_max => {
+            Cmd::Ready { address, .. } if self.stop == Stop::No && self.has_own_room() => {
                 self.dial_out(address, out).ok_or(Reason::Busy)
             }
             Cmd::Ready { .. } => Err(Reason::Busy),

@@ -81,6 +81,28 @@ fn what_is_private_is_reached_by_a_client_that_may() {
     }
 }
 
+/// Its ProxyChannels may all wait for visitors that its server brings: one more is left for those of its own machine.
+#[test]
+fn a_client_with_little_room_has_some_for_its_own_visitors() {
+    let (server, echo) = (Server::start(), Backend::echo());
+    let _owner = owner(&server, Kind::Tls, &[format!("echo:{}/private", echo.port)]);
+    let license = server.license(&["add", "laptop", "--visit", "default/echo"]);
+    let [public, door] = [(); 2].map(|()| port());
+    let maps = [format!("{public}:{}", echo.port)];
+    let laptop = server.client_with(Kind::Tls, &license, &maps, |command| {
+        command.args(["--memory", "640K", "--visit", &format!("default/echo:{door}")]);
+    });
+    let room = laptop.wait_for("room for ", SOON);
+    let room: usize = room.split("room for ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((2..8).contains(&room), "{room}");
+    laptop.wait_for(" ready", SOON);
+    for _ in 0..3 {
+        let crowd: Vec<_> = (0..room).map(|_| thread::spawn(move || echoes(public))).collect();
+        assert!(crowd.into_iter().all(|visitor| visitor.join().unwrap()));
+    }
+    assert!(echoes(door) && echoes(public));
+}
+
 #[test]
 fn who_may_not_visit_is_told_so_and_who_is_revoked_is_cut() {
     let (mut server, echo) = (Server::start(), Backend::echo());
