@@ -137,11 +137,14 @@ impl fmt::Display for Plan {
         };
         write!(
             f,
-            "room for {visitors} visitors at once: buffers may grow to {}.{} MB, open files to {files}; ",
+            "room for {visitors} visitors at once: buffers may grow to {}.{} MB, ",
             tenths / 10,
-            tenths % 10,
+            tenths % 10
         )?;
-        write!(f, "what bounds it is {bound}")
+        match *files {
+            usize::MAX => write!(f, "open files without a bound; what bounds it is {bound}"),
+            files => write!(f, "open files to {files}; what bounds it is {bound}"),
+        }
     }
 }
 
@@ -156,6 +159,9 @@ mod tests {
         let plan = |means| plan(End::Server { http: false }, means).unwrap();
         assert_eq!(plan(ROOMY).visitors, VISITORS_MAX);
         assert!(plan(ROOMY).to_string().ends_with("the program itself"));
+        assert!(
+            plan(Means { files: usize::MAX, ..ROOMY }).to_string().contains("open files without a bound")
+        );
         assert!(plan(Means { files: 1024, ..ROOMY }).to_string().contains("ulimit"));
         assert!(plan(Means { memory_bytes: 256 << 20, ..ROOMY }).to_string().contains("memory ("));
         assert_eq!(plan(Means { visitors: Some(7), ..ROOMY }).visitors, 7);
