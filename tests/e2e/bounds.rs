@@ -246,6 +246,8 @@ fn a_file_of_counters_that_is_damaged_stops_nobody() {
     server.again();
     server.process.wait_for("counters.toml, line 3: ", SOON);
     server.process.wait_for("traffic is counted anew", SOON);
+    // It is as good as ever, and may be asked to stop.
+    server.process.wait_for("the API is served on", SOON);
     assert!(server.folder.join("state/counters.toml.bad").exists());
 }
 
