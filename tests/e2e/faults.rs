@@ -381,9 +381,10 @@ fn real_servers_that_stop_reading_hold_up_nobody_else_and_who_gives_up_on_them_f
             rustix::net::sockopt::set_socket_linger(&visitor, Some(Duration::ZERO)).unwrap();
             let _ = visitor.shutdown(Shutdown::Both);
         }
-        // Some resets do not reach a socket whose window is shut; those are found by the kernel's keepalive, in 30 s.
+        // Some resets do not reach a socket whose window is shut; those are found by the kernel's keepalive, after a minute
+        // at each end of the tunnel that one of them gets lost at.
         let freed = || tunnel.client.files().visits <= VISITORS / 5;
-        eventually("whoever gave up holds no real server", 6 * SOON, freed);
+        eventually("whoever gave up holds no real server", 12 * SOON, freed);
         released.store(true, Ordering::Relaxed);
     }
 }
