@@ -30,10 +30,10 @@ pub fn left_out() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// A sentence: `what` is not in this build, and why.
 pub fn need(feature: &str, what: &str) -> Result<(), String> {
-    match built().any(|name| name == feature) {
-        true => Ok(()),
-        false => Err(format!(
-            "{what} is not in this nt, which was built without the feature `{feature}` (see `nt version`)"
-        )),
-    }
+    if built().any(|name| name == feature) { Ok(()) } else { Err(missing(feature, what)) }
+}
+
+/// That `what` is not in this build, and why.
+pub fn missing(feature: &str, what: &str) -> String {
+    format!("{what} is not in this nt, which was built without the feature `{feature}` (see `nt version`)")
 }

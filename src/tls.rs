@@ -10,6 +10,9 @@ mod keys;
 mod roots;
 #[cfg_attr(not(feature = "server"), path = "left_out/serving.rs")]
 mod serving;
+#[cfg(not(feature = "server"))]
+#[path = "left_out/signing.rs"]
+mod signing;
 #[cfg(feature = "server")]
 mod visitors;
 
@@ -102,7 +105,7 @@ fn provider() -> Arc<CryptoProvider> {
     #[cfg(not(feature = "server"))]
     let provider = CryptoProvider {
         kx_groups: vec![rustls::crypto::ring::kx_group::X25519],
-        key_provider: &serving::NoKeys,
+        key_provider: &signing::NoKeys,
         ..provider
     };
     Arc::new(provider)

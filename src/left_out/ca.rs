@@ -5,6 +5,5 @@ use crate::features;
 use crate::tls::Roots;
 
 pub(super) fn roots(_: &Ca, _servers: &[(String, u16)]) -> Result<Roots, String> {
-    features::need("ca", "`--ca`")?;
-    Err("`--ca` is not known here".to_owned())
+    Err(features::missing("ca", "`--ca`"))
 }

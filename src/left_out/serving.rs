@@ -1,11 +1,5 @@
 //! In the place of TLS that ends here: none does.
 
-use std::sync::Arc;
-
-use rustls::crypto::KeyProvider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::SigningKey;
-
 use super::{Security, Tls};
 use crate::reason::Reason;
 use crate::role::Greeting;
@@ -52,15 +46,5 @@ impl Security {
 
     pub fn accept_visitor(&self) -> Result<Tls, Reason> {
         Err(Reason::Tls)
-    }
-}
-
-/// Reads no key: nobody signs.
-#[derive(Debug)]
-pub(super) struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("this nt reads no keys".into()))
     }
 }

@@ -1,20 +1,15 @@
 //! In the place of TLS: neither end speaks it. Both roles want the feature `tls`; without them there is little of nt.
 
+#[path = "serving.rs"]
+mod serving;
+
 use crate::arena::{Arena, Window};
 use crate::reason::Reason;
-use crate::role::Greeting;
+pub use serving::{Certificates, Peek};
 
 /// Makes the TLS side of connections: of none.
 #[derive(Clone, Debug, Default)]
 pub struct Security;
-
-/// Certificates for names: there are none.
-#[derive(Debug)]
-pub enum Certificates {}
-
-/// Reads a ClientHello: none comes.
-#[derive(Debug, Default)]
-pub struct Peek;
 
 /// The TLS side of a connection: there is none.
 pub enum Tls {}
@@ -30,37 +25,7 @@ pub enum Progress {
 
 #[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `tls.rs`")]
 impl Security {
-    pub fn serve(&mut self, certificates: Certificates) -> Result<(), String> {
-        match certificates {}
-    }
-
-    pub fn accept(&self) -> Result<Tls, Reason> {
-        Err(Reason::Tls)
-    }
-
-    pub fn accept_visitor(&self) -> Result<Tls, Reason> {
-        Err(Reason::Tls)
-    }
-
     pub fn connect(&self) -> Result<Tls, Reason> {
-        Err(Reason::Tls)
-    }
-}
-
-#[allow(missing_docs, reason = "as in `tls.rs`")]
-impl Certificates {
-    pub fn len(&self) -> usize {
-        match *self {}
-    }
-
-    pub fn is_empty(&self) -> bool {
-        match *self {}
-    }
-}
-
-#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `tls.rs`")]
-impl Peek {
-    pub fn hear(&mut self, _: &[u8]) -> Result<Option<Greeting>, Reason> {
         Err(Reason::Tls)
     }
 }

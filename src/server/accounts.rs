@@ -11,6 +11,8 @@
 //!     └──────────────┴────────────────────┘ a month begins, or the license has a larger quota
 //! ```
 
+use std::collections::BTreeMap;
+
 use super::history::History;
 use super::{Due, Server};
 use crate::calendar::{Clock, Date};
@@ -32,7 +34,7 @@ use crate::time::Time;
 pub(super) struct Accounts {
     ledger: Ledger,
     today: Option<Date>,
-    licenses: Sorted<String, Metered>,
+    licenses: BTreeMap<String, Metered>,
     /// License and mapping of each meter.
     whose: Table<(String, Option<String>)>,
     meters: usize,

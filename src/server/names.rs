@@ -1,23 +1,24 @@
 //! Public names: which mapping serves a host and path.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::groups::Member;
 use crate::http::Request;
 use crate::limits::NAMES_REMEMBERED;
 use crate::names;
 use crate::slots::Key;
-use crate::sorted::Sorted;
 
 /// The names of one kind of door.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// Names as they are …
-    exact: Sorted<String, Vec<Route>>,
+    exact: BTreeMap<String, Vec<Route>>,
     /// … and those that stand for all below them, without their `*.`.
-    below: Sorted<String, Vec<Route>>,
+    below: BTreeMap<String, Vec<Route>>,
     /// What each mapping serves, as it was added.
-    places: Sorted<Member, String>,
+    places: BTreeMap<Member, String>,
     /// Names of clients that have gone, and may come back.
-    away: Sorted<String, ()>,
+    away: BTreeSet<String>,
 }
 
 /// Where a name leads, for one of its paths.
@@ -66,7 +67,7 @@ impl Names {
     pub(super) fn add(&mut self, name: &str, route: Route) -> bool {
         let (members, whole_name) = (route.members.clone(), name.to_owned());
         let (names, name) = self.side_of(name);
-        let routes = names.get_or_insert_with(name.to_owned(), Vec::new);
+        let routes = names.entry(name.to_owned()).or_default();
         if let Some(same) = routes.iter_mut().find(|other| route.is_shared_with(other)) {
             same.members.extend(route.members);
         } else if routes.iter().all(|other| route.goes_with(other)) {
@@ -77,14 +78,12 @@ impl Names {
             return false;
         }
         self.away.remove(&whole_name);
-        for member in members {
-            self.places.insert(member, whole_name.clone());
-        }
+        self.places.extend(members.into_iter().map(|member| (member, whole_name.clone())));
         true
     }
 
     /// Where a name stands, and as what.
-    fn side_of<'a>(&mut self, name: &'a str) -> (&mut Sorted<String, Vec<Route>>, &'a str) {
+    fn side_of<'a>(&mut self, name: &'a str) -> (&mut BTreeMap<String, Vec<Route>>, &'a str) {
         match name.strip_prefix("*.") {
             Some(name) => (&mut self.below, name),
             None => (&mut self.exact, name),
@@ -109,14 +108,14 @@ impl Names {
         if let Some(name) = self.places.get(&(session, mapping)).cloned() {
             self.remove(session, mapping);
             if self.places.values().all(|other| *other != name) && self.away.len() < NAMES_REMEMBERED {
-                self.away.insert(name, ());
+                self.away.insert(name);
             }
         }
     }
 
     /// Whether a client that served this name has gone.
     pub(super) fn is_away(&self, name: &str) -> bool {
-        self.away.keys().any(|away| names::covers(away, name))
+        self.away.iter().any(|away| names::covers(away, name))
     }
 
     /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the
