@@ -1,6 +1,8 @@
-//! What `nt version` says of the build: for which machine it is, and from which commit.
+//! What `nt version` says of the build: for which machine it is, and from which commit. And the API's description for
+//! programs, without what makes it readable to people.
 
 use std::env::var;
+use std::fs;
 use std::process::Command;
 
 fn main() {
@@ -9,6 +11,24 @@ fn main() {
     let commit = var("NT_COMMIT").ok().or_else(commit).unwrap_or_else(|| "unknown".into());
     println!("cargo:rustc-env=NT_COMMIT={commit}");
     println!("cargo:rustc-env=NT_TARGET={}", var("TARGET").unwrap_or_default());
+
+    let api = "docs/openapi.json";
+    println!("cargo:rerun-if-changed={api}");
+    let text = fs::read_to_string(api).unwrap_or_else(|error| panic!("{api}: {error}"));
+    let dense = format!("{}/openapi.json", var("OUT_DIR").unwrap_or_default());
+    fs::write(&dense, without_space(&text)).unwrap_or_else(|error| panic!("{dense}: {error}"));
+}
+
+/// JSON without the space between its words.
+fn without_space(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = |&c: &char| {
+        let kept = quoted || !c.is_ascii_whitespace();
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        kept
+    };
+    json.chars().filter(kept).collect()
 }
 
 /// The commit that stands in the folder, as git says.

@@ -11,8 +11,8 @@ use crate::limits::{DEMAND_TTL, DEMAND_TTL_MAX, DEMAND_TTL_MIN, TRIAL_SECS};
 use crate::text::{did_you_mean, quote};
 use crate::time::Span;
 
-/// What the API promises, for programs.
-pub const OPENAPI: &str = include_str!("../docs/openapi.json");
+/// What the API promises, for programs: `docs/openapi.json` without its space.
+pub const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// Why the licenses are not changed while others are tried out.
 pub const UNCONFIRMED: &str =
@@ -376,6 +376,13 @@ fn add_map(name: String, body: &[u8]) -> Result<Call, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_told_what_the_docs_promise() {
+        let read = |json| serde_json::from_str::<Value>(json).unwrap();
+        assert_eq!(read(OPENAPI), read(include_str!("../docs/openapi.json")));
+        assert!(!OPENAPI.contains('\n') && !OPENAPI.contains("\": "), "it has space that nobody needs");
+    }
 
     #[test]
     fn what_is_asked_is_understood() {
