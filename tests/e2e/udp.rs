@@ -365,16 +365,17 @@ fn iperf3_counts_what_it_sends() {
     }
     for kind in BOTH {
         let (server, target) = (Server::start(), port());
-        let words = ["-s", "-B", "127.0.0.1", "-p", &target.to_string()];
-        let _iperf = super::servers::listening(mortal("iperf3").args(words), target);
+        // After each test it closes the port that it listens at, and opens it again: a connection in between would be cut.
+        let words = format!("exec iperf3 -s -B 127.0.0.1 -p {target} --forceflush >&2");
+        let iperf = Process::start(mortal("sh").args(["-c", &words]));
         let public = port();
         let mappings = ["", "/udp"].map(|kind| format!("{public}:127.0.0.1:{target}{kind}"));
         let client = server.client(kind, &mappings);
         client.wait_for("udp -> ", SOON);
         client.wait_for(&format!("{public} -> "), SOON);
-        for (words, least) in
-            [(&["-l", "1400", "-b", "20M"][..], 2_000), (&["-l", "1400", "-b", "20M", "-R"], 2_000)]
-        {
+        let tests = [(&["-l", "1400", "-b", "20M"][..], 2_000), (&["-l", "1400", "-b", "20M", "-R"], 2_000)];
+        for (nth, (words, least)) in tests.into_iter().enumerate() {
+            eventually("iperf3 listens", SOON, || iperf.log().count("Server listening") == nth + 1);
             let to = ["-u", "-c", "127.0.0.1", "-p", &public.to_string(), "-t", "2", "-J"];
             let output = Command::new("iperf3").args(to).args(words).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
