@@ -28,13 +28,13 @@
 
 mod fields;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::calendar::Date;
 use crate::license::{License, LicenseId, Verifier};
 use crate::mapping::{self, Kind, Mapping, Public};
 use crate::policy::{HostSet, Networks, Pace, PortSet, Quota, Rates, VisitSet};
+use crate::sorted::Sorted;
 use crate::table::{Document, Fields, FileError, quoted};
 use crate::text::{did_you_mean, hex, quote, show_bytes};
 use fields::{read_key, read_old, read_quota, read_set};
@@ -404,24 +404,25 @@ impl fmt::Debug for Entry {
 /// server can see what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    entries: BTreeMap<String, Entry>,
-    names: BTreeMap<LicenseId, String>,
+    /// Boxed: what stands behind a new one is moved.
+    entries: Sorted<String, Box<Entry>>,
+    names: Sorted<LicenseId, String>,
 }
 
 impl Directory {
     /// The license that a client names, revoked or not; the one of before by its own id, too.
     pub fn by_id(&self, id: LicenseId) -> Option<&Entry> {
-        self.entries.get(self.names.get(&id)?)
+        self.by_name(self.names.get(&id)?)
     }
 
     /// The license that a person names, revoked or not.
     pub fn by_name(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
+        self.entries.get(name).map(Box::as_ref)
     }
 
     /// All licenses, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(Box::as_ref)
     }
 
     /// How many licenses there are.
@@ -484,7 +485,7 @@ impl Directory {
             return Err(format!("license `{}` has the id {id} of `{other}`", entry.name));
         }
         self.names.extend(ids.into_iter().map(|id| (id, entry.name.clone())));
-        self.entries.insert(entry.name.clone(), entry);
+        self.entries.insert(entry.name.clone(), entry.into());
         Ok(())
     }
 
@@ -511,7 +512,7 @@ impl Directory {
         self.find(name)?;
         let entry = self.entries.remove(name).expect("the license was found");
         entry.ids().for_each(|id| _ = self.names.remove(&id));
-        Ok(entry)
+        Ok(*entry)
     }
 
     /// Has a license refused from now on, but remembers it, so that its client is told why.

@@ -1,7 +1,6 @@
 //! Whether the ports that other licenses would publish can be had: which are to be tried before those hold, and what
 //! came of it. Who tries opens each for a moment, as the server would.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::directory::{Directory, Entry};
@@ -10,6 +9,7 @@ use crate::limits::TRIED_PORTS_MAX;
 use crate::mapping::{Kind, Ports, Public};
 use crate::plan::Picture;
 use crate::reason::Reason;
+use crate::sorted::Sorted;
 
 /// What was found out.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub struct Trial {
 }
 
 /// The licenses that want a port of UDP, or of TCP, and at which addresses.
-type Claims<'a> = BTreeMap<(bool, u16), Vec<(IpAddr, &'a str)>>;
+type Claims<'a> = Sorted<(bool, u16), Vec<(IpAddr, &'a str)>>;
 
 /// A mapping whose place is new.
 #[derive(Debug)]
@@ -74,9 +74,9 @@ impl Trial {
     /// Looks at the places that are new in `after`, on a server that has `held` open.
     pub fn new(before: &Picture, after: &Directory, held: &[Held]) -> Self {
         let mut claimed = Claims::new();
-        let mut holders: BTreeMap<(bool, u16), Vec<&Held>> = BTreeMap::new();
+        let mut holders: Sorted<(bool, u16), Vec<&Held>> = Sorted::new();
         for one in held {
-            one.ports.iter().for_each(|port| holders.entry((one.udp, port)).or_default().push(one));
+            one.ports.iter().for_each(|port| holders.get_or_default((one.udp, port)).push(one));
         }
         let (mut trial, mut left) = (Self::default(), TRIED_PORTS_MAX);
         for (entry, mapping, line) in before.new_places(after) {
@@ -87,7 +87,7 @@ impl Trial {
             left -= few.len();
             trial.cut_short |= few.len() < usize::from(mapping.count());
             let ports = few.into_iter().map(|port| {
-                let claims = claimed.entry((udp, port)).or_default();
+                let claims = claimed.get_or_default((udp, port));
                 let other = claims.iter().find(|(other, name)| *name != entry.name && meet(*other, ip));
                 let holder =
                     holders.get(&(udp, port)).and_then(|held| held.iter().find(|held| meet(held.ip, ip)));

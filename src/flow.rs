@@ -17,6 +17,7 @@ use crate::link::Link;
 use crate::net::{Ends, Net};
 use crate::reason::Reason;
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::time::Time;
 use crate::wire::{self, Frame, datagram_header};
 
@@ -355,14 +356,14 @@ impl<S> Flow<S> {
 #[derive(Debug, Default)]
 pub struct Quiet {
     all: BTreeSet<(Time, Key)>,
-    groups: BTreeMap<Key, BTreeSet<(Time, Key)>>,
+    groups: Sorted<Key, BTreeSet<(Time, Key)>>,
 }
 
 impl Quiet {
     /// A flow of this group is looked at then.
     pub fn insert(&mut self, group: Key, at: Time, key: Key) {
         self.all.insert((at, key));
-        self.groups.entry(group).or_default().insert((at, key));
+        self.groups.get_or_default(group).insert((at, key));
     }
 
     /// A flow that stands under this time is not looked at.

@@ -12,12 +12,11 @@
 //! mappings = ["1234 56789 2222:127.0.0.1:22"]     down, up, and which
 //! ```
 
-use std::collections::BTreeMap;
-
 use crate::calendar::Date;
 use crate::license::LicenseId;
 use crate::limits::MAPPINGS_COUNTED_MAX;
 use crate::meter::Traffic;
+use crate::sorted::Sorted;
 use crate::table::{Document, Fields, FileError, quoted};
 use crate::text::quote;
 
@@ -40,7 +39,7 @@ pub struct Account {
     /// The license that its client proved last: an older one is not good any more.
     pub met: Option<LicenseId>,
     /// Of each mapping, by its public side and target.
-    pub mappings: BTreeMap<String, Traffic>,
+    pub mappings: Sorted<String, Traffic>,
 }
 
 impl Account {
@@ -114,7 +113,7 @@ fn read_mapping(line: &str) -> Result<(String, Traffic), String> {
 /// What has passed of all licenses, by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    accounts: BTreeMap<String, Account>,
+    accounts: Sorted<String, Account>,
 }
 
 impl Ledger {
@@ -135,7 +134,7 @@ impl Ledger {
     /// The text of `counters.toml`, which [`Ledger::parse`] reads.
     pub fn to_toml(&self) -> String {
         let mut toml = HEADING.to_owned();
-        for (name, account) in &self.accounts {
+        for (name, account) in self.accounts.iter() {
             account.write(name, &mut toml);
         }
         toml
@@ -148,7 +147,7 @@ impl Ledger {
 
     /// The account of a license; a new one if there was none.
     pub fn account(&mut self, license: &str) -> &mut Account {
-        self.accounts.entry(license.to_owned()).or_default()
+        self.accounts.get_or_default(license.to_owned())
     }
 
     /// Forgets the licenses that are not among these any more; whether there were any.

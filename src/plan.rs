@@ -3,7 +3,6 @@
 //! A picture is made of a [`Directory`], or of what a running server tells of its own, in which there are no secrets
 //! and no options of mappings: what is not told is not compared.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use crate::license::Verifier;
 use crate::mapping::{self, Kind, Mapping, Public};
 use crate::policy::{Quota, Rates};
 use crate::reason::Reason;
+use crate::sorted::Sorted;
 use crate::text::show_bytes;
 
 /// Options whose values nobody has to keep secret; of the others only the name is shown.
@@ -114,7 +114,7 @@ impl Change {
 
 /// Licenses, as far as they can be compared.
 #[derive(Clone, Default)]
-pub struct Picture(BTreeMap<String, Sketch>);
+pub struct Picture(Sorted<String, Sketch>);
 
 #[derive(Clone)]
 struct Sketch {
@@ -152,9 +152,9 @@ impl Picture {
 
     /// What is different in `after`.
     pub fn changes(&self, after: &Self) -> Vec<Change> {
-        let names: BTreeSet<&String> = self.0.keys().chain(after.0.keys()).collect();
+        let names: Sorted<&String, ()> = self.0.keys().chain(after.0.keys()).map(|name| (name, ())).collect();
         let mut changes = Vec::new();
-        for license in names {
+        for (license, ()) in names {
             let what = match (self.0.get(license), after.0.get(license)) {
                 (Some(before), Some(after)) => before.changes(after),
                 (None, Some(added)) => {

@@ -31,7 +31,8 @@ pub trait Role {
     /// When [`Input::Timeout`] is due. Strictly later than `now` after a step that handled one.
     fn deadline(&self) -> Time;
 
-    /// Panics where the role's own books do not agree with each other. For tests.
+    /// Panics where the role's own books do not agree with each other. For tests, which have debug assertions: a
+    /// program without them would only carry it around.
     fn check(&self) {}
 }
 

@@ -54,6 +54,14 @@ impl<K: Ord, V> Sorted<K, V> {
         &mut self.0[at].1
     }
 
+    /// The value of this key, the usual one if there is none.
+    pub fn get_or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        self.get_or_insert_with(key, V::default)
+    }
+
     /// Whether there is a value of this key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
@@ -173,10 +181,10 @@ impl<K, V> Sorted<K, V> {
     }
 }
 
-impl<K: Ord, V> Index<&K> for Sorted<K, V> {
+impl<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for Sorted<K, V> {
     type Output = V;
 
-    fn index(&self, key: &K) -> &V {
+    fn index(&self, key: &Q) -> &V {
         self.get(key).expect("the key is there")
     }
 }
@@ -194,8 +202,15 @@ impl<K, V> IntoIterator for Sorted<K, V> {
 impl<K: Ord, V> FromIterator<(K, V)> for Sorted<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(all: I) -> Self {
         let mut map = Self::new();
-        all.into_iter().for_each(|(key, value)| _ = map.insert(key, value));
+        map.extend(all);
         map
+    }
+}
+
+/// A value for a key that is there takes the place of the one before.
+impl<K: Ord, V> Extend<(K, V)> for Sorted<K, V> {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, all: I) {
+        all.into_iter().for_each(|(key, value)| _ = self.insert(key, value));
     }
 }
 

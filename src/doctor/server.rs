@@ -1,7 +1,6 @@
 //! What a server needs, asked of the server itself by its admin socket: its files, its doors, its licenses, and the
 //! public places of its clients, each dialled from this machine.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -165,8 +164,8 @@ fn reached(listener: SocketAddr) -> Vec<SocketAddr> {
     } else {
         Ipv6Addr::LOCALHOST.into()
     };
-    let all: BTreeSet<IpAddr> = [Some(near), own].into_iter().flatten().collect();
-    all.into_iter().map(|ip| SocketAddr::new(ip, listener.port())).collect()
+    let other = own.filter(|own| *own != near);
+    [Some(near), other].into_iter().flatten().map(|ip| SocketAddr::new(ip, listener.port())).collect()
 }
 
 fn door_lets_in(door: &Value, security: &Security, report: &mut Report<'_>) {

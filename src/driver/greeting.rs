@@ -1,7 +1,5 @@
 //! Visitors who are known by what they say first: a ClientHello, or the header of a front that comes for them.
 
-use std::collections::BTreeMap;
-
 use super::books::{has_room, kind};
 use super::{Driver, Slot};
 use crate::link::{Held, Phase};
@@ -9,10 +7,11 @@ use crate::net::Net;
 use crate::reason::Reason;
 use crate::role::{Input, Ours, Speech};
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::tls::Peek;
 
 /// ClientHellos that are not whole yet, and how much of what was said has been heard.
-pub(super) type Greetings = BTreeMap<Key, (Peek, usize)>;
+pub(super) type Greetings = Sorted<Key, (Peek, usize)>;
 
 impl<N: Net> Driver<N> {
     /// A visitor will speak TLS. It may have begun to, behind a front's header.

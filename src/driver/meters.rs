@@ -248,7 +248,7 @@ impl<N: Net> Driver<N> {
         if std::mem::replace(&mut link.held_back[lane.1 as usize], true) {
             return;
         }
-        let queue = self.meters.held.get_or_insert_with(lane, VecDeque::new);
+        let queue = self.meters.held.get_or_default(lane);
         // Those who have gone meanwhile are not looked for each time.
         if queue.len() >= 2 * (self.used.raws + self.used.callers + self.used.tunnels) {
             let slots = &self.slots;

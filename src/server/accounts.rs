@@ -11,8 +11,6 @@
 //!     └──────────────┴────────────────────┘ a month begins, or the license has a larger quota
 //! ```
 
-use std::collections::BTreeMap;
-
 use super::history::History;
 use super::{Due, Server};
 use crate::calendar::{Clock, Date};
@@ -34,7 +32,7 @@ use crate::time::Time;
 pub(super) struct Accounts {
     ledger: Ledger,
     today: Option<Date>,
-    licenses: BTreeMap<String, Metered>,
+    licenses: Sorted<String, Metered>,
     /// License and mapping of each meter.
     whose: Table<(String, Option<String>)>,
     meters: usize,

@@ -7,7 +7,6 @@
 //!
 //! A ban is twice as long as the last one, and that is forgotten step by step while nothing happens.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::Server;
@@ -19,12 +18,13 @@ use crate::policy::Pace;
 use crate::reason::Reason;
 use crate::role::Outbox;
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::time::{Span, Time};
 
 /// Visitors of licenses that have a pace, by their address.
 #[derive(Debug, Default)]
 pub(super) struct Bans {
-    visitors: BTreeMap<(LicenseId, Home), Visitor>,
+    visitors: Sorted<(LicenseId, Home), Visitor>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,7 +82,7 @@ impl Bans {
                 self.visitors.remove(&first);
             }
         }
-        self.visitors.entry(key).or_default().comes(now, pace)
+        self.visitors.get_or_default(key).comes(now, pace)
     }
 }
 

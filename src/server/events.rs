@@ -59,9 +59,7 @@ impl Events {
         match note {
             Note::SessionUp { .. } => self.tally.logins += 1,
             Note::LoginRefused { .. } => self.tally.logins_refused += 1,
-            Note::VisitFailed { reason, .. } => {
-                *self.tally.visits_failed.get_or_insert_with(*reason, u64::default) += 1
-            }
+            Note::VisitFailed { reason, .. } => *self.tally.visits_failed.get_or_default(*reason) += 1,
             Note::Banned { .. } => self.tally.bans += 1,
             _ => {}
         }

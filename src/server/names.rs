@@ -1,24 +1,23 @@
 //! Public names: which mapping serves a host and path.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::groups::Member;
 use crate::http::Request;
 use crate::limits::NAMES_REMEMBERED;
 use crate::names;
 use crate::slots::Key;
+use crate::sorted::Sorted;
 
 /// The names of one kind of door.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// Names as they are …
-    exact: BTreeMap<String, Vec<Route>>,
+    exact: Sorted<String, Vec<Route>>,
     /// … and those that stand for all below them, without their `*.`.
-    below: BTreeMap<String, Vec<Route>>,
+    below: Sorted<String, Vec<Route>>,
     /// What each mapping serves, as it was added.
-    places: BTreeMap<Member, String>,
+    places: Sorted<Member, String>,
     /// Names of clients that have gone, and may come back.
-    away: BTreeSet<String>,
+    away: Sorted<String, ()>,
 }
 
 /// Where a name leads, for one of its paths.
@@ -67,7 +66,7 @@ impl Names {
     pub(super) fn add(&mut self, name: &str, route: Route) -> bool {
         let (members, whole_name) = (route.members.clone(), name.to_owned());
         let (names, name) = self.side_of(name);
-        let routes = names.entry(name.to_owned()).or_default();
+        let routes = names.get_or_default(name.to_owned());
         if let Some(same) = routes.iter_mut().find(|other| route.is_shared_with(other)) {
             same.members.extend(route.members);
         } else if routes.iter().all(|other| route.goes_with(other)) {
@@ -83,7 +82,7 @@ impl Names {
     }
 
     /// Where a name stands, and as what.
-    fn side_of<'a>(&mut self, name: &'a str) -> (&mut BTreeMap<String, Vec<Route>>, &'a str) {
+    fn side_of<'a>(&mut self, name: &'a str) -> (&mut Sorted<String, Vec<Route>>, &'a str) {
         match name.strip_prefix("*.") {
             Some(name) => (&mut self.below, name),
             None => (&mut self.exact, name),
@@ -108,14 +107,14 @@ impl Names {
         if let Some(name) = self.places.get(&(session, mapping)).cloned() {
             self.remove(session, mapping);
             if self.places.values().all(|other| *other != name) && self.away.len() < NAMES_REMEMBERED {
-                self.away.insert(name);
+                self.away.insert(name, ());
             }
         }
     }
 
     /// Whether a client that served this name has gone.
     pub(super) fn is_away(&self, name: &str) -> bool {
-        self.away.iter().any(|away| names::covers(away, name))
+        self.away.keys().any(|away| names::covers(away, name))
     }
 
     /// The mapping that serves a request: the name itself before one that stands for all below it, and of these the

@@ -201,7 +201,7 @@ impl Server {
             (Some(_), None) => Err(Reason::NoDoor),
             (Some(entry), _) if !entry.hosts.contains(name) => Err(Reason::NameNotPermitted),
             (Some(entry), Some((address, scheme))) => {
-                let names = self.names.get_or_insert_with(scheme, Default::default);
+                let names = self.names.get_or_default(scheme);
                 let route = Route {
                     path: path.clone(),
                     whole: mapping.spec.kind == Kind::Tls,

@@ -1,10 +1,9 @@
 //! What the operator is shown: the server as it is, for programs.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::admin::Answer;
 use super::mappings::{Mapping, State};
@@ -198,17 +197,17 @@ impl Server {
 
     fn counters(&self) -> Value {
         let of = |Traffic { down, up }: Traffic| json!({ "down": down, "up": up });
-        let licenses: BTreeMap<&str, Value> = self
+        let licenses: Map<String, Value> = self
             .config
             .directory
             .iter()
             .filter_map(|entry| {
                 let account = self.accounts.account_of(&entry.name)?;
-                let mappings: BTreeMap<&str, Value> =
-                    account.mappings.iter().map(|(name, traffic)| (name.as_str(), of(*traffic))).collect();
+                let mappings: Map<String, Value> =
+                    account.mappings.iter().map(|(name, traffic)| (name.clone(), of(*traffic))).collect();
                 let mut value = of(account.total);
-                value["mappings"] = json!(mappings);
-                Some((entry.name.as_str(), value))
+                value["mappings"] = Value::Object(mappings);
+                Some((entry.name.clone(), value))
             })
             .collect();
         json!({ "licenses": licenses })
@@ -300,7 +299,7 @@ impl Server {
         }
         text.head("nt_mapping_bytes_total", "counter", "The same of each mapping.");
         for (name, account) in accounts() {
-            for (mapping, traffic) in &account.mappings {
+            for (mapping, traffic) in account.mappings.iter() {
                 for (way, bytes) in ways(*traffic) {
                     let labels = [("license", name), ("mapping", mapping), ("direction", way)];
                     text.line("nt_mapping_bytes_total", &labels, bytes);

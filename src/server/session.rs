@@ -252,7 +252,7 @@ impl Server {
             heirs.iter().for_each(|(visitor, ..)| out.close(*visitor, Manner::Cut));
             return None;
         };
-        self.by_license.entry(name).or_default().push(session);
+        self.by_license.get_or_default(name).push(session);
         self.by_id.insert(id, session);
         self.channels.insert(key, Channel::Cmd(session));
         self.watch_pulse(session);

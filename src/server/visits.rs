@@ -4,7 +4,6 @@
 //! lasts: a visitor who finds the pool empty doubles what is kept spare, and what nobody needed between two
 //! reviews is closed.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::arrivals::Arrival;
@@ -21,6 +20,7 @@ use crate::note::Note;
 use crate::reason::Reason;
 use crate::role::{Manner, Outbox, Verb};
 use crate::slots::Key;
+use crate::sorted::Sorted;
 use crate::time::Time;
 use crate::wire::{Connect, Frame};
 
@@ -145,7 +145,7 @@ impl Server {
         out: &mut Outbox<'_>,
     ) -> Vec<(Key, Spec, VisitorChannel)> {
         let Some(session) = self.sessions.get_mut(owner) else { return Vec::new() };
-        let inherited: BTreeMap<Key, Spec> = std::mem::take(&mut session.inherited).into_iter().collect();
+        let inherited: Sorted<Key, Spec> = std::mem::take(&mut session.inherited).into_iter().collect();
         let waiting = std::mem::take(&mut session.waiting);
         let mut taken = Vec::new();
         for key in waiting.iter().chain(inherited.keys().copied()) {

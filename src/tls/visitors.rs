@@ -17,9 +17,9 @@ use crate::role::Greeting;
 /// What visitors speak over TLS, in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Reads a ClientHello, in whatever pieces it comes.
+/// Reads a ClientHello, in whatever pieces it comes. Boxed: they stand in a row that is moved.
 #[derive(Default)]
-pub struct Peek(Acceptor);
+pub struct Peek(Box<Acceptor>);
 
 impl Peek {
     /// Takes what has come since the last time; what it asks for, once that is whole.
