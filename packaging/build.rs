@@ -1,9 +1,12 @@
-//! What `nt version` says of the build: for which machine it is, and from which commit. And the API's description for
-//! programs, without what makes it readable to people.
+//! What `nt version` says of the build: for which machine it is, and from which commit. And texts as they stand in the
+//! binary: the API's description without what makes it readable to people, the dashboard's files packed.
 
 use std::env::var;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+use miniz_oxide::deflate::compress_to_vec_zlib;
 
 fn main() {
     // Whoever builds from an archive without a history says it.
@@ -12,11 +15,19 @@ fn main() {
     println!("cargo:rustc-env=NT_COMMIT={commit}");
     println!("cargo:rustc-env=NT_TARGET={}", var("TARGET").unwrap_or_default());
 
-    let api = "docs/openapi.json";
-    println!("cargo:rerun-if-changed={api}");
-    let text = fs::read_to_string(api).unwrap_or_else(|error| panic!("{api}: {error}"));
-    let dense = format!("{}/openapi.json", var("OUT_DIR").unwrap_or_default());
-    fs::write(&dense, without_space(&text)).unwrap_or_else(|error| panic!("{dense}: {error}"));
+    keep("docs/openapi.json", |text| without_space(text).into());
+    for file in ["page.html", "page.css", "page.js"] {
+        keep(&format!("src/dashboard/{file}"), |text| compress_to_vec_zlib(text.as_bytes(), 10));
+    }
+}
+
+/// Has a text stand in OUT_DIR, as it comes out of `made`.
+fn keep(path: &str, made: impl FnOnce(&str) -> Vec<u8>) {
+    println!("cargo:rerun-if-changed={path}");
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let kept =
+        Path::new(&var("OUT_DIR").unwrap_or_default()).join(Path::new(path).file_name().unwrap_or_default());
+    fs::write(&kept, made(&text)).unwrap_or_else(|error| panic!("{}: {error}", kept.display()));
 }
 
 /// JSON without the space between its words.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Channel, Server};
 use crate::api::{self, Call, Refusal, View};
-use crate::dashboard::guard;
+use crate::dashboard::headers;
 use crate::door::Token;
 use crate::edit::{Edited, NotEdited};
 use crate::http::{Body, Request, header_space};
@@ -70,15 +70,15 @@ struct Asked {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) kind: &'static str,
-    pub(super) body: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
     pub(super) fn json(status: u16, value: &Value) -> Self {
-        Self { status, kind: "application/json", body: format!("{value}\n") }
+        Self { status, kind: "application/json", body: format!("{value}\n").into() }
     }
 
-    pub(super) fn text(status: u16, body: impl Into<String>) -> Self {
+    pub(super) fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
     }
 
@@ -104,18 +104,16 @@ impl Answer {
             (_, true) => "Connection: close\r\n",
             (_, false) => "",
         };
-        let mut bytes = format!(
+        let head = format!(
             "HTTP/1.1 {} {phrase}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\n{}{more}\r\n",
             self.status,
             self.kind,
             self.body.len(),
-            guard(self.kind)
+            headers(self.kind)
         );
-        if !to_head {
-            bytes.push_str(&self.body);
-        }
-        bytes.into_bytes()
+        let body = if to_head { &[][..] } else { &self.body };
+        [head.as_bytes(), body].concat()
     }
 }
 

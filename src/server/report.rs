@@ -46,14 +46,14 @@ impl Server {
             View::History => self.accounts.history.report(now, self.events.clock(now)),
             View::Events(after) => json!({ "events": self.events_report(*after) }),
             View::OpenApi => {
-                return Answer { status: 200, kind: "application/json", body: OPENAPI.to_owned() };
+                return Answer { status: 200, kind: "application/json", body: OPENAPI.into() };
             }
             View::Metrics => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                return Answer { status: 200, kind, body: self.metrics(now) };
+                return Answer { status: 200, kind, body: self.metrics(now).into() };
             }
             View::Page(part) => {
-                return Answer { status: 200, kind: part.kind(), body: part.text().to_owned() };
+                return Answer { status: 200, kind: part.kind(), body: part.packed().into() };
             }
             View::Health => return Answer::text(200, "ok\n"),
             View::Ready if self.is_ready() => return Answer::text(200, "ready\n"),
