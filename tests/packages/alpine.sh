@@ -1,6 +1,6 @@
 #!/bin/sh
 # Whether Alpine's APKBUILD puts together what it should, and what its OpenRC script would start: alpine.sh PROJECT
-# Neither abuild nor OpenRC is asked: package() runs with a folder in place of theirs.
+# package() runs with a folder in place of abuild's. Where there are an abuild and an apk, they build and install as well.
 set -eu
 project=$1
 here=$project/packaging/alpine
@@ -18,6 +18,7 @@ grep -qx "pkgver=$version" "$here/APKBUILD" || fail "APKBUILD is not of version 
 
 mkdir -p "$scratch/src"
 tar -xzf "$project/target/packages/nt.tar.gz" -C "$scratch/src" || fail "no source: make -f packaging/Makefile alpine"
+cp "$here"/nt.initd "$here"/nt.confd "$scratch/src"
 for file in "$scratch"/src/nt/nt-*; do
     case ${file##*/nt-} in
         i686) arch=x86 ;;
@@ -48,4 +49,32 @@ starts() {
 [ "$(starts nt.home 'command_args="-c @/etc/nt/license 2222:22"')" \
     = 'supervise-daemon /usr/bin/nt -c @/etc/nt/license 2222:22; /var/lib/nt.home' ] || fail "a client"
 starts nt 'command_args="-c nt1aaaq@vps 22"' | grep -q 'everybody can read a license' || fail "a license is shown"
+
+# Built by abuild for this machine, and put on a system, changed, put on again, and taken away by apk.
+if command -v abuild >/dev/null && command -v apk >/dev/null && [ -f "$scratch/src/nt/nt-$(uname -m)" ]; then
+    export HOME="$scratch/home" REPODEST="$scratch/repo" CARCH CHOST APK
+    CARCH=$(uname -m) CHOST=$CARCH-alpine-linux-musl
+    mkdir -p "$scratch/aports/testing/nt" "$scratch/system" "$HOME"
+    cp "$here"/* "$project/target/packages/nt.tar.gz" "$scratch/aports/testing/nt"
+    abuild-keygen -a -n >/dev/null 2>&1 || fail "abuild-keygen"
+    ask() {
+        timeout 60 apk --root "$scratch/system" --no-network --arch "$CARCH" --keys-dir "$HOME/.config/abuild" \
+            --repository "$REPODEST/testing" "$@" >/dev/null 2>&1
+    }
+    ask --initdb add || fail "apk makes no system"
+    APK="apk --root $scratch/system --no-network"
+    cd "$scratch/aports/testing/nt"
+    { abuild -F checksum && timeout 120 abuild -F -d; } > "$scratch/abuild" 2>&1 || fail "abuild: $(tail -n 5 "$scratch/abuild")"
+    if grep -E 'WARNING|ERROR' "$scratch/abuild"; then fail "abuild is not content"; fi
+    all="nt nt-doc nt-openrc nt-bash-completion nt-zsh-completion nt-fish-completion"
+    ask add $all || fail "apk does not install it"
+    "$scratch/system/usr/bin/nt" version 2>/dev/null | grep -q '^nt ' || fail "what apk installed is no nt"
+    [ -x "$scratch/system/etc/init.d/nt" ] && [ -f "$scratch/system/usr/share/man/man1/nt.1" ] || fail "apk left something out"
+    echo '# mine' >> "$scratch/system/etc/nt/nt.toml"
+    ask fix --reinstall nt || fail "apk does not install it again"
+    grep -q mine "$scratch/system/etc/nt/nt.toml" || fail "apk has lost a setting"
+    ask del $all && [ ! -e "$scratch/system/usr/bin/nt" ] || fail "apk does not remove it"
+else
+    echo "alpine: abuild and apk are not here: not asked"
+fi
 echo "alpine: good"

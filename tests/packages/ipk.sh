@@ -23,6 +23,30 @@ runner() {
     esac
 }
 
+# A package put on a system by opkg, changed, put on again, and taken away.
+opkg=${OPKG:-$(command -v opkg || :)}
+[ -n "$opkg" ] || echo "ipk: opkg is not here: not asked"
+installed() {
+    system=$scratch/system
+    rm -rf "$system"
+    mkdir -p "$system/tmp" "$system/var/lock" "$system/usr/lib/opkg"
+    : > "$scratch/opkg.conf"
+    ask() {
+        IPKG_NO_SCRIPT=1 timeout 60 "$opkg" -f "$scratch/opkg.conf" --offline-root "$system" --add-dest root:/ \
+            --add-arch "$arch:10" "$@" >/dev/null 2>&1
+    }
+    ask install "$ipk" && [ -x "$system/usr/bin/nt" ] || fail "$name: opkg does not install it"
+    [ "$(stat -c %a "$system/etc/config/nt")" = 600 ] || fail "$name: the mode of /etc/config/nt"
+    echo '# mine' >> "$system/etc/config/nt"
+    ask install --force-reinstall "$ipk" || fail "$name: opkg does not install it again"
+    grep -q mine "$system/etc/config/nt" || fail "$name: opkg has lost a setting"
+    other=$project/dist/packages/nt-client_${name#*_}
+    if [ "$package" = nt ] && [ -f "$other" ]; then
+        ! ask install "$other" || fail "nt and nt-client are there together"
+    fi
+    ask remove "$package" && [ ! -e "$system/usr/bin/nt" ] || fail "$name: opkg does not remove it"
+}
+
 found=
 for ipk in "$project"/dist/packages/*.ipk; do
     [ -f "$ipk" ] || continue
@@ -59,6 +83,8 @@ $is"
         nt-client) start | grep -q 'nt-client has no server in it' ;;
     esac || fail "$name: for a server came $(start)"
 
+    [ -z "$opkg" ] || installed
+
     run=$(runner "$arch")
     run=${run# -cpu 24Kc}
     if [ -z "$run" ]; then
@@ -71,30 +97,6 @@ $is"
     fi
 done
 [ -n "$found" ] || fail "no packages: make packages"
-
-# A package put on a system, changed, put on again, and taken away.
-opkg=${OPKG:-$(command -v opkg || :)}
-if [ -n "$opkg" ]; then
-    system=$scratch/system
-    mkdir -p "$system/tmp" "$system/var/lock" "$system/usr/lib/opkg"
-    : > "$scratch/opkg.conf"
-    ask() {
-        IPKG_NO_SCRIPT=1 timeout 60 "$opkg" -f "$scratch/opkg.conf" --offline-root "$system" --add-dest root:/ \
-            --add-arch "$arch:10" "$@" >/dev/null 2>&1
-    }
-    ask install "$ipk" && [ -x "$system/usr/bin/nt" ] || fail "$name: opkg does not install it"
-    [ "$(stat -c %a "$system/etc/config/nt")" = 600 ] || fail "$name: the mode of /etc/config/nt"
-    echo '# mine' >> "$system/etc/config/nt"
-    ask install --force-reinstall "$ipk" || fail "$name: opkg does not install it again"
-    grep -q mine "$system/etc/config/nt" || fail "$name: opkg has lost a setting"
-    other=$project/dist/packages/nt-client_${name#*_}
-    if [ "$package" = nt ] && [ -f "$other" ]; then
-        ! ask install "$other" || fail "nt and nt-client are there together"
-    fi
-    ask remove "$package" && [ ! -e "$system/usr/bin/nt" ] || fail "$name: opkg does not remove it"
-else
-    echo "ipk: opkg is not here: not asked"
-fi
 
 # The same bytes once more.
 export VERSION MAINTAINER SOURCE_DATE_EPOCH
