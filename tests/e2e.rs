@@ -89,6 +89,8 @@ mod relay;
 mod reload;
 #[path = "e2e/rest.rs"]
 mod rest;
+#[path = "e2e/roots.rs"]
+mod roots;
 #[path = "e2e/scratch.rs"]
 mod scratch;
 #[path = "e2e/servers.rs"]
