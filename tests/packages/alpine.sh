@@ -57,19 +57,16 @@ if command -v abuild >/dev/null && command -v apk >/dev/null && [ -f "$scratch/s
     mkdir -p "$scratch/aports/testing/nt" "$scratch/system" "$HOME"
     cp "$here"/* "$project/target/packages/nt.tar.gz" "$scratch/aports/testing/nt"
     abuild-keygen -a -n >/dev/null 2>&1 || fail "abuild-keygen"
-    ask() {
-        timeout 60 apk --root "$scratch/system" --no-network --arch "$CARCH" --keys-dir "$HOME/.config/abuild" \
-            --repository "$REPODEST/testing" "$@" >/dev/null 2>&1
-    }
+    APK="apk --root $scratch/system --no-network --keys-dir $HOME/.config/abuild"
+    ask() { timeout 60 $APK --arch "$CARCH" --repository "$REPODEST/testing" "$@" >/dev/null 2>&1; }
     ask --initdb add || fail "apk makes no system"
-    APK="apk --root $scratch/system --no-network"
     cd "$scratch/aports/testing/nt"
     { abuild -F checksum && timeout 120 abuild -F -d; } > "$scratch/abuild" 2>&1 || fail "abuild: $(tail -n 5 "$scratch/abuild")"
     if grep -E 'WARNING|ERROR' "$scratch/abuild"; then fail "abuild is not content"; fi
     all="nt nt-doc nt-openrc nt-bash-completion nt-zsh-completion nt-fish-completion"
     ask add $all || fail "apk does not install it"
     "$scratch/system/usr/bin/nt" version 2>/dev/null | grep -q '^nt ' || fail "what apk installed is no nt"
-    [ -x "$scratch/system/etc/init.d/nt" ] && [ -f "$scratch/system/usr/share/man/man1/nt.1" ] || fail "apk left something out"
+    [ -x "$scratch/system/etc/init.d/nt" ] && [ -f "$scratch/system/usr/share/man/man1/nt.1.gz" ] || fail "apk left something out"
     echo '# mine' >> "$scratch/system/etc/nt/nt.toml"
     ask fix --reinstall nt || fail "apk does not install it again"
     grep -q mine "$scratch/system/etc/nt/nt.toml" || fail "apk has lost a setting"
