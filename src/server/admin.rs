@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Channel, Server};
 use crate::api::{self, Call, Refusal, View};
-use crate::dashboard::headers;
+use crate::dashboard::{self, Part};
 use crate::door::Token;
 use crate::edit::{Edited, NotEdited};
 use crate::http::{Body, Request, header_space};
@@ -68,18 +68,28 @@ struct Asked {
 
 /// An answer.
 pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) kind: &'static str,
-    pub(super) body: Vec<u8>,
+    status: u16,
+    kind: &'static str,
+    /// Those that not every answer has.
+    headers: &'static str,
+    body: Vec<u8>,
 }
 
 impl Answer {
+    pub(super) fn new(status: u16, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, kind, headers: dashboard::NOTHING, body: body.into() }
+    }
+
+    pub(super) fn page(part: Part) -> Self {
+        Self { headers: dashboard::HEADERS, ..Self::new(200, part.kind(), part.packed()) }
+    }
+
     pub(super) fn json(status: u16, value: &Value) -> Self {
-        Self { status, kind: "application/json", body: format!("{value}\n").into() }
+        Self::new(status, "application/json", format!("{value}\n"))
     }
 
     pub(super) fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+        Self::new(status, "text/plain; charset=utf-8", body)
     }
 
     fn write(&self, to_head: bool, last: bool) -> Vec<u8> {
@@ -110,7 +120,7 @@ impl Answer {
             self.status,
             self.kind,
             self.body.len(),
-            headers(self.kind)
+            self.headers
         );
         let body = if to_head { &[][..] } else { &self.body };
         [head.as_bytes(), body].concat()

@@ -45,16 +45,12 @@ impl Server {
             View::Counters => self.counters(),
             View::History => self.accounts.history.report(now, self.events.clock(now)),
             View::Events(after) => json!({ "events": self.events_report(*after) }),
-            View::OpenApi => {
-                return Answer { status: 200, kind: "application/json", body: OPENAPI.into() };
-            }
+            View::OpenApi => return Answer::new(200, "application/json", OPENAPI),
             View::Metrics => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                return Answer { status: 200, kind, body: self.metrics(now).into() };
+                return Answer::new(200, kind, self.metrics(now));
             }
-            View::Page(part) => {
-                return Answer { status: 200, kind: part.kind(), body: part.packed().into() };
-            }
+            View::Page(part) => return Answer::page(*part),
             View::Health => return Answer::text(200, "ok\n"),
             View::Ready if self.is_ready() => return Answer::text(200, "ready\n"),
             View::Ready => {
